@@ -1,0 +1,67 @@
+"""The sparse product, the only part of the filter that touches the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gcnxmodal.chebyshev.layout import SparseLayout
+
+
+@jax.custom_vjp
+def multiply(layout: SparseLayout, x: Float[Array, "N *C"]) -> Float[Array, "N *C"]:
+    """y = L~ x for any trailing axes: one gather moves the whole row of a vertex.
+
+    The gradient in x is L~^T g: the product itself where L~ is symmetric, else the product with the transposed
+    layout - gathers again, where the automatic one would be a scatter-add of every entry. The graph is data:
+    its gradient is zero.
+    """
+    y = _along_rows(layout.diagonal, x) * x + _gather_sum(layout.neighbours, layout.weights, x)
+    source = x
+    for hubs in layout.hubs:
+        y = y.at[hubs.rows].add(
+            _gather_sum(hubs.neighbours, hubs.weights, source),
+            unique_indices=True,
+            mode="promise_in_bounds",
+            wrap_negative_indices=False,
+        )
+        source = _gather_sum(hubs.chunk_neighbours, hubs.chunk_weights, source)
+    return y
+
+
+def transposed(layout: SparseLayout) -> SparseLayout:
+    """The layout of L~^T, whose transpose is L~ again."""
+    if layout.transpose is None:
+        return layout
+    return dataclasses.replace(layout.transpose, transpose=dataclasses.replace(layout, transpose=None))
+
+
+def _forward(layout: SparseLayout, x: Array) -> tuple[Array, SparseLayout]:
+    return multiply(layout, x), layout
+
+
+def _backward(layout: SparseLayout, gradient: Array) -> tuple[None, Array]:
+    return None, multiply(transposed(layout), gradient)
+
+
+multiply.defvjp(_forward, _backward)
+
+
+def _gather_sum(neighbours: Int[Array, "R W"], weights: Float[Array, "R W"], x: Array) -> Array:
+    # Unrolled over the columns of the table, so that XLA fuses all of it into one loop over the rows of y with
+    # the trailing axes innermost. Gathering [R, W, *C] and reducing, in one statement, is 10 times slower.
+    terms = (
+        _along_rows(weights[:, j], x)
+        * x.at[neighbours[:, j]].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        for j in range(neighbours.shape[1])
+    )
+    return functools.reduce(operator.add, terms)
+
+
+def _along_rows(values: Float[Array, " R"], x: Array) -> Array:
+    return jnp.expand_dims(values, range(1, x.ndim))

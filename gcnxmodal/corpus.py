@@ -1,0 +1,200 @@
+"""The one value every loader yields and everything else takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from gcnxmodal.errors import InputError
+from gcnxmodal.text.vocabulary import Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Aligned image-text pairs: row i of every array is item i.
+
+    Attributes:
+        images: float32 [n, d] features, or uint8 [n, H, W, 3] pixels.
+        counts: CSR float32 [n, N], raw word counts over `vocabulary`.
+        labels: bool [n, C].
+        class_names: the C names.
+        splits: {"train": indices, "test": indices}; disjoint, non-empty.
+        vocabulary: the N words, fitted on the training texts only, and the tokeniser that made them.
+        provenance: source, licence, options and hash of what was read (JSON values).
+        texts: the n original texts, for the report's gallery and for word vectors.
+        pictures: the n picture files, where there are any.
+        groups: int [n]; items of one group (variants of one picture) never straddle a split.
+
+    Raises:
+        InputError: on construction, if an array is not finite, not aligned, a split is empty or shares an
+            item or a group with another, or a class has no training item.
+    """
+
+    images: np.ndarray
+    counts: sp.csr_array
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    splits: dict[str, np.ndarray]
+    vocabulary: Vocabulary
+    provenance: dict[str, Any]
+    texts: tuple[str, ...]
+    pictures: tuple[str, ...] | None = None
+    groups: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        source = self.provenance.get("source", "corpus")
+        _check_alignment(self, source)
+        _check_images(self.images, source)
+        _check_splits(self, source)
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    @property
+    def wordless(self) -> int:
+        """Documents without a single vocabulary word: kept, and reported."""
+        return int((np.diff(self.counts.indptr) == 0).sum())
+
+    def reordered(self, order: np.ndarray) -> Corpus:
+        """The same corpus with the vocabulary renumbered: new word i is old word `order[i]`."""
+        counts = sp.csr_array(self.counts[:, order])
+        counts.sort_indices()
+        return dataclasses.replace(self, counts=counts, vocabulary=self.vocabulary.reordered(order))
+
+    def validation(self, fraction: float, seed: int) -> Corpus:
+        """A corpus for choosing hyper-parameters: `fraction` of the training items become its test split.
+
+        The real test items are in neither split, so nothing chosen on the result has seen them. Whole
+        groups are held out together. The vocabulary stays that of the full training split.
+        """
+        train = self.splits["train"]
+        groups = train if self.groups is None else self.groups[train]
+        names = np.unique(groups)
+        held = np.random.default_rng(seed).permutation(names)[: round(fraction * len(names))]
+        inside = np.isin(groups, held)
+        return dataclasses.replace(self, splits={"train": train[~inside], "test": train[inside]})
+
+    def save(self, path: Path) -> None:
+        """Write one `.npz` of plain arrays (no pickled objects); texts and names are JSON in UTF-8."""
+        meta = {
+            "class_names": self.class_names,
+            "vocabulary": self.vocabulary.to_dict(),
+            "provenance": self.provenance,
+            "texts": self.texts,
+            "pictures": self.pictures,
+            "splits": list(self.splits),
+        }
+        arrays: dict[str, Any] = {f"split_{name}": rows for name, rows in self.splits.items()}
+        if self.groups is not None:
+            arrays["groups"] = self.groups
+        with path.open("wb") as file:
+            np.savez(
+                file,
+                images=self.images,
+                labels=self.labels,
+                counts_data=self.counts.data,
+                counts_indices=self.counts.indices,
+                counts_indptr=self.counts.indptr,
+                meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
+                **arrays,
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Corpus:
+        """Read what `save` wrote; validated again."""
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            meta = json.loads(file["meta"].tobytes())
+            vocabulary = Vocabulary.from_dict(meta["vocabulary"])
+            shape = (len(meta["texts"]), len(vocabulary))
+            counts = (file["counts_data"], file["counts_indices"], file["counts_indptr"])
+            return cls(
+                images=file["images"],
+                counts=sp.csr_array(counts, shape=shape),
+                labels=file["labels"],
+                class_names=tuple(meta["class_names"]),
+                splits={name: file[f"split_{name}"] for name in meta["splits"]},
+                vocabulary=vocabulary,
+                provenance=meta["provenance"],
+                texts=tuple(meta["texts"]),
+                pictures=None if meta["pictures"] is None else tuple(meta["pictures"]),
+                groups=file.get("groups"),
+            )
+
+
+def _check_alignment(corpus: Corpus, source: str) -> None:
+    n = len(corpus.texts)
+    n_counts, n_words = corpus.counts.shape  # pyright: ignore[reportGeneralTypeIssues] (scipy has no stubs)
+    rows = {"images": len(corpus.images), "counts": n_counts, "labels": len(corpus.labels)}
+    if corpus.pictures is not None:
+        rows["pictures"] = len(corpus.pictures)
+    if corpus.groups is not None:
+        rows["groups"] = len(corpus.groups)
+    if corpus.labels.dtype != bool or corpus.labels.ndim != 2:
+        raise InputError(
+            f"{source}: labels must be bool [n, C], not {corpus.labels.dtype} {list(corpus.labels.shape)}"
+        )
+    for field, found in rows.items():
+        if found != n:
+            raise InputError(
+                f"{source}: {field} has {found} rows but there are {n} texts; give one row an item"
+            )
+    if corpus.labels.shape[1] != len(corpus.class_names):
+        raise InputError(
+            f"{source}: labels has {corpus.labels.shape[1]} columns but there are "
+            f"{len(corpus.class_names)} class names"
+        )
+    if n_words != len(corpus.vocabulary):
+        raise InputError(
+            f"{source}: counts has {n_words} columns but the vocabulary has {len(corpus.vocabulary)} words"
+        )
+
+
+def _check_images(images: np.ndarray, source: str) -> None:
+    if images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] == 3:
+        return
+    if images.dtype != np.float32 or images.ndim != 2:
+        raise InputError(
+            f"{source}: images must be float32 [n, d] features or uint8 [n, H, W, 3] pixels, "
+            f"not {images.dtype} {list(images.shape)}"
+        )
+    finite = np.isfinite(images).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        column = int(np.argmin(np.isfinite(images[row])))
+        raise InputError(
+            f"{source}: images row {row}, column {column} is {images[row, column]} "
+            f"({(~finite).sum()} rows are not finite); extract these features again or drop the rows"
+        )
+
+
+def _check_splits(corpus: Corpus, source: str) -> None:
+    train, test = (corpus.splits.get(name, np.empty(0, int)) for name in ("train", "test"))
+    for name, rows in {**corpus.splits, "train": train, "test": test}.items():
+        if len(rows) == 0:
+            raise InputError(f"{source}: the {name} split is empty; every corpus needs train and test items")
+        outside = rows[(rows < 0) | (rows >= len(corpus))]
+        if len(outside):
+            raise InputError(
+                f"{source}: the {name} split names row {outside[0]}, but there are {len(corpus)} items; "
+                "number the rows from 0"
+            )
+    both = np.intersect1d(train, test)
+    if len(both):
+        raise InputError(
+            f"{source}: row {both[0]} is in train and in test ({len(both)} such rows); remove it from one"
+        )
+    if corpus.groups is not None:
+        shared = np.intersect1d(corpus.groups[train], corpus.groups[test])
+        if len(shared):
+            raise InputError(
+                f"{source}: group {shared[0]} has items in train and in test; keep a group on one side"
+            )
+    items = corpus.labels[train].sum(axis=0)
+    if (items == 0).any():
+        name = corpus.class_names[int(np.argmin(items))]
+        raise InputError(f"{source}: class '{name}' has no training item; add some, or drop the class")

@@ -1,0 +1,59 @@
+"""Reading a user's folder: every failure names the file, what is wrong with it and what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from gcnxmodal.errors import InputError
+
+
+def require_folder(root: Path | None, contents: str) -> Path:
+    """`root` if it is a folder with something in it.
+
+    Raises:
+        InputError: if it is not given, missing, no folder, or empty; `contents` says what belongs in it.
+    """
+    if root is None:
+        raise InputError(f"--data.root is not set; name the folder with {contents}")
+    if not root.exists():
+        raise InputError(f"{root}: there is no such folder; --data.root must name the folder with {contents}")
+    if not root.is_dir():
+        raise InputError(f"{root}: this is not a folder; --data.root must name the folder with {contents}")
+    if next(root.iterdir(), None) is None:
+        raise InputError(f"{root}: this folder is empty; --data.root must name the folder with {contents}")
+    return root
+
+
+def require_file(path: Path, fix: str) -> Path:
+    """`path` if it is a file that may be read; otherwise an InputError that names it and how to mend it."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; {fix}")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: you may not read this file; change its rights")
+    return path
+
+
+def read_text(path: Path) -> str:
+    """The whole of a UTF-8 file (with or without a byte order mark).
+
+    Raises:
+        InputError: if it cannot be read, or a byte of it is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte, line = error.object[error.start], error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}: byte {error.start} (0x{byte:02x}, line {line}) is not UTF-8; save the file as UTF-8"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its rights"
+        ) from error
+
+
+def fingerprint(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Name, size and time of change (ns) of each file: equal as long as nobody has written to them."""
+    return [(str(path), stat.st_size, stat.st_mtime_ns) for path in sorted(paths) for stat in [path.stat()]]

@@ -1,0 +1,235 @@
+"""English Wikipedia: 2,866 pairs of a section and a picture, 10 classes (Rasiwasia et al. 2010).
+
+"A New Approach to Cross-Modal Multimedia Retrieval", ACM Multimedia 2010; read from the folder that the
+authors' archive unpacks to:
+
+    trainset_txt_img_cat.list, testset_txt_img_cat.list    text id, image id, class 1..C, tab-separated
+    categories.list                                        the class names, one a line
+    texts/<text id>.xml
+    images/<category>/<image id>.jpg                       only for "efficientnet-lite0" and the gallery
+    raw_features.mat                                       only for "sift" and `official_features`
+
+All feature arrays are in the order of the lists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.arrays import feature_matrix, load_mat, load_npz
+from gcnxmodal.data.assemble import assemble
+from gcnxmodal.data.cache import cached, corpus_path
+from gcnxmodal.data.features import picture_features
+from gcnxmodal.data.files import fingerprint, read_text, require_file, require_folder
+from gcnxmodal.errors import InputError
+from gcnxmodal.text.tokens import Tokenizer
+
+SPLITS = ("train", "test")
+_CONTENTS = "the unpacked Wikipedia archive"
+_FETCH = (
+    "unpack the archive of UCSD SVCL, 'Cross-Modal Multimedia Retrieval', "
+    "http://www.svcl.ucsd.edu/projects/crossmodal/"
+)
+_LICENCE = "texts and pictures: Wikipedia, CC BY-SA; features: Rasiwasia et al. 2010, for research"
+_FEATURE_NOTES = {
+    # The file has no documentation; that is what the numbers in it look like.
+    "cnn": "cnn_features.npz: undocumented; behaves like a PCA of a CNN feature fitted on train and test",
+    "sift": "raw_features.mat: official 128-d bag of SIFT visual words",
+}
+
+
+class Listed(typing.NamedTuple):
+    """One line of a list: the ids of text and image, the class from 0, and its split."""
+
+    text_id: str
+    image_id: str
+    category: int
+    split: str
+
+
+def load(
+    root: Path | None,
+    *,
+    words: int,
+    tokenizer: Tokenizer,
+    image_feature: str,
+    cache_dir: Path,
+    resolution: int = 224,
+) -> Corpus:
+    """The corpus in its official split; items in the order of the training list, then of the test list.
+
+    Args:
+        root: the folder of the archive.
+        image_feature: "sift" (raw_features.mat), "cnn" (cnn_features.npz), the path of an `.npz` with arrays
+            `train` and `test` (as it is or from `root`), or "efficientnet-lite0", of images/<category>/*.jpg
+            at `resolution` x `resolution` pixels.
+
+    Raises:
+        InputError: if a file is missing or malformed, or its rows do not match the lists.
+    """
+    root = require_folder(root, _CONTENTS)
+    class_names, items = _read_lists(root)
+    texts = [root / "texts" / f"{item.text_id}.xml" for item in items]
+    pictures = [root / "images" / class_names[item.category] / f"{item.image_id}.jpg" for item in items]
+    computed = image_feature == "efficientnet-lite0"
+    needed = [*texts, *(pictures if computed else [_feature_file(root, image_feature)])]
+    for path in needed:
+        require_file(path, _FETCH)
+    with_pictures = computed or all(picture.is_file() for picture in pictures)
+    options = {
+        "root": str(root.resolve()),
+        "words": words,
+        "tokenizer": dataclasses.asdict(tokenizer),
+        "image_feature": image_feature,
+        "resolution": resolution if computed else None,
+        "pictures": with_pictures,
+    }
+
+    def features() -> Float[np.ndarray, "n d"]:
+        if computed:
+            return picture_features(pictures, resolution, cache_dir=cache_dir)
+        return _read_features(_feature_file(root, image_feature), items)
+
+    def make() -> Corpus:
+        splits = np.array([item.split for item in items])
+        return assemble(
+            [_read_document(path) for path in texts],
+            features,
+            np.eye(len(class_names), dtype=bool)[[item.category for item in items]],
+            class_names,
+            {name: np.flatnonzero(splits == name) for name in SPLITS},
+            words=words,
+            tokenizer=tokenizer,
+            provenance={
+                "source": str(root),
+                "licence": _LICENCE,
+                "options": options,
+                "image_feature": _FEATURE_NOTES.get(image_feature, image_feature),
+            },
+            pictures=[str(picture) for picture in pictures] if with_pictures else None,
+        )
+
+    lists = [root / "categories.list", *(_list_file(root, split) for split in SPLITS)]
+    return cached(corpus_path(cache_dir, "wikipedia", options, fingerprint([*lists, *needed])), make)
+
+
+def official_features(root: Path | None) -> dict[str, np.ndarray]:
+    """The features that the archive carries, for the baselines of the papers' tables.
+
+    Returns:
+        `I_tr`, `I_te`: float64 [n, 128] bag of SIFT visual words; `T_tr`, `T_te`: float64 [n, 10] LDA topics;
+        `labels_tr`, `labels_te`: bool [n, C]; all in the order of the lists.
+
+    Raises:
+        InputError: if a file is missing or malformed, or its rows do not match the lists.
+    """
+    root = require_folder(root, _CONTENTS)
+    class_names, items = _read_lists(root)
+    path = root / "raw_features.mat"
+    names = ("I_tr", "I_te", "T_tr", "T_te")
+    arrays = load_mat(path, names, _FETCH)
+    found = {}
+    for suffix, split in (("tr", "train"), ("te", "test")):
+        categories = [item.category for item in items if item.split == split]
+        found[f"labels_{suffix}"] = np.eye(len(class_names), dtype=bool)[categories]
+        for name in (f"I_{suffix}", f"T_{suffix}"):
+            feature_matrix(arrays[name], path, name, len(categories))
+            found[name] = arrays[name].astype(np.float64)
+    return found
+
+
+def _feature_file(root: Path, image_feature: str) -> Path:
+    named = {"cnn": "cnn_features.npz", "sift": "raw_features.mat"}
+    if image_feature in named:
+        return root / named[image_feature]
+    if not image_feature.endswith(".npz"):
+        raise InputError(
+            f"--data.image-feature is '{image_feature}'; wikipedia has 'sift', 'cnn', 'efficientnet-lite0' "
+            "or the path of an .npz file with arrays train and test"
+        )
+    path = Path(image_feature)
+    return path if path.exists() else root / path
+
+
+def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:
+    if path.suffix == ".mat":
+        names = ("I_tr", "I_te")
+        arrays = load_mat(path, names, _FETCH)
+    else:
+        names = SPLITS
+        arrays = load_npz(path, names, _FETCH)
+    rows = [sum(item.split == split for item in items) for split in SPLITS]
+    train, test = (feature_matrix(arrays[name], path, name, n) for name, n in zip(names, rows, strict=True))
+    if train.shape[1] != test.shape[1]:
+        raise InputError(
+            f"{path}: array '{names[1]}' has {test.shape[1]} features an item but '{names[0]}' has "
+            f"{train.shape[1]}; extract both in the same way"
+        )
+    return np.concatenate([train, test])
+
+
+def _list_file(root: Path, split: str) -> Path:
+    return root / f"{split}set_txt_img_cat.list"
+
+
+def _read_lists(root: Path) -> tuple[list[str], list[Listed]]:
+    """Class names and items, the training items first."""
+    names_file = require_file(root / "categories.list", _FETCH)
+    class_names = [line.strip() for line in read_text(names_file).splitlines() if line.strip()]
+    items: list[Listed] = []
+    seen: dict[str, str] = {}
+    for split in SPLITS:
+        path = require_file(_list_file(root, split), _FETCH)
+        for number, line in enumerate(read_text(path).splitlines(), 1):
+            if not line.strip():
+                continue
+            item = _read_line(line, f"{path}: line {number}", len(class_names), split)
+            items.append(item)
+            for kind, name in (("text", item.text_id), ("image", item.image_id)):
+                here = f"line {number} of {path.name}"
+                before = seen.setdefault(f"{kind} {name}", here)
+                if before != here:
+                    raise InputError(
+                        f"{path}: line {number}: {kind} id {name} was there before ({before}); an item "
+                        "belongs to one split, once: remove one of the lines"
+                    )
+    return class_names, items
+
+
+def _read_line(line: str, where: str, n_classes: int, split: str) -> Listed:
+    fields = [field.strip() for field in line.split("\t")]
+    if len(fields) != 3 or not all(fields):
+        raise InputError(f"{where} has {len(fields)} fields; expected text id, image id and class, by tabs")
+    text_id, image_id, category = fields
+    if not category.isdecimal() or not 1 <= int(category) <= n_classes:
+        raise InputError(
+            f"{where}: class is '{category}'; expected 1 to {n_classes}, the lines of categories.list"
+        )
+    return Listed(text_id, image_id, int(category) - 1, split)
+
+
+def _read_document(path: Path) -> str:
+    """What stands between <text> and </text>."""
+    content = read_text(path)
+    # A document type may define entities that grow without bound or name other files; no document has one.
+    if "<!DOCTYPE" in content:
+        raise InputError(
+            f"{path}: has a document type definition, which is never read; remove <!DOCTYPE ...>"
+        )
+    try:
+        document = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise InputError(
+            f"{path}: is not well-formed XML ({error}); mend that line, or fetch it again"
+        ) from error
+    text = document.find("text")
+    if text is None:
+        raise InputError(f"{path}: has no element <text> in <{document.tag}>; fetch it again")
+    return "".join(text.itertext()).strip()

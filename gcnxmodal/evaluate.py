@@ -1,0 +1,68 @@
+"""Measure a run again from its newest checkpoint: `python -m gcnxmodal.evaluate RUN`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gcnxmodal.console import results_table, say
+from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.corpora import load_corpus
+from gcnxmodal.experiments.finish import finish
+from gcnxmodal.experiments.run_folder import RunFolder
+from gcnxmodal.experiments.system import build
+from gcnxmodal.training.checkpoint import Checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Which run to measure."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run's folder, as `gcnxmodal.train` made it."""
+    root: Path | None = None
+    """Folder of the data set, if it has moved since."""
+
+
+def run(arguments: Arguments) -> RunFolder:
+    """Restore, measure, and write results.json and report.html anew.
+
+    Raises:
+        InputError: if the folder is not a run, or its checkpoints cannot be used.
+    """
+    folder = RunFolder(arguments.run)
+    preset, experiment = folder.read_config()
+    if arguments.root is not None:
+        experiment = dataclasses.replace(
+            experiment, data=dataclasses.replace(experiment.data, root=arguments.root)
+        )
+    if not folder.checkpoints.exists():
+        raise InputError(f"{folder.checkpoints}: not there; the run has no checkpoint to evaluate")
+    system = build(experiment, load_corpus(experiment.data, experiment.text))
+    checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=say)
+    restored = checkpoints.restore(system.initial_state())
+    checkpoints.close()
+    if restored is None:
+        raise InputError(f"{folder.checkpoints}: no complete checkpoint; train again, or resume the run")
+    state, step = restored
+    say(f"checkpoint at step {step:,}")
+    results = finish(system, state.params, folder, preset)
+    say("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
+    return folder
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code: 0 done, 2 bad arguments or data."""
+    parsed = tyro.cli(Arguments, prog="python -m gcnxmodal.evaluate", description=__doc__, args=arguments)
+    try:
+        run(parsed)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

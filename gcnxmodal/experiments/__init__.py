@@ -1,0 +1,5 @@
+"""Presets: every experiment is one frozen value. A new paper is one file and one line here."""
+
+from gcnxmodal.experiments.gin import GIN_PRESETS
+
+PRESETS = {**GIN_PRESETS}

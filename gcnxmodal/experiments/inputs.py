@@ -1,0 +1,80 @@
+"""What a model reads: counts on the word graph, and image features, both scaled."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from gcnxmodal.chebyshev.layout import SparseLayout, pack
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.config import DataConfig, TextConfig
+from gcnxmodal.text.graph import graph_order, relabel, scaled_laplacian, word_graph
+from gcnxmodal.text.vectors import vector_matrix, word_vectors
+from gcnxmodal.text.vocabulary import weight_counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What the model reads for each item of the corpus, and the graph its words stand on.
+
+    Attributes:
+        corpus: the corpus with its vocabulary in the order of the graph's vertices.
+        counts: CSR float32 [n, N], weighted.
+        images: float32 [n, d], scaled.
+        layout: the scaled Laplacian of the word graph.
+        graph_report: numbers worth telling: edges, lambda_max, words with a vector.
+    """
+
+    corpus: Corpus
+    counts: sp.csr_array
+    images: np.ndarray
+    layout: SparseLayout
+    graph_report: dict[str, Any]
+
+
+def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, seed: int) -> Inputs:
+    """Build the word graph on the training texts, order the vocabulary by it, and scale both modalities.
+
+    Raises:
+        InputError: if the corpus has one class only, or the graph cannot be built (k >= N, bad vectors).
+    """
+    train = corpus.splits["train"]
+    if len(corpus.class_names) < 2:
+        raise InputError(
+            f"{corpus.provenance.get('source')}: labels name one class only; retrieval needs two"
+        )
+    training_texts = [corpus.texts[i] for i in train]
+    keyed = word_vectors(text.vectors, corpus.vocabulary, training_texts, path=text.vector_file, seed=seed)
+    vectors, has_vector = vector_matrix(keyed, corpus.vocabulary)
+    graph = word_graph(vectors, has_vector, text.neighbours, text.graph)
+    # The numbering of the words is free: one that keeps neighbours close makes the gathers local.
+    order = graph_order(graph)
+    graph, corpus = relabel(graph, order), corpus.reordered(order)
+    return Inputs(
+        corpus=corpus,
+        counts=weight_counts(corpus.counts, text.weighting, train),
+        images=scale_images(corpus.images, data.image_scale, train),
+        layout=pack(scaled_laplacian(graph, text.lambda_max)),
+        graph_report={
+            "words": len(corpus.vocabulary),
+            "words_with_vector": int(has_vector.sum()),
+            "edges": int(graph.n_edge[0]),
+            "documents_without_a_word": corpus.wordless,
+        },
+    )
+
+
+def scale_images(images: np.ndarray, scale: str, train: np.ndarray) -> np.ndarray:
+    """Scale features by statistics of the training items.
+
+    raw: unchanged; unit: centred and divided by one number, the root of the mean variance of the features;
+    standard: each feature to mean 0 and variance 1 (a constant feature to 0).
+    """
+    if scale == "raw":
+        return images
+    mean, variance = images[train].mean(axis=0), images[train].var(axis=0)
+    if scale == "unit":
+        return (images - mean) / np.sqrt(max(variance.mean(), 1e-12))
+    return (images - mean) / np.sqrt(np.where(variance > 1e-12, variance, np.inf))

@@ -1,0 +1,1 @@
+"""One file a system, and the encoders they share."""

@@ -1,0 +1,175 @@
+"""The report's plots: which curves there are, in what order, and what each says in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from gcnxmodal.report.palette import Series, series
+from gcnxmodal.report.panels import Line, bar_panel, line_panel, plain_text
+from gcnxmodal.report.values import DASH, DIRECTIONS, measured
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """A figure, its file name without suffix, and what it shows in a sentence."""
+
+    name: str
+    figure: Figure
+    alt: str
+
+
+def save_png(plot: Plot, folder: Path) -> Path:
+    """Write `folder/<name>.png` on white, two pixels a point; the same figure gives the same bytes."""
+    path = folder / f"{plot.name}.png"
+    with plain_text():
+        plot.figure.savefig(path, dpi=144, facecolor="white", metadata={"Software": None})
+    return path
+
+
+def curve_plots(details: Mapping[str, Any], system: str) -> list[Plot]:
+    """Precision-recall and precision-scope, a panel a direction; the two directions share a scale.
+
+    Args:
+        details: {"model": what `retrieval.evaluate` gave for it, "cca": ..., ...}; only "curves" is read.
+    """
+    kinds = [
+        ("precision-recall", "Precision by recall", "Recall", "recall", "precision"),
+        ("precision-scope", "Precision by scope", "Items retrieved", "scope", "precision_at_scope"),
+    ]
+    plots = []
+    for name, title, x_label, x, y in kinds:
+        panels = {direction: _curves(details, system, direction, x, y) for direction in DIRECTIONS}
+        top = ceiling(value for lines in panels.values() for line in lines for value in line.y)
+        for direction, lines in panels.items():
+            if lines:
+                heading = f"{title}, {DIRECTIONS[direction]}"
+                figure = line_panel(heading, x_label, lines, top=top, wide="x")
+                plots.append(Plot(f"{name}-{_short(direction)}", figure, _in_words(heading, lines)))
+    return plots
+
+
+def training_plots(
+    history: Sequence[Mapping[str, Any]], results: Mapping[str, Any], system: str
+) -> list[Plot]:
+    """The loss by epoch; the MAP under `standard` by epoch, with the yardsticks' averages as levels."""
+    model = series("model", system)
+    plots = []
+    loss = _line(model, [row["epoch"] for row in history], [row.get("loss") for row in history], width=2.2)
+    if loss.x:
+        title = "Training loss by epoch"
+        loss = dataclasses.replace(loss, label=f"{loss.y[-1]:.3g}")
+        figure = line_panel(title, "Epoch", [loss], right=52, wide="y")
+        plots.append(Plot("loss", figure, _in_words(title, [loss])))
+    scored = [(row["epoch"], row["standard"]) for row in history if row.get("standard")]
+    shown = {
+        "average": (Series("average", "model"), 2.4),
+        "text_query": (Series("text queries", "model", dashes=(4, 2)), 1.2),
+        "image_query": (Series("image queries", "model", dashes=(1, 1.5)), 1.2),
+    }
+    lines = [
+        _line(style, [epoch for epoch, _ in scored], [scores.get(direction) for _, scores in scored], width)
+        for direction, (style, width) in shown.items()
+    ]
+    lines = [line for line in lines if line.x]
+    if lines:
+        for key, scores in results.get("yardsticks", {}).items():
+            level = measured(scores.get("standard", {}).get("average"))
+            if level is not None:
+                style = series(key, system)
+                lines.append(Line(f"{style.label} average", style, (), (level,)))
+        title = "MAP by epoch, standard protocol"
+        figure = line_panel(title, "Epoch", lines, top=ceiling(y for line in lines for y in line.y), right=92)
+        plots.append(Plot("map", figure, _in_words(title, lines)))
+    return plots
+
+
+def class_plots(details: Mapping[str, Any], class_names: Sequence[str], system: str) -> list[Plot]:
+    """MAP of each class's queries, a panel a direction: bars for the model, markers for the yardsticks.
+
+    Both panels have the model's best class on average first. A class without a value (no test query is of
+    it) comes last and has no bar.
+    """
+    panels = {direction: _per_class(details, system, direction) for direction in DIRECTIONS}
+    model = series("model", system)
+    panels = {direction: rows for direction, rows in panels.items() if model in rows}
+    means = [
+        [value for rows in panels.values() if (value := rows[model][c]) is not None]
+        for c in range(len(class_names))
+    ]
+    order = sorted(
+        range(len(class_names)), key=lambda c: -math.fsum(means[c]) / len(means[c]) if means[c] else math.inf
+    )
+    top = ceiling(
+        value for rows in panels.values() for values in rows.values() for value in values if value is not None
+    )
+    names = [class_names[c] for c in order]
+    plots = []
+    for direction, rows in panels.items():
+        title = f"MAP by class, {DIRECTIONS[direction]}"
+        ordered = {style: [values[c] for c in order] for style, values in rows.items()}
+        words = (
+            f"{name} {DASH if v is None else f'{v:.2f}'}"
+            for name, v in zip(names, ordered[model], strict=True)
+        )
+        alt = f"{title}. {system}: {', '.join(words)}."
+        plots.append(Plot(f"classes-{_short(direction)}", bar_panel(title, names, ordered, top), alt))
+    return plots
+
+
+def ceiling(values: Iterable[float]) -> float:
+    """The upper end of a MAP or precision axis: the next tenth above all values.
+
+    >>> ceiling([0.31, 0.4]), ceiling([0.41]), ceiling([])
+    (0.4, 0.5, 0.1)
+    """
+    return max(math.ceil(round(max(values, default=0.0) * 10, 6)), 1) / 10
+
+
+def _curves(details: Mapping[str, Any], system: str, direction: str, x: str, y: str) -> list[Line]:
+    lines = []
+    for key, entry in _model_first(details):
+        curve = entry.get("curves", {}).get(direction, {})
+        width = 2.4 if key == "model" else 1.6
+        line = _line(series(key, system), curve.get(x, ()), curve.get(y, ()), width)
+        lines += [line] if line.x else []
+    return lines
+
+
+def _line(style: Series, xs: Sequence[Any], ys: Sequence[Any], width: float) -> Line:
+    """The points that were measured: a NaN or a missing value leaves a point out."""
+    points = [(measured(x), measured(y)) for x, y in zip(xs, ys, strict=True)]
+    points = [(x, y) for x, y in points if x is not None and y is not None]
+    return Line(style.label, style, tuple(x for x, _ in points), tuple(y for _, y in points), width)
+
+
+def _per_class(details: Mapping[str, Any], system: str, direction: str) -> dict[Series, list[float | None]]:
+    rows = {}
+    for key, entry in _model_first(details):
+        values = [measured(value) for value in entry.get("per_class", {}).get(direction, ())]
+        if any(value is not None for value in values):
+            rows[series(key, system)] = values
+    return rows
+
+
+def _model_first(details: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(details.items(), key=lambda item: item[0] != "model")
+
+
+def _short(direction: str) -> str:
+    return direction.removesuffix("_query")
+
+
+def _in_words(title: str, lines: Sequence[Line]) -> str:
+    parts = [
+        f"{line.label} from {line.y[0]:.3g} at {line.x[0]:g} to {line.y[-1]:.3g} at {line.x[-1]:g}"
+        if line.x
+        else f"{line.label} {line.y[0]:.3g}"
+        for line in lines
+    ]
+    return f"{title}: {'; '.join(parts)}."

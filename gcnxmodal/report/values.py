@@ -1,0 +1,95 @@
+"""How values are written on the page; what was not measured is a dash, never a NaN."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+DASH = "\N{EN DASH}"
+DIRECTIONS = {"text_query": "text queries", "image_query": "image queries"}
+
+
+def measured(value: Any) -> float | None:
+    """The number, or None if it is missing, NaN or infinite."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def as_map(value: Any) -> str:
+    """MAP and precision: three decimals.
+
+    >>> as_map(0.48049), as_map(float("nan")) == DASH
+    ('0.480', True)
+    """
+    return DASH if (value := measured(value)) is None else f"{value:.3f}"
+
+
+def as_percent(value: Any) -> str:
+    """
+    >>> as_percent(0.1234)
+    '12.3%'
+    """
+    return DASH if (value := measured(value)) is None else f"{100 * value:.1f}%"
+
+
+def as_rank(value: Any) -> str:
+    """
+    >>> as_rank(12.0), as_rank(12.5)
+    ('12', '12.5')
+    """
+    return DASH if (value := measured(value)) is None else f"{round(value, 1):g}"
+
+
+def as_duration(seconds: Any) -> str:
+    """
+    >>> as_duration(4.24), as_duration(372), as_duration(7500)
+    ('4.2 s', '6 min 12 s', '2 h 5 min')
+    """
+    if (seconds := measured(seconds)) is None:
+        return DASH
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def excerpt(text: str, length: int) -> str:
+    """The first words of a text, in at most `length` letters and the dots.
+
+    >>> excerpt("one  two three", 9), excerpt("one two", 9), excerpt("onetwothree", 6)
+    ('one two…', 'one two', 'onetwo…')
+    """
+    text = " ".join(text[: 20 * length].split())
+    if len(text) <= length:
+        return text
+    return (text[: length + 1].rpartition(" ")[0] or text[:length]) + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def printable(text: str) -> str:
+    """The text with a blank for every character that has no place in a name: control codes, lone surrogates.
+
+    >>> printable("rock\x00\nmusic")
+    'rock  music'
+    """
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def flatten(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Nested JSON values as (dotted name, text), in order; a list of plain values is one text.
+
+    >>> list(flatten({"model": {"filters": [1, 2], "bias": True}, "root": None}))
+    [('model.filters', '1, 2'), ('model.bias', 'true'), ('root', 'null')]
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from flatten(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
+        for place, inner in enumerate(value):
+            yield from flatten(inner, f"{name}.{place}")
+    elif isinstance(value, list | tuple):
+        yield name, ", ".join(text for inner in value for _, text in flatten(inner))
+    elif isinstance(value, float) and measured(value) is None:
+        yield name, DASH
+    else:
+        yield name, value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,0 +1,1 @@
+"""Ranking, MAP under the named protocols, curves."""

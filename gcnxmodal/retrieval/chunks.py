@@ -1,0 +1,205 @@
+"""Scores of queries against a database, chunk by chunk, so that the whole matrix never exists."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from gcnxmodal.errors import InputError
+from gcnxmodal.retrieval.ranking import ranked_relevance, share_a_label, similarity
+
+MAX_BYTES = 256 * 2**20
+"""Memory that scores, and what is derived from them, may take at a time."""
+
+BYTES_PER_SCORE = 32
+"""A float32 score, its sort key and index twice over, its relevance, hits and precision."""
+
+# Chunks are whole tiles of queries and of database items, the last one padded. One shape is compiled, and a
+# score does not depend on its chunk: matrix products on a CPU compute ragged edges with other instructions,
+# so that two equal items of the database could score differently there.
+QUERIES, ITEMS = 8, 128
+
+
+def check_embeddings(embeddings_nD: Float[Array | np.ndarray, "n D"], name: str) -> Float[Array, "n D"]:
+    """The embeddings as float32 on the device.
+
+    Raises:
+        InputError: if one is NaN, infinite, or so large that products could overflow: by Cauchy-Schwarz no
+            score of embeddings that pass is NaN or infinite.
+    """
+    embeddings_nD = jnp.asarray(embeddings_nD, jnp.float32)
+    bad_n = ~(np.asarray(_norms(embeddings_nD)) < 1e18)
+    if bad_n.any():
+        raise InputError(
+            f"{name}: embedding {int(np.argmax(bad_n))} is not finite or longer than 1e18 ({bad_n.sum()} of "
+            f"{len(bad_n)} are); the model has diverged: lower the learning rate, or check its inputs"
+        )
+    return embeddings_nD
+
+
+def top_k(
+    queries_QD: Float[Array | np.ndarray, "Q D"],
+    database_MD: Float[Array | np.ndarray, "M D"],
+    k: int,
+    max_bytes: int = MAX_BYTES,
+) -> tuple[Int[np.ndarray, "Q k"], Float[np.ndarray, "Q k"]]:
+    """The k best database items of each query, best first: (indices, scores).
+
+    The database streams past in blocks, beside a running best k, so that scores never take more than
+    `max_bytes` (but at the least 8 queries by k + 128 items).
+
+    Raises:
+        InputError: if k is not in 1..M, or an embedding is not finite.
+    """
+    queries_QD = check_embeddings(queries_QD, "queries")
+    database_MD = check_embeddings(database_MD, "database")
+    Q, (M, D) = len(queries_QD), database_MD.shape
+    if not 1 <= k <= M:
+        raise InputError(f"k is {k} and the database has {M} items; choose k from 1 to {M}")
+    side = math.isqrt(max_bytes // BYTES_PER_SCORE) // ITEMS * ITEMS
+    block = min(_whole(M, ITEMS), max(ITEMS, side))
+    rows = _rows(Q, block + k, max_bytes)
+    queries_PD = _pad(queries_QD, rows)
+    database_BbD = _pad(database_MD, block).reshape(-1, block, D)
+    chunks = [_top_k_chunk(queries_PD, database_BbD, start, M, rows, k) for start in range(0, Q, rows)]
+    indices_Qk, scores_Qk = _join(chunks, Q)
+    return indices_Qk, scores_Qk
+
+
+def measure_rankings(
+    measure: Callable[..., tuple],
+    queries_QD: Float[Array, "Q D"],
+    database_MD: Float[Array, "M D"],
+    query_labels_QC: Bool[np.ndarray, "Q C"],
+    database_labels_MC: Bool[np.ndarray, "M C"],
+    max_bytes: int = MAX_BYTES,
+) -> tuple[np.ndarray, ...]:
+    """`measure` applied to each query's ranking of the whole database.
+
+    Args:
+        measure: (hits_qM, scores_qM, query_q) -> a tuple of arrays [q, ...]. Its arguments: relevance in
+            ranked order, scores in the database's order, the numbers of the queries. It is called on NumPy
+            arrays on the CPU backend, and traced elsewhere.
+
+    Returns:
+        What `measure` returns, for all Q queries.
+    """
+    Q, M = len(queries_QD), len(database_MD)
+    rows = _rows(Q, M, max_bytes)
+    queries = _pad(queries_QD, rows), _pad(jnp.asarray(query_labels_QC), rows)
+    database = _pad(database_MD, ITEMS), _pad(jnp.asarray(database_labels_MC), ITEMS)
+    chunks = []
+    for start in range(0, Q, rows):
+        scores_qN, relevant_qN = _score_chunk(queries, database, start, M, rows)
+        # Padding items score -inf: they rank last, and are cut off.
+        hits_qM = ranked_relevance(scores_qN, relevant_qN)[:, :M]
+        query_q = np.minimum(np.arange(start, start + rows), Q - 1)
+        if isinstance(hits_qM, jax.Array):
+            chunks.append(jax.jit(measure)(hits_qM, scores_qN[:, :M], query_q))
+        else:
+            chunks.append(measure(hits_qM, np.asarray(scores_qN)[:, :M], query_q))
+    return _join(chunks, Q)
+
+
+def relevant_counts(
+    query_labels_QC: Bool[np.ndarray, "Q C"],
+    database_labels_MC: Bool[np.ndarray, "M C"],
+    max_bytes: int = MAX_BYTES,
+) -> Int[np.ndarray, " Q"]:
+    """How many items of the database are relevant to each query."""
+    Q, M = len(query_labels_QC), len(database_labels_MC)
+    rows = _rows(Q, M, max_bytes)
+    labels_PC = _pad(jnp.asarray(query_labels_QC), rows)
+    chunks = [
+        _count_chunk(labels_PC, jnp.asarray(database_labels_MC), start, rows) for start in range(0, Q, rows)
+    ]
+    return np.concatenate(chunks)[:Q]
+
+
+def _whole(count: int, unit: int) -> int:
+    """`count` rounded up to a multiple of `unit`."""
+    return -(-count // unit) * unit
+
+
+def _rows(Q: int, M: int, max_bytes: int) -> int:
+    """Queries a chunk: equal chunks of whole tiles that keep [rows, M] within the budget."""
+    fit = max(QUERIES, max_bytes // (BYTES_PER_SCORE * M) // QUERIES * QUERIES)
+    return _whole(math.ceil(Q / math.ceil(Q / fit)), QUERIES)
+
+
+def _pad(x: Array, unit: int) -> Array:
+    """`x` with rows of zeros added up to a multiple of `unit`."""
+    return jnp.pad(x, ((0, _whole(len(x), unit) - len(x)), (0, 0)))
+
+
+def _join(chunks: list[tuple[Array | np.ndarray, ...]], Q: int) -> tuple[np.ndarray, ...]:
+    """The chunks end to end, without the last one's padding."""
+    return tuple(
+        np.concatenate([np.asarray(part) for part in parts])[:Q] for parts in zip(*chunks, strict=True)
+    )
+
+
+@jax.jit
+def _norms(x_nD: Float[Array, "n D"]) -> Float[Array, " n"]:
+    return jnp.sqrt(jnp.sum(x_nD * x_nD, axis=1))
+
+
+@functools.partial(jax.jit, static_argnames="rows")
+def _score_chunk(
+    queries: tuple[Float[Array, "P D"], Bool[Array, "P C"]],
+    database: tuple[Float[Array, "N D"], Bool[Array, "N C"]],
+    start: Int[Array, ""],
+    M: Int[Array, ""],
+    rows: int,
+) -> tuple[Float[Array, "q N"], Bool[Array, "q N"]]:
+    """Scores and relevance of queries start..start+rows; items from M on are padding."""
+    embeddings_qD, labels_qC = (lax.dynamic_slice_in_dim(x, start, rows) for x in queries)
+    scores_qN = similarity(embeddings_qD, database[0])
+    real_N = jnp.arange(scores_qN.shape[1]) < M
+    return jnp.where(real_N, scores_qN, -jnp.inf), share_a_label(labels_qC, database[1])
+
+
+@functools.partial(jax.jit, static_argnames="rows")
+def _count_chunk(
+    query_labels_PC: Bool[Array, "P C"],
+    database_labels_MC: Bool[Array, "M C"],
+    start: Int[Array, ""],
+    rows: int,
+) -> Int[Array, " q"]:
+    labels_qC = lax.dynamic_slice_in_dim(query_labels_PC, start, rows)
+    return jnp.sum(share_a_label(labels_qC, database_labels_MC), axis=1)
+
+
+@functools.partial(jax.jit, static_argnames=("rows", "k"))
+def _top_k_chunk(
+    queries_PD: Float[Array, "P D"],
+    database_BbD: Float[Array, "B b D"],
+    start: Int[Array, ""],
+    M: Int[Array, ""],
+    rows: int,
+    k: int,
+) -> tuple[Int[Array, "q k"], Float[Array, "q k"]]:
+    queries_qD = lax.dynamic_slice_in_dim(queries_PD, start, rows)
+    blocks, block, _ = database_BbD.shape
+
+    def merge(best, numbered_items):
+        (index_qk, score_qk), (number, items_bD) = best, numbered_items
+        item_b = number * block + jnp.arange(block)
+        scores_qb = similarity(queries_qD, items_bD)
+        # -0.0 is 0.0, and padding is never found.
+        scores_qb = jnp.where(item_b < M, jnp.where(scores_qb == 0, 0.0, scores_qb), -jnp.inf)
+        # The best so far stand first and have the lower indices; of equal scores top_k takes the first.
+        score_qk, place_qk = lax.top_k(jnp.concatenate([score_qk, scores_qb], axis=1), k)
+        kept_qk = jnp.take_along_axis(index_qk, jnp.minimum(place_qk, k - 1), axis=1)
+        return (jnp.where(place_qk < k, kept_qk, number * block + place_qk - k), score_qk), None
+
+    none = (jnp.zeros((rows, k), jnp.int32), jnp.full((rows, k), -jnp.inf))
+    best, _ = lax.scan(merge, none, (jnp.arange(blocks), database_BbD))
+    return best

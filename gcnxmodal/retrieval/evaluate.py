@@ -1,0 +1,184 @@
+"""Evaluate embeddings under every protocol."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from gcnxmodal.errors import InputError
+from gcnxmodal.retrieval.chunks import (
+    MAX_BYTES,
+    check_embeddings,
+    measure_rankings,
+    relevant_counts,
+    top_k,
+)
+from gcnxmodal.retrieval.curves import (
+    hits_by_rank,
+    interpolated_precision,
+    mean_curves,
+    per_class_map,
+)
+from gcnxmodal.retrieval.metrics import average_precision_of_hits, exact_pair_ranks, pair_summary
+from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
+
+
+def evaluate(
+    texts_nD: Float[Array | np.ndarray, "n D"],
+    images_nD: Float[Array | np.ndarray, "n D"],
+    labels_nC: Bool[np.ndarray, "n C"],
+    splits: dict[str, Int[np.ndarray, " rows"]],
+    max_bytes: int = MAX_BYTES,
+) -> dict[str, Any]:
+    """Every protocol and curve of a system that scores a pair by text . image.
+
+    Items are relevant to each other if they share a label. Curves, exact pairs and MAP by class are those of
+    the `standard` protocol. "text_query" ranks images for a text, "image_query" texts for an image.
+
+    Args:
+        texts_nD, images_nD: embeddings of all items of the corpus.
+        splits: rows of "test" and of "train".
+        max_bytes: memory for scores; the results do not depend on it.
+
+    Returns:
+        JSON values: protocols {name: {"text_query", "image_query", "average"}}; exact_pair {direction:
+        {"recall@1", "recall@5", "recall@10", "median_rank"}}; curves {direction: see `curves.mean_curves`};
+        per_class {direction: [C], None for a class without a test item}; queries_without_relevant {protocol:
+        how many queries count 0 because nothing in the database is relevant to them}.
+
+    Raises:
+        InputError: if the arrays are not aligned or an embedding is not finite.
+    """
+    _check_aligned(texts_nD, images_nD, labels_nC)
+    texts_nD, images_nD = check_embeddings(texts_nD, "texts"), check_embeddings(images_nD, "images")
+    labels = {split: labels_nC[rows] for split, rows in splits.items()}
+    texts, images = ({split: x[rows] for split, rows in splits.items()} for x in (texts_nD, images_nD))
+    sides = {"text_query": (texts["test"], images), "image_query": (images["test"], texts)}
+
+    test = labels["test"]
+    standard = {
+        direction: _Standard(
+            *measure_rankings(_measure_standard, queries, database["test"], test, test, max_bytes)
+        )
+        for direction, (queries, database) in sides.items()
+    }
+    protocols, lonely = {}, {}
+    for name, protocol in PROTOCOLS.items():
+        items = labels[protocol.database]
+        lonely[name] = int(np.sum(relevant_counts(test, items, max_bytes) == 0))
+        protocols[name] = _mean_scores(
+            {
+                direction: standard[direction].average_precision
+                if name == "standard"
+                else average_precisions(
+                    queries, database[protocol.database], test, items, protocol, max_bytes
+                )
+                for direction, (queries, database) in sides.items()
+            }
+        )
+    return {
+        "protocols": protocols,
+        "exact_pair": {direction: pair_summary(found.pair_rank) for direction, found in standard.items()},
+        "curves": {
+            direction: mean_curves(found.interpolated, found.hits_by_rank, found.relevant, len(test))
+            for direction, found in standard.items()
+        },
+        "per_class": {
+            direction: per_class_map(found.average_precision, test) for direction, found in standard.items()
+        },
+        "queries_without_relevant": lonely,
+    }
+
+
+def standard_map(
+    texts_MD: Float[Array | np.ndarray, "M D"],
+    images_MD: Float[Array | np.ndarray, "M D"],
+    labels_MC: Bool[np.ndarray, "M C"],
+    max_bytes: int = MAX_BYTES,
+) -> dict[str, float]:
+    """MAP of the test items under `standard` and nothing else: cheap enough for every epoch.
+
+    Returns:
+        {"text_query", "image_query", "average"}.
+
+    Raises:
+        InputError: if the arrays are not aligned or an embedding is not finite.
+    """
+    _check_aligned(texts_MD, images_MD, labels_MC)
+    texts_MD, images_MD = check_embeddings(texts_MD, "texts"), check_embeddings(images_MD, "images")
+    standard = PROTOCOLS["standard"]
+    return _mean_scores(
+        {
+            direction: average_precisions(queries, database, labels_MC, labels_MC, standard, max_bytes)
+            for direction, queries, database in (
+                ("text_query", texts_MD, images_MD),
+                ("image_query", images_MD, texts_MD),
+            )
+        }
+    )
+
+
+def average_precisions(
+    queries_QD: Float[Array, "Q D"],
+    database_MD: Float[Array, "M D"],
+    query_labels_QC: Bool[np.ndarray, "Q C"],
+    database_labels_MC: Bool[np.ndarray, "M C"],
+    protocol: Protocol,
+    max_bytes: int = MAX_BYTES,
+) -> Float[np.ndarray, " Q"]:
+    """AP of each query under a protocol's cut-off and norm; the caller passes the protocol's database."""
+    if protocol.cutoff is None:
+        # Over all ranks the three norms are one: every relevant item is a hit.
+        (ap_Q,) = measure_rankings(
+            _measure_ap, queries_QD, database_MD, query_labels_QC, database_labels_MC, max_bytes
+        )
+        return ap_Q
+    k = min(protocol.cutoff, len(database_MD))
+    indices_QR, _ = top_k(queries_QD, database_MD, k, max_bytes)
+    hits_QR = np.zeros(indices_QR.shape, bool)
+    for has_Q, has_M in zip(query_labels_QC.T, database_labels_MC.T, strict=True):
+        hits_QR |= has_Q[:, None] & has_M[indices_QR]
+    relevant_Q = relevant_counts(query_labels_QC, database_labels_MC, max_bytes)
+    return np.asarray(average_precision_of_hits(hits_QR, relevant_Q, protocol.norm))
+
+
+class _Standard(NamedTuple):
+    """What the curves need of each query's ranking."""
+
+    average_precision: np.ndarray  # [Q]
+    interpolated: np.ndarray  # [Q, 11]
+    hits_by_rank: np.ndarray  # [Q, G]
+    relevant: np.ndarray  # [Q]
+    pair_rank: np.ndarray  # [Q]
+
+
+def _measure_standard(hits_qM: Any, scores_qM: Any, query_q: Any) -> tuple[Any, ...]:
+    relevant_q = hits_qM.sum(axis=1)
+    return (
+        average_precision_of_hits(hits_qM, relevant_q),
+        interpolated_precision(hits_qM),
+        hits_by_rank(hits_qM),
+        relevant_q,
+        exact_pair_ranks(scores_qM, query_q),
+    )
+
+
+def _measure_ap(hits_qM: Any, scores_qM: Any, query_q: Any) -> tuple[Any, ...]:
+    return (average_precision_of_hits(hits_qM, hits_qM.sum(axis=1)),)
+
+
+def _mean_scores(found: dict[str, Float[np.ndarray, " Q"]]) -> dict[str, float]:
+    scores = {direction: float(np.mean(ap_Q, dtype=np.float64)) for direction, ap_Q in found.items()}
+    return {**scores, "average": sum(scores.values()) / len(scores)}
+
+
+def _check_aligned(texts_nD, images_nD, labels_nC) -> None:
+    shapes = [np.shape(x) for x in (texts_nD, images_nD, labels_nC)]
+    if any(len(shape) != 2 for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+        raise InputError(f"texts, images and labels are {shapes}; give each one row an item")
+    if shapes[0][1] != shapes[1][1]:
+        raise InputError(
+            f"texts embed in {shapes[0][1]} dimensions and images in {shapes[1][1]}; make them equal"
+        )

@@ -1,0 +1,91 @@
+"""Ranking: by descending score, ties by the lower database index, on every device."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from gcnxmodal.errors import InputError
+
+
+def similarity(queries_QD: Float[Array, "Q D"], database_MD: Float[Array, "M D"]) -> Float[Array, "Q M"]:
+    """score_qm = query_q . item_m, in full float32 also where the device's default is bf16 or tf32."""
+    return jnp.matmul(queries_QD, database_MD.T, precision=lax.Precision.HIGHEST)
+
+
+def share_a_label(queries_QC: Bool[Array, "Q C"], database_MC: Bool[Array, "M C"]) -> Bool[Array, "Q M"]:
+    """Relevance: the query and the item have at least one label in common."""
+    # 0/1 products and their sum's sign are exact in any matrix precision.
+    return jnp.matmul(queries_QC.astype(jnp.float32), database_MC.astype(jnp.float32).T) > 0.5
+
+
+def ranked_relevance(
+    scores_QM: Float[Array | np.ndarray, "Q M"], relevant_QM: Bool[Array | np.ndarray, "Q M"]
+) -> Bool[Array | np.ndarray, "Q M"]:
+    """The relevance of the database items in the order in which each query ranks them.
+
+    The result lies where it was sorted: a NumPy array on the CPU backend, else a device array.
+
+    >>> ranked_relevance(np.float32([[0.1, 0.9, 0.1, 0.5]]), np.array([[True, False, False, True]]))
+    array([[False,  True,  True, False]])
+
+    Raises:
+        InputError: if a score is NaN, which has no rank.
+    """
+    if jax.default_backend() == "cpu":
+        scores_QM, relevant_QM = np.asarray(scores_QM, np.float32), np.asarray(relevant_QM, bool)
+        _refuse_nan(np.any(np.isnan(scores_QM), axis=1))
+        return sort_on_host(scores_QM, relevant_QM)
+    scores_QM = jnp.asarray(scores_QM, jnp.float32)
+    _refuse_nan(np.asarray(jnp.isnan(scores_QM).any(axis=1)))
+    return sort_on_device(scores_QM, jnp.asarray(relevant_QM, bool))
+
+
+@jax.jit
+def sort_on_device(scores_QM: Float[Array, "Q M"], relevant_QM: Bool[Array, "Q M"]) -> Bool[Array, "Q M"]:
+    """`ranked_relevance` in XLA."""
+    # lax.sort counts -0.0 and 0.0 as equal; stable: ties keep the database's order.
+    return lax.sort((-scores_QM, relevant_QM), num_keys=1, is_stable=True)[1]
+
+
+def sort_on_host(
+    scores_QM: Float[np.ndarray, "Q M"], relevant_QM: Bool[np.ndarray, "Q M"]
+) -> Bool[np.ndarray, "Q M"]:
+    """`ranked_relevance` in NumPy, the same bit for bit.
+
+    XLA's CPU sort of a key with a payload takes 7 ms a row of 20,000, in one thread; NumPy's vectorised sort
+    of one integer that holds (score, index, relevance) takes 0.5 ms and lets threads run.
+    """
+    Q, M = scores_QM.shape
+    hits_QM = np.empty((Q, M), bool)
+    index_M = np.arange(M, dtype=np.uint32) << 1
+
+    def sort(row: int) -> None:
+        rows = slice(row, row + 16)  # as many as stay in the cache
+        # + 0 makes -0.0 a 0.0. Read as integers, positive floats ascend with their value and negative ones as
+        # it falls; with the low 31 bits of the positive ones flipped, all ascend as the scores descend.
+        bits = (scores_QM[rows] + np.float32(0)).view(np.int32)
+        bits ^= ~(bits >> 31) & 0x7FFFFFFF
+        key = np.empty(bits.shape, "<u8")
+        halves = key.view("<u4").reshape(*bits.shape, 2)  # low, high
+        halves[..., 1] = bits.view(np.uint32)
+        np.bitwise_or(index_M, relevant_QM[rows], out=halves[..., 0])
+        key.sort(axis=1)
+        np.not_equal(halves[..., 0] & 1, 0, out=hits_QM[rows])
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(sort, range(0, Q, 16)))
+    return hits_QM
+
+
+def _refuse_nan(nan_Q: Bool[np.ndarray, " Q"]) -> None:
+    if nan_Q.any():
+        raise InputError(
+            f"scores: query {int(np.argmax(nan_Q))} has a NaN score, which has no rank; check the model"
+        )

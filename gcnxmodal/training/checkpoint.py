@@ -1,0 +1,147 @@
+"""Checkpoints of a run: asynchronous, atomic, and never worse off than before the save."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from gcnxmodal.errors import InputError
+
+State = TypeVar("State")
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder; the newest `keep` are kept.
+
+    A save copies the state, returns, and writes in the background; a checkpoint appears under its step's
+    number only when it is complete. A save that fails (a full disk) is reported and leaves the older ones
+    as they are.
+
+    Args:
+        directory: the folder, made when the first save starts.
+        fingerprint: what the state belongs to, such as {"model": ..., "corpus": ...}; stored with every
+            checkpoint and compared on restore.
+        report: called with a sentence for the user.
+        keep: how many to keep.
+    """
+
+    def __init__(
+        self, directory: Path, fingerprint: dict[str, str], report: Callable[[str], None], keep: int = 3
+    ):
+        # Orbax logs a failed save six times over; we report it once.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        self._directory = directory.absolute()
+        self._fingerprint = fingerprint
+        self._report = report
+        self._keep = keep
+        self._pending: tuple[int, Any] | None = None
+        self._open()
+
+    def _open(self) -> None:
+        self._orbax = ocp.training.Checkpointer(
+            self._directory,
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=ocp.training.preservation_policies.LatestN(self._keep),
+            cleanup_tmp_directories=True,
+        )
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps with a complete checkpoint, oldest first."""
+        return [checkpoint.step for checkpoint in self._orbax.checkpoints]
+
+    def save(self, step: int, state: Any) -> None:
+        """Start saving `state` as checkpoint `step`; the save before it is finished first."""
+        self.wait()
+        if step in self.steps:
+            return
+        try:
+            self._pending = (
+                step,
+                self._orbax.save_async(step, _named_leaves(state), custom_metadata=self._fingerprint),
+            )
+        except (OSError, ValueError) as error:
+            self._failed(step, error)
+
+    def wait(self) -> bool:
+        """Finish the save under way. False if it failed (which has been reported)."""
+        if self._pending is None:
+            return True
+        (step, response), self._pending = self._pending, None
+        try:
+            response.result()
+        except (OSError, ValueError) as error:
+            self._failed(step, error)
+            return False
+        return True
+
+    def restore(self, like: State) -> tuple[State, int] | None:
+        """The newest checkpoint that can be read, as (state, step); None if there is none.
+
+        Args:
+            like: a state of the same structure, shapes and shardings.
+
+        Raises:
+            InputError: if the checkpoints belong to another model or corpus, or none can be read.
+        """
+        steps = self.steps
+        leaves = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _named_leaves(like)
+        )
+        for step in reversed(steps):
+            path = self._directory / str(step)
+            try:
+                stored = self._orbax.metadata(step).custom_metadata
+                self._check_fingerprint(path, stored)
+                restored = self._orbax.load(step, leaves)
+            except InputError:
+                raise
+            except (
+                Exception
+            ) as error:  # Orbax raises KeyError, ValueError or OSError for a damaged checkpoint.
+                self._report(
+                    f"{path}: this checkpoint cannot be read ({_first_line(error)}); trying the one before"
+                )
+                continue
+            return jax.tree.unflatten(jax.tree.structure(like), list(restored.values())), step
+        if steps:
+            raise InputError(
+                f"{self._directory}: none of the checkpoints {steps} can be read; "
+                "start again with --overwrite, or in another --run-dir"
+            )
+        return None
+
+    def close(self) -> None:
+        """Finish the save under way and release the folder."""
+        self.wait()
+        self._orbax.close()
+
+    def _check_fingerprint(self, path: Path, stored: Any) -> None:
+        for part, expected in self._fingerprint.items():
+            if not isinstance(stored, dict) or stored.get(part) != expected:
+                raise InputError(
+                    f"{path}: this checkpoint is of another {part}; run with the options in the run's "
+                    "config.json, or train in another --run-dir"
+                )
+
+    def _failed(self, step: int, error: Exception) -> None:
+        # A broken save leaves Orbax's background thread in a failed state: open the folder anew.
+        self._open()
+        kept = f"the last good one is {self.steps[-1]}" if self.steps else "there is no earlier one"
+        self._report(
+            f"{self._directory}: saving checkpoint {step} failed ({_first_line(error)}); {kept}. "
+            "Is the disk full?"
+        )
+
+
+def _named_leaves(tree: Any) -> dict[str, jax.Array]:
+    """Leaves by path, so that a checkpoint does not depend on the node types of the tree."""
+    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

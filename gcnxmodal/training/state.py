@@ -1,0 +1,143 @@
+"""The train state, one step, and many steps as one compiled loop."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from gcnxmodal.training.sampling import Plan
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a step reads: the training items, resident on the device for the whole run, and the epoch's plan.
+
+    Attributes:
+        counts_nN: weighted word counts of the training items.
+        images_nd: their image features.
+        labels_nC: their classes.
+        constants: the arrays of the model that are not trained (the word graph).
+        plan: the batches of the present epoch.
+    """
+
+    counts_nN: Float[Array, "n N"]
+    images_nd: Float[Array, "n d"]
+    labels_nC: Bool[Array, "n C"]
+    constants: Any
+    plan: Plan | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that changes from step to step; a checkpoint is this value.
+
+    Attributes:
+        params: trained arrays of the model.
+        opt_state: the optimizer's.
+        step: steps done.
+        totals: metrics summed over the steps of the present epoch.
+        first_nan: the first step whose loss was not finite, or -1.
+    """
+
+    params: Any
+    opt_state: Any
+    step: Int[Array, ""]
+    totals: dict[str, Float[Array, ""]]
+    first_nan: Int[Array, ""]
+
+
+def init_state(params: Any, optimizer: optax.GradientTransformation, metrics: tuple[str, ...]) -> TrainState:
+    """The state before the first step."""
+    return TrainState(
+        params=params,
+        opt_state=optimizer.init(params),
+        step=jnp.zeros((), jnp.int32),
+        totals={name: jnp.zeros(()) for name in metrics},
+        first_nan=jnp.full((), -1, jnp.int32),
+    )
+
+
+def make_adam(
+    learning_rate: float, *, decay: float = 1.0, decay_steps: int = 1
+) -> optax.GradientTransformation:
+    """Adam with a staircase decay: learning_rate * decay ** (step // decay_steps)."""
+    schedule = optax.exponential_decay(learning_rate, decay_steps, decay, staircase=True)
+    return optax.adam(schedule if decay != 1 else learning_rate)
+
+
+Step = Callable[[TrainState, Data, Array], tuple[TrainState, dict[str, Array]]]
+
+
+def make_step(
+    graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, loss: Callable, *, grid: bool
+) -> Step:
+    """One optimizer step: `state, metrics = step(state, data, key)`.
+
+    It takes row `state.step` (modulo the length) of the plan; dropout is a function of (key, step).
+
+    Args:
+        graphdef: the model's structure, from `nnx.split(model, nnx.Param, ...)`.
+        optimizer: an optax transformation.
+        loss: `loss(model, counts_BN, images_Md, match, key) -> (objective, metrics)`.
+        grid: every text of a batch meets every image, instead of text b meeting image b.
+    """
+
+    def step(state: TrainState, data: Data, key: Array) -> tuple[TrainState, dict[str, Array]]:
+        assert data.plan is not None
+        row = state.step % len(data.plan.texts)
+        texts, images = data.plan.texts[row], data.plan.images[row]
+        match = _match(data.labels_nC[texts], data.labels_nC[images], grid=grid)
+
+        def objective(params):
+            model = nnx.merge(graphdef, params, data.constants)
+            dropout = jax.random.fold_in(key, state.step)
+            return loss(model, data.counts_nN[texts], data.images_nd[images], match, dropout)
+
+        gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
+
+    return step
+
+
+def make_block(step: Step) -> Callable[[TrainState, Data, Array, Int[Array, ""]], TrainState]:
+    """`state = block(state, data, key, steps)`: that many steps as one compiled loop.
+
+    The state is donated. The number of steps is an argument of the compiled program, not a part of it, so
+    one compilation serves any block, and a run cut into other blocks gives the same bits.
+    """
+
+    def body(state: TrainState, data: Data, key: Array) -> TrainState:
+        before = state.step
+        state, metrics = step(state, data, key)
+        broken = (state.first_nan < 0) & ~jnp.isfinite(metrics["loss"])
+        return dataclasses.replace(
+            state,
+            totals={name: total + metrics[name] for name, total in state.totals.items()},
+            first_nan=jnp.where(broken, before, state.first_nan),
+        )
+
+    def block(state: TrainState, data: Data, key: Array, steps: Int[Array, ""]) -> TrainState:
+        return jax.lax.fori_loop(0, steps, lambda _, s: body(s, data, key), state)
+
+    return jax.jit(block, donate_argnums=0)
+
+
+def _match(text_labels: Array, image_labels: Array, *, grid: bool) -> Array:
+    """Do text and image share a class: for aligned rows [B], or for every row with every row [B, M]."""
+    if grid:
+        return text_labels.astype(jnp.float32) @ image_labels.astype(jnp.float32).T > 0
+    return (text_labels & image_labels).any(axis=1)
+
+
+def start_epoch(state: TrainState) -> TrainState:
+    """The same state with the epoch's sums at zero."""
+    return dataclasses.replace(state, totals=jax.tree.map(jnp.zeros_like, state.totals))

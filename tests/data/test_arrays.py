@@ -1,0 +1,143 @@
+import os
+
+import numpy as np
+import pytest
+import scipy.io
+
+from gcnxmodal.data.arrays import feature_matrix, load_mat, load_npz
+from gcnxmodal.errors import InputError
+
+
+class Payload:
+    """Unpickling an instance writes a file: what a hostile .npz would do."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_pickled_npz_is_refused_and_never_executed(tmp_path):
+    file, target = tmp_path / "features.npz", tmp_path / "executed"
+    np.savez(file, images=np.array([Payload(target)], dtype=object))
+    with pytest.raises(
+        InputError, match=r"features\.npz: array 'images' holds pickled Python objects.* save a"
+    ):
+        load_npz(file, ["images"], "")
+    assert not target.exists()
+    np.load(file, allow_pickle=True)["images"]  # the payload is a real one
+    assert target.exists()
+
+
+def test_bare_pickle_is_no_npz(tmp_path):
+    file, target = tmp_path / "features.npz", tmp_path / "executed"
+    np.save(file.with_suffix(".npy"), np.array([Payload(target)], dtype=object))
+    file.with_suffix(".npy").rename(file)
+    with pytest.raises(InputError, match=r"cannot be read as \.npz .* save it with numpy.savez"):
+        load_npz(file, ["images"], "")
+    assert not target.exists()
+
+
+def test_other_arrays_are_not_even_read(tmp_path):
+    file = tmp_path / "features.npz"
+    np.savez(file, images=np.ones((2, 2)), notes=np.array([Payload(tmp_path / "executed")], dtype=object))
+    assert list(load_npz(file, ["images"], "")) == ["images"]
+    assert not (tmp_path / "executed").exists()
+
+
+def test_missing_npz_says_how_to_make_it(tmp_path):
+    with pytest.raises(InputError, match=r"features\.npz: there is no such file; make it so"):
+        load_npz(tmp_path / "features.npz", ["images"], "make it so")
+
+
+def test_missing_array_lists_those_there(tmp_path):
+    np.savez(tmp_path / "features.npz", image=np.ones((2, 2)))
+    with pytest.raises(InputError, match="has no array 'images', only image; save it"):
+        load_npz(tmp_path / "features.npz", ["images"], "")
+
+
+def test_bare_array_is_no_npz(tmp_path):
+    with (tmp_path / "features.npz").open("wb") as file:
+        np.save(file, np.ones((2, 2)))
+    with pytest.raises(InputError, match=r"one bare array; save it as numpy.savez\(file, images=array\)"):
+        load_npz(tmp_path / "features.npz", ["images"], "")
+
+
+@pytest.mark.parametrize("kept", [0, 30, 0.5, 0.9])
+def test_truncated_npz_is_named(tmp_path, kept):
+    file = tmp_path / "features.npz"
+    np.savez(file, images=np.random.default_rng(0).random((50, 20)))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(kept * len(whole)) if 0 < kept < 1 else kept])
+    with pytest.raises(InputError, match=r"features\.npz: cannot be read as .npz"):
+        load_npz(file, ["images"], "")
+
+
+def test_damaged_member_is_named(tmp_path):
+    file = tmp_path / "features.npz"
+    np.savez(file, images=np.zeros((50, 20)))
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    file.write_bytes(whole)
+    with pytest.raises(
+        InputError, match=r"features\.npz: array 'images' cannot be read .*save the file again"
+    ):
+        load_npz(file, ["images"], "")
+
+
+@pytest.mark.parametrize("content", [b"", b"no MATLAB file", b"MATLAB 5.0 MAT-file" + b" " * 105 + b"\0\1IM"])
+def test_broken_mat_is_named(tmp_path, content):
+    (tmp_path / "raw.mat").write_bytes(content)
+    with pytest.raises(InputError, match=r"raw\.mat: (cannot be read as a MATLAB file|has no variable 'I')"):
+        load_mat(tmp_path / "raw.mat", ["I"], "")
+
+
+def test_truncated_mat_is_named(tmp_path):
+    scipy.io.savemat(tmp_path / "raw.mat", {"I": np.ones((40, 4))})
+    whole = (tmp_path / "raw.mat").read_bytes()
+    (tmp_path / "raw.mat").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"raw\.mat: cannot be read as a MATLAB file .*fetch it again"):
+        load_mat(tmp_path / "raw.mat", ["I"], "")
+
+
+def test_matlab_7_3_says_how_to_save(tmp_path):
+    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM"
+    (tmp_path / "raw.mat").write_bytes(header + bytes(512))
+    with pytest.raises(InputError, match=r"is a MATLAB 7\.3 file; save it with save"):
+        load_mat(tmp_path / "raw.mat", ["I"], "")
+
+
+def test_mat_structure_is_no_feature_matrix(tmp_path):
+    scipy.io.savemat(tmp_path / "raw.mat", {"I": {"field": np.ones((2, 2))}})
+    array = load_mat(tmp_path / "raw.mat", ["I"], "")["I"]
+    with pytest.raises(InputError, match=r"array 'I' is .* expected numbers"):
+        feature_matrix(array, tmp_path / "raw.mat", "I", 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float16, np.float64, ">f4"])
+def test_any_number_type_becomes_float32(tmp_path, dtype):
+    features = feature_matrix(np.eye(3, dtype=dtype), tmp_path, "images", 3)
+    np.testing.assert_array_equal(features, np.eye(3, dtype=np.float32), strict=True)
+
+
+def test_rows_that_do_not_match_are_counted(tmp_path):
+    with pytest.raises(
+        InputError, match=r"x\.npz: array 'images' has 4 rows, expected 5; give one row an item"
+    ):
+        feature_matrix(np.ones((4, 2)), tmp_path / "x.npz", "images", 5)
+
+
+@pytest.mark.parametrize("array", [np.ones(4), np.ones((4, 0)), np.ones((4, 2, 2)), np.full((4, 1), "a")])
+def test_what_is_no_matrix_of_numbers_is_refused(tmp_path, array):
+    with pytest.raises(InputError, match=r"array 'images' is .*; expected numbers \[n, d\]"):
+        feature_matrix(array, tmp_path, "images", 4)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (-np.inf, "-inf"), (1e300, "1e.300")])
+def test_value_that_is_not_finite_in_float32_is_located(tmp_path, value, shown):
+    array = np.ones((4, 3))
+    array[2, 1] = array[3, 0] = value
+    message = f"row 2, column 1 is {shown} .2 rows are not finite in float32.; extract these features again"
+    with pytest.raises(InputError, match=message):
+        feature_matrix(array, tmp_path, "images", 4)

@@ -1,0 +1,108 @@
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.data import cache
+from gcnxmodal.data.assemble import assemble
+from gcnxmodal.text.tokens import Tokenizer
+
+
+def make() -> Corpus:
+    return assemble(
+        [f"word{row} word" for row in range(6)],
+        np.arange(12, dtype=np.float32).reshape(6, 2),
+        np.ones((6, 1), bool),
+        ["one"],
+        {"train": np.arange(4), "test": np.arange(4, 6)},
+        words=10,
+        tokenizer=Tokenizer(),
+        provenance={"source": "fixture"},
+    )
+
+
+def never() -> Corpus:
+    raise AssertionError("made again")
+
+
+def test_second_call_reads_what_the_first_one_made(tmp_path):
+    made = cache.cached(tmp_path / "deep" / "corpus.npz", make)
+    read = cache.cached(tmp_path / "deep" / "corpus.npz", never)
+    np.testing.assert_array_equal(read.images, made.images, strict=True)
+    assert read.provenance == made.provenance
+    assert os.listdir(tmp_path / "deep") == ["corpus.npz"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, 0.3, 0.6, 0.9, 0.99, -1])
+def test_truncated_cache_is_said_and_made_again(tmp_path, caplog, kept):
+    path = tmp_path / "corpus.npz"
+    cache.cached(path, make)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole)) if 0 < kept < 1 else kept])
+    with caplog.at_level(logging.WARNING):
+        corpus = cache.cached(path, make)
+    assert f"{path}: this cached corpus is damaged" in caplog.text
+    assert len(corpus) == 6
+    assert path.read_bytes() == whole
+    cache.cached(path, never)
+
+
+def test_flipped_byte_is_never_taken_for_data(tmp_path, caplog):
+    path = tmp_path / "corpus.npz"
+    images = cache.cached(path, make).images
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 97):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        np.testing.assert_array_equal(cache.cached(path, make).images, images)
+
+
+def test_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def interrupted():
+        with cache.replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_cache_that_cannot_be_written_is_said_and_costs_nothing(tmp_path, caplog):
+    (tmp_path / "file").write_text("where a folder should be")
+    with caplog.at_level(logging.WARNING):
+        assert len(cache.cached(tmp_path / "file" / "corpus.npz", make)) == 6
+    assert "could not be cached" in caplog.text
+    assert "$GCNXMODAL_CACHE" in caplog.text
+
+
+def test_any_other_option_source_loader_or_code_has_another_path(tmp_path, monkeypatch):
+    paths = [
+        cache.corpus_path(tmp_path, "folder", {"words": 5}, ["a", 1]),
+        cache.corpus_path(tmp_path, "folder", {"words": 6}, ["a", 1]),
+        cache.corpus_path(tmp_path, "folder", {"words": 5}, ["a", 2]),
+        cache.corpus_path(tmp_path, "wikipedia", {"words": 5}, ["a", 1]),
+    ]
+    assert paths[0] == cache.corpus_path(tmp_path, "folder", {"words": 5}, ["a", 1])
+    monkeypatch.setattr(cache, "_loader_code", lambda: "changed")
+    paths.append(cache.corpus_path(tmp_path, "folder", {"words": 5}, ["a", 1]))
+    assert len(set(paths)) == 5
+
+
+def test_cache_folder_follows_the_environment(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for name in ("GCNXMODAL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert cache.cache_dir() == Path("/home/me/.cache/gcnxmodal")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache/me")
+    assert cache.cache_dir() == Path("/var/cache/me/gcnxmodal")
+    monkeypatch.setenv("GCNXMODAL_CACHE", "~/own")
+    assert cache.cache_dir() == Path("/home/me/own")

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcnxmodal.data.split import stratified_split
+from gcnxmodal.errors import InputError
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data(), st.integers(1, 60), st.integers(1, 4), st.integers(0, 3))
+def test_groups_stay_whole_and_every_row_lands_on_one_side(data, n, n_classes, seed):
+    groups = [str(data.draw(st.integers(0, 20))) for _ in range(n)]
+    labels = np.array([[data.draw(st.booleans()) for _ in range(n_classes)] for _ in range(n)])
+    split = stratified_split(labels, groups, 0.3, seed)
+    assert sorted([*split["train"], *split["test"]]) == list(range(n))
+    assert not {groups[row] for row in split["train"]} & {groups[row] for row in split["test"]}
+
+
+def test_every_class_gives_its_share_to_the_test_side():
+    classes = np.repeat([0, 1, 2], [100, 50, 10])
+    labels = np.eye(3, dtype=bool)[classes]
+    split = stratified_split(labels, [str(row) for row in range(160)], 0.2, 0)
+    np.testing.assert_array_equal(np.bincount(classes[split["test"]]), [20, 10, 2])
+
+
+def test_rare_label_of_a_multi_label_item_decides_where_it_counts():
+    common, rare = np.ones((100, 1), bool), np.zeros((100, 1), bool)
+    rare[:10] = True
+    split = stratified_split(np.hstack([common, rare]), [str(row) for row in range(100)], 0.2, 3)
+    assert (split["test"] < 10).sum() == 2
+    assert len(split["test"]) == 20
+
+
+def test_class_of_one_group_stays_in_training():
+    split = stratified_split(np.eye(2, dtype=bool)[[0, 1, 1, 1]], ["a", "b", "c", "d"], 0.9, 0)
+    assert split["train"][0] == 0
+    assert len(split["test"]) == 2
+
+
+def test_split_depends_on_the_seed_alone():
+    labels, groups = np.ones((20, 1), bool), [f"item {row}" for row in range(20)]
+    # Written down from the first run: another machine, Python or NumPy must give the same rows.
+    assert stratified_split(labels, groups, 0.2, 0)["test"].tolist() == [1, 3, 8, 10]
+    assert stratified_split(labels, groups, 0.2, 1)["test"].tolist() == [7, 14, 15, 16]
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 20, float("nan")])
+def test_fraction_outside_0_and_1_is_refused(fraction):
+    with pytest.raises(InputError, match=r"test_fraction is .* choose it between 0 and 1"):
+        stratified_split(np.ones((2, 1), bool), ["a", "b"], fraction, 0)

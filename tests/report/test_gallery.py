@@ -1,0 +1,47 @@
+import numpy as np
+from made_up_run import make_corpus, make_gallery
+
+from gcnxmodal.report.gallery import build_gallery
+
+
+def test_a_hit_is_right_if_it_shares_a_class_and_marked_if_it_is_the_own_pair():
+    labels = np.zeros((80, 3), bool)
+    labels[np.arange(80), np.arange(80) % 3] = True
+    labels[:, 2] |= np.arange(80) % 2 == 0  # some items have two classes
+    corpus = make_corpus(tuple(f"text {i}" for i in range(80)), labels, ("a", "b", "c"), None)
+    test = corpus.splits["test"]
+    images = np.stack([np.roll(test, -shift) for shift in range(4)], axis=1)  # the own pair comes first
+    gallery = build_gallery(corpus, images, images[:, ::-1], seed=0)
+    row_of = {text: row for row, text in enumerate(corpus.texts)}
+    for query in (*gallery.text_queries, *gallery.image_queries):
+        asked = row_of[query.item.text]
+        for hit in query.hits:
+            found = row_of[hit.item.text]
+            assert hit.relevant == bool(
+                set(np.flatnonzero(labels[asked])) & set(np.flatnonzero(labels[found]))
+            )
+            assert hit.own == (asked == found)
+    assert [hit.own for hit in gallery.text_queries[0].hits] == [True, False, False, False]
+    assert [hit.own for hit in gallery.image_queries[0].hits] == [False, False, False, True]
+
+
+def test_queries_are_seeded_and_of_as_many_classes_as_there_are(emoji_corpus):
+    shown = [query.item for query in make_gallery(emoji_corpus, seed=3).text_queries]
+    assert shown == [query.item for query in make_gallery(emoji_corpus, seed=3).image_queries]
+    assert shown != [query.item for query in make_gallery(emoji_corpus, seed=4).text_queries]
+    assert len({item.classes for item in shown}) == len(shown) == 6
+
+
+def test_queries_do_not_depend_on_what_was_retrieved(emoji_corpus):
+    test = emoji_corpus.splits["test"]
+    found = np.tile(test[:5], (len(test), 1))
+    one = build_gallery(emoji_corpus, found, found, seed=1)
+    other = build_gallery(emoji_corpus, found[:, ::-1], found, seed=1)
+    assert [q.item for q in one.text_queries] == [q.item for q in other.text_queries]
+
+
+def test_a_small_test_split_is_shown_whole(wiki_corpus):
+    found = np.tile(wiki_corpus.splits["test"][:5], (len(wiki_corpus.splits["test"]), 1))
+    gallery = build_gallery(wiki_corpus, found, found, seed=0, count=1000)
+    assert len(gallery.text_queries) == len(wiki_corpus.splits["test"])
+    assert gallery.without_pictures

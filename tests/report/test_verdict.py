@@ -1,0 +1,52 @@
+import pytest
+
+from gcnxmodal.report.verdict import verdict
+
+
+def results(model, **yardsticks):
+    names = ("text_query", "image_query", "average")
+
+    def protocol(values):
+        return {"standard": dict(zip(names, values, strict=True))}
+
+    return {
+        "protocols": protocol(model),
+        "yardsticks": {key: protocol(values) for key, values in yardsticks.items()},
+    }
+
+
+def test_losing_to_sm_is_the_headline_with_the_amount():
+    found = verdict("GIN", results((0.4, 0.42, 0.41), sm=(0.43, 0.45, 0.44), cca=(0.2, 0.3, 0.25)))
+    assert (found.tone, found.headline) == ("behind", "GIN loses to SM by 0.030.")
+    assert found.details == ("It beats CCA by 0.160.",)
+
+
+def test_losing_to_both_names_the_stronger_first():
+    found = verdict("GIN", results((0.1, 0.1, 0.1), cca=(0.2, 0.2, 0.2), sm=(0.4, 0.4, 0.4)))
+    assert found.headline == "GIN loses to SM by 0.300 and CCA by 0.100."
+    assert found.details == ()
+
+
+def test_winning_names_the_hardest_yardstick_first():
+    found = verdict("GIN", results((0.5, 0.5, 0.5), cca=(0.2, 0.2, 0.2), sm=(0.4, 0.4, 0.4)))
+    assert (found.tone, found.headline) == ("ahead", "GIN beats SM by 0.100 and CCA by 0.300.")
+    assert found.details == ()
+
+
+def test_a_win_on_average_still_tells_of_the_direction_it_loses():
+    found = verdict("GIN", results((0.40, 0.60, 0.50), sm=(0.45, 0.45, 0.45)))
+    assert found.headline == "GIN beats SM by 0.050."
+    assert found.details == ("On text queries alone it loses to SM by 0.050.",)
+
+
+def test_a_difference_that_the_digits_do_not_show_is_no_win():
+    found = verdict("GIN", results((0.4, 0.4, 0.4002), sm=(0.4, 0.4, 0.4), cca=(0.1, 0.1, 0.1)))
+    assert (found.tone, found.headline) == ("level", "GIN is only level with SM.")
+    assert found.details == ("It beats CCA by 0.300.",)
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_what_was_not_measured_is_not_judged(value):
+    assert verdict("GIN", results((0.4, 0.4, value), sm=(0.4, 0.4, 0.4))).tone == "unknown"
+    assert verdict("GIN", results((0.4, 0.4, 0.4), sm=(value, value, value))).tone == "unknown"
+    assert verdict("GIN", {"protocols": {}}).headline == "There is no yardstick to judge GIN by."

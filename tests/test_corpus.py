@@ -1,0 +1,143 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.errors import InputError
+from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Vocabulary
+
+TEXTS = ("red fish", "blue fish fish", "green tree", "blue tree leaf", "red leaf", "???")
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    """Six items of two classes; the last one has no vocabulary word."""
+    train, test = np.array([0, 1, 2, 3]), np.array([4, 5])
+    vocabulary = Vocabulary.fit([TEXTS[row] for row in train], 10, Tokenizer())
+    return Corpus(
+        images=np.arange(18, dtype=np.float32).reshape(6, 3),
+        counts=vocabulary.counts(TEXTS),
+        labels=np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 1], [0, 1]], bool),
+        class_names=("animal", "plant"),
+        splits={"train": train, "test": test},
+        vocabulary=vocabulary,
+        provenance={"source": "fixture", "options": {"words": 10}},
+        texts=TEXTS,
+        pictures=tuple(f"{row}.png" for row in range(6)),
+        groups=np.array([0, 0, 1, 2, 3, 3]),
+    )
+
+
+def assert_same(one: Corpus, other: Corpus) -> None:
+    for field in ("images", "labels", "groups"):
+        np.testing.assert_array_equal(getattr(one, field), getattr(other, field), strict=True)
+    for field in ("class_names", "vocabulary", "provenance", "texts", "pictures"):
+        assert getattr(one, field) == getattr(other, field)
+    assert (one.counts != other.counts).nnz == 0
+    assert one.counts.dtype == other.counts.dtype
+    assert list(one.splits) == list(other.splits)
+    for name in one.splits:
+        np.testing.assert_array_equal(one.splits[name], other.splits[name], strict=True)
+
+
+def test_saved_corpus_comes_back_the_same(corpus, tmp_path):
+    corpus.save(tmp_path / "corpus.npz")
+    assert_same(corpus, Corpus.load(tmp_path / "corpus.npz"))
+
+
+def test_corpus_without_pictures_and_groups_comes_back_the_same(corpus, tmp_path):
+    bare = dataclasses.replace(corpus, pictures=None, groups=None)
+    bare.save(tmp_path / "corpus.npz")
+    assert_same(bare, Corpus.load(tmp_path / "corpus.npz"))
+
+
+def test_document_without_vocabulary_words_is_kept_and_counted(corpus):
+    assert len(corpus) == 6
+    assert corpus.wordless == 1
+
+
+def test_reordering_renumbers_words_and_counts_alike(corpus):
+    order = np.random.default_rng(0).permutation(len(corpus.vocabulary))
+    reordered = corpus.reordered(order)
+    assert reordered.vocabulary.words == tuple(corpus.vocabulary.words[old] for old in order)
+    np.testing.assert_array_equal(
+        reordered.counts.toarray(), corpus.vocabulary.counts(TEXTS).toarray()[:, order]
+    )
+    np.testing.assert_array_equal(reordered.counts.toarray(), reordered.vocabulary.counts(TEXTS).toarray())
+    indices = np.split(reordered.counts.indices, reordered.counts.indptr[1:-1])
+    assert all((np.diff(row) > 0).all() for row in indices)
+
+
+def test_validation_split_never_sees_test_items_and_keeps_groups_whole(corpus):
+    more = dataclasses.replace(
+        corpus,
+        labels=np.tile(corpus.labels[:1], (6, 1)) | np.array([False, True]),
+        splits={"train": np.arange(5), "test": np.array([5])},
+        groups=np.array([0, 0, 1, 2, 2, 9]),
+    )
+    held_out = set()
+    for seed in range(10):
+        split = more.validation(0.34, seed).splits
+        assert sorted([*split["train"], *split["test"]]) == [0, 1, 2, 3, 4]
+        assert not set(more.groups[split["train"]]) & set(more.groups[split["test"]])
+        held_out.add(tuple(split["test"]))
+        np.testing.assert_array_equal(split["test"], more.validation(0.34, seed).splits["test"])
+    assert held_out == {(0, 1), (2,), (3, 4)}
+
+
+NAN = np.full((6, 3), 0, np.float32)
+NAN[4, 2] = np.nan
+INFINITE = np.where(np.isnan(NAN), np.float32(np.inf), NAN)
+BAD = {
+    "rows of images": ({"images": np.zeros((5, 3), np.float32)}, "images has 5 rows but there are 6 texts"),
+    "dtype of images": ({"images": np.zeros((6, 3))}, r"float32 \[n, d\] .* not float64 \[6, 3\]"),
+    "nan": ({"images": NAN}, "images row 4, column 2 is nan .* extract"),
+    "infinite": ({"images": INFINITE}, "images row 4, column 2 is inf"),
+    "type of labels": ({"labels": np.zeros(6, int)}, r"labels must be bool \[n, C\], not int64 \[6\]"),
+    "columns of labels": ({"labels": np.ones((6, 3), bool)}, "3 columns but there are 2 class names"),
+    "pictures": ({"pictures": ("a.png",)}, "pictures has 1 rows"),
+    "empty split": (
+        {"splits": {"train": np.arange(6), "test": np.array([], int)}},
+        "the test split is empty",
+    ),
+    "no test split": ({"splits": {"train": np.arange(6)}}, "the test split is empty"),
+    "row too large": (
+        {"splits": {"train": np.arange(4), "test": np.array([4, 6])}},
+        "test split names row 6, but there are 6 items",
+    ),
+    "row below 0": (
+        {"splits": {"train": np.arange(4), "test": np.array([4, -1])}},
+        "test split names row -1, but there are 6 items",
+    ),
+    "other split": (
+        {"splits": {"train": np.arange(4), "test": np.array([4]), "validation": np.array([7])}},
+        "validation split names row 7",
+    ),
+    "shared row": (
+        {"splits": {"train": np.arange(4), "test": np.array([3, 4])}, "groups": None},
+        "row 3 is in train and in test .* remove it from one",
+    ),
+    "shared group": ({"groups": np.array([0, 0, 1, 2, 2, 3])}, "group 2 has items in train and in test"),
+    "class without training item": (
+        {"labels": np.array([[1, 0]] * 4 + [[0, 1]] * 2, bool)},
+        "class 'plant' has no training item; add some, or drop the class",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_corpus_is_refused_by_name(corpus, change, message):
+    with pytest.raises(InputError, match=f"^fixture: .*{message}"):
+        dataclasses.replace(corpus, **change)
+
+
+def test_counts_must_match_the_vocabulary(corpus):
+    with pytest.raises(InputError, match=r"counts has 6 columns but the vocabulary has 5 words"):
+        dataclasses.replace(corpus, vocabulary=Vocabulary(corpus.vocabulary.words[:5], Tokenizer()))
+
+
+def test_pixels_are_images_too(corpus):
+    pixels = np.zeros((6, 4, 4, 3), np.uint8)
+    assert dataclasses.replace(corpus, images=pixels).images is pixels
