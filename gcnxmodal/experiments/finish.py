@@ -13,7 +13,7 @@ from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict, flat, w
 from gcnxmodal.experiments.system import System
 from gcnxmodal.report.gallery import build_gallery
 from gcnxmodal.report.page import write_report
-from gcnxmodal.retrieval.ranking import top_k
+from gcnxmodal.retrieval.chunks import top_k
 
 
 def finish(

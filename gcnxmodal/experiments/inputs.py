@@ -45,6 +45,11 @@ def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, seed: int) -
         raise InputError(
             f"{corpus.provenance.get('source')}: labels name one class only; retrieval needs two"
         )
+    if text.neighbours >= len(corpus.vocabulary):
+        raise InputError(
+            f"--text.neighbours is {text.neighbours} but the training texts have {len(corpus.vocabulary)} "
+            "words; it must be smaller than the number of words"
+        )
     training_texts = [corpus.texts[i] for i in train]
     keyed = word_vectors(text.vectors, corpus.vocabulary, training_texts, path=text.vector_file, seed=seed)
     vectors, has_vector = vector_matrix(keyed, corpus.vocabulary)

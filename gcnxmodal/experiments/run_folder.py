@@ -126,7 +126,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """A tree of dicts as one dict with dotted names."""
-    flat: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return leaves

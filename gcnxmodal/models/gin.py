@@ -57,6 +57,8 @@ class GIN(nnx.Module):
                 for before, after in zip(widths, filters, strict=False)
             ]
         )
+        for convolution in self.convolutions:
+            _start_alive(convolution)
         self.text_head = nnx.Linear(words * filters[-1], dimension, kernel_init=glorot, rngs=rngs)
         self.image_head = nnx.Linear(image_size, dimension, kernel_init=glorot, rngs=rngs)
         self.score_head = nnx.Linear(dimension, 1, kernel_init=glorot, rngs=rngs)
@@ -111,6 +113,15 @@ class GIN(nnx.Module):
         # Paper: "dropout ratio of 0.2"; the code's keep_prob is 0.8: kept entries are scaled by 1 / 0.8.
         kept = jax.random.bernoulli(key, 1 - self.dropout, shape)
         return kept / (1 - self.dropout)
+
+
+def _start_alive(convolution: ChebConv) -> None:
+    """Make the order-0 weight of a layer of one filter positive, so that its ReLU lets counts through."""
+    # Paper: nothing; code: Glorot uniform. Here with |theta_0| where there is one filter, because counts are
+    # not negative: a negative theta_0 can leave every vertex of every text at zero, and nothing ever trains.
+    theta_KFF = convolution.theta.get_value()
+    if theta_KFF.shape[-1] == 1:
+        convolution.theta.set_value(theta_KFF.at[0].set(jnp.abs(theta_KFF[0])))
 
 
 def loss(

@@ -114,7 +114,9 @@ def bar_panel(
                     _beside(axes, DASH if value is None else f"{value:.2f}", y, "data", _MUTED, 34, "right")
             else:
                 style = {"marker": shown.marker, "color": shown.colour, "edgecolors": _CARD, "linewidths": 1}
-                handles.append(axes.scatter(xs, ys, s=42, zorder=3, label=shown.label, **style))
+                handles.append(
+                    axes.scatter(xs, ys, s=42, zorder=3, clip_on=False, label=shown.label, **style)
+                )
         axes.set_xlim(0, top)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xticks([])

@@ -67,7 +67,7 @@ def excerpt(text: str, length: int) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with a blank for every character that has no place in a name: control codes, lone surrogates.
+    r"""The text with a blank for every character that has no place in a name: control codes, lone surrogates.
 
     >>> printable("rock\x00\nmusic")
     'rock  music'

@@ -104,14 +104,17 @@ def scaled_laplacian(graph: jraph.GraphsTuple, lambda_max: str = "true") -> sp.c
     "two" is its upper bound (all the surviving code). For word graphs the true value is about 1.5.
 
     Raises:
-        InputError: for another `lambda_max`, or "true" with a graph that is not symmetric: its eigenvalues
-            are complex, no real scale maps them onto [-1, 1], and the code that used it took 2.
+        InputError: for another `lambda_max`; for "true" with a graph that is not symmetric: its eigenvalues
+            are complex, no real scale maps them onto [-1, 1], and the code that used it took 2; or for
+            "true" where L is zero.
     """
     if lambda_max not in LAMBDA_MAX:
         known = ", ".join(LAMBDA_MAX)
         raise InputError(f"graph: lambda_max '{lambda_max}' is not known; choose one of {known}")
     matrix = laplacian(graph)
     largest = largest_eigenvalue(matrix) if lambda_max == "true" else 2.0
+    if largest < 1e-12:
+        raise InputError("graph: no two words are neighbours, so lambda_max is 0; choose a larger k")
     scaled = sp.csr_array(matrix * (2 / largest) - sp.eye_array(_size(graph)))
     scaled.eliminate_zeros()
     return scaled

@@ -30,7 +30,8 @@ def nearest_neighbours(
     N, d = vectors.shape
     if not 1 <= k < N:
         raise InputError(
-            f"nearest neighbours: k = {k} of {N} words with a vector; choose k from 1 to {N - 1}"
+            f"nearest neighbours: k = {k}, but {N} words have a vector and 1 <= k < {N} is needed; choose "
+            "another k, or word vectors that cover more of the vocabulary"
         )
     unit_Nd = unit_rows(vectors)
     # A float64 inner product of unit vectors is off by at most d * eps / 2 in any order of summation. Product

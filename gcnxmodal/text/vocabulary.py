@@ -85,6 +85,7 @@ class Vocabulary:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Vocabulary:
+        """The vocabulary that `to_dict` described."""
         return cls(tuple(saved["words"]), Tokenizer(**saved["tokenizer"]))
 
     def __len__(self) -> int:

@@ -188,12 +188,14 @@ def test_bad_graphs_are_refused():
         InputError, match="variant 'knn' is not known; choose one of union, directed, gaussian"
     ):
         word_graph(vectors, has_vector, 2, "knn")
-    with pytest.raises(InputError, match="k = 10 of 10 words with a vector"):
+    with pytest.raises(InputError, match="k = 10, but 10 words have a vector"):
         word_graph(vectors, has_vector, 10)
     with pytest.raises(InputError, match="lambda_max '2' is not known; choose one of true, two"):
         scaled_laplacian(graph, "2")
     with pytest.raises(InputError, match="needs a symmetric graph"):
         scaled_laplacian(word_graph(vectors, has_vector, 2, "directed"), "true")
+    with pytest.raises(InputError, match="no two words are neighbours"):
+        scaled_laplacian(word_graph(vectors, has_vector, 1, "directed"), "true")
     with pytest.raises(InputError, match="negative or not finite"):
         laplacian(graph._replace(edges=-jnp.asarray(graph.edges)))
     with pytest.raises(InputError, match="each of the 10 vertices once"):

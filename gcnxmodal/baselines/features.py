@@ -1,0 +1,44 @@
+"""What the baselines do to features before anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Bool, Float
+from sklearn.preprocessing import normalize
+
+from gcnxmodal.errors import InputError
+
+Features = Any
+"""Float [n, d]: a NumPy array, or a SciPy CSR array, which is never filled."""
+
+
+def check_training_set(images: Features, texts: Features, labels: Bool[np.ndarray, "n C"]) -> None:
+    """Raise InputError unless both are matrices of finite numbers with a row a label row, and two rows."""
+    for name, features in (("images", images), ("texts", texts)):
+        if len(features.shape) != 2 or features.shape[0] != len(labels):
+            raise InputError(
+                f"{name}: features are {list(features.shape)} and there are {len(labels)} labels; "
+                "the baselines take [n, d] features, a row an item"
+            )
+        if not np.isfinite(features.data if sp.issparse(features) else features).all():
+            raise InputError(f"{name}: a training feature is NaN or infinite; extract the features again")
+    if len(labels) < 2:
+        raise InputError(f"labels: {len(labels)} training items; a baseline needs at least two")
+
+
+def mean_of(features: Features) -> Float[np.ndarray, " d"]:
+    """The mean row, in float64."""
+    return np.asarray(features.mean(axis=0, dtype=np.float64)).ravel()
+
+
+def unit_rows(features: Features, mean: Float[np.ndarray, " d"]) -> Features:
+    """Mean-centred and of unit length, float64 (SSPE, Section 4.4, for all data sets); zero rows stay zero.
+
+    # Paper: mean-centred; here sparse features are not, because that would fill them.
+    """
+    if sp.issparse(features):
+        return normalize(sp.csr_array(features, dtype=np.float64))
+    return normalize(np.asarray(features, np.float64) - mean)
