@@ -74,13 +74,17 @@ def draw(curves: list[list[dict[str, Any]]], path: Path) -> None:
         for protocol, colour in (("authors", "#d95f02"), ("standard", "#1b6ca8")):
             values = np.array([[point[protocol][direction] for point in run] for run in curves])
             panel.plot(steps, values.mean(axis=0), color=colour, linewidth=2)
-            panel.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
+            panel.fill_between(
+                steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0
+            )
             panel.annotate(
                 protocol, (steps[-1], values.mean(axis=0)[-1]), xytext=(4, 0), textcoords="offset points",
                 color=colour, va="center",
             )  # fmt: skip
         panel.axhline(PAPER[direction], color="0.4", linestyle=":", linewidth=1.2)
-        panel.annotate("GIN Table 1", (0, PAPER[direction]), xytext=(2, 3), textcoords="offset points", color="0.4")
+        panel.annotate(
+            "GIN Table 1", (0, PAPER[direction]), xytext=(2, 3), textcoords="offset points", color="0.4"
+        )
         panel.set(title=direction.replace("_", " "), xlabel="training steps (grid pairs)", ylim=(0, 0.9))
         panel.margins(x=0.14)
         panel.spines[["top", "right"]].set_visible(False)
@@ -89,7 +93,9 @@ def draw(curves: list[list[dict[str, Any]]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("root", type=Path, help="folder of the Wikipedia data set, with cnn_features.npz")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=600)
@@ -110,7 +116,10 @@ def main() -> None:
 
 
 def _line(point: dict[str, Any]) -> str:
-    return "  ".join(f"{name} {point[name]['text_query']:.3f}/{point[name]['image_query']:.3f}" for name in ("standard", "authors"))
+    return "  ".join(
+        f"{name} {point[name]['text_query']:.3f}/{point[name]['image_query']:.3f}"
+        for name in ("standard", "authors")
+    )
 
 
 if __name__ == "__main__":

@@ -102,23 +102,27 @@ class _Axes:
 def _principal_axes(features: Features, energy: float, unit_length: bool, name: str) -> _Axes:
     mean_d = mean_of(features)
     prepared = _prepare(features, mean_d, unit_length)
-    count = min(MAX_AXES, *prepared.shape)
-    # Both are exact for few features and randomised, with a fixed seed, for many. Sparse features are
-    # centred after their projection.
-    reducer = TruncatedSVD(count, random_state=0) if sp.issparse(prepared) else PCA(count, random_state=0)
-    variance_p = np.var(reducer.fit_transform(prepared), axis=0)
     total = _total_variance(prepared)
     if total <= 1e-12:
         raise InputError(f"{name}: all training items have the same features; CCA needs some that differ")
-    kept = int(np.searchsorted(np.cumsum(variance_p) / total, energy)) + 1
-    axes_dp = reducer.components_[:kept].T
+    count = min(MAX_AXES, *prepared.shape)
+    # Exact for few features, randomised with a fixed seed for many. Twice the axes are sampled, because the
+    # spectrum of texts is so flat that the last ones are not found otherwise.
+    if sp.issparse(prepared):
+        # Axes that hold most of the texts as they are, uncentred; the principal axes are sought among them.
+        svd = TruncatedSVD(count, n_oversamples=MAX_AXES, random_state=0)
+        pca = PCA(count).fit(svd.fit_transform(prepared))
+        axes_pd = np.asarray(pca.components_) @ svd.components_
+    else:
+        pca = PCA(count, n_oversamples=MAX_AXES, random_state=0).fit(prepared)
+        axes_pd = pca.components_
+    kept = int(np.searchsorted(np.cumsum(pca.explained_variance_) / total, energy)) + 1
+    axes_dp = np.asarray(axes_pd)[:kept].T
     return _Axes(mean_d, unit_length, axes_dp, np.asarray(mean_of(prepared) @ axes_dp))
 
 
 def _prepare(features: Features, mean_d: Float[np.ndarray, " d"], unit_length: bool) -> Features:
-    if unit_length:
-        return unit_rows(features, mean_d)
-    return features.astype(np.float64) if sp.issparse(features) else np.asarray(features, np.float64)
+    return unit_rows(features, mean_d) if unit_length else features.astype(np.float64)
 
 
 def _total_variance(features: Features) -> float:
@@ -127,4 +131,4 @@ def _total_variance(features: Features) -> float:
 
 
 def _unit(x_nD: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
-    return normalize(x_nD).astype(np.float32)
+    return np.asarray(normalize(x_nD), np.float32)

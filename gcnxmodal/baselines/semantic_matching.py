@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
 
 from gcnxmodal.baselines.features import Features, check_training_set, mean_of, unit_rows
 
@@ -19,9 +20,9 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 class SemanticMatching(BaseEstimator):
     """SM of Rasiwasia et al. 2010: an item's embedding is its class posterior, scored by cosine.
 
-    Features are centred (dense ones) and scaled to unit length; one multinomial logistic regression a modality
-    (one a class where items have several labels) with the C of least log-loss on a held-out fifth of the
-    training items, refitted on all of them. Nothing is random.
+    Features are centred (dense ones) and scaled to unit length; one multinomial logistic regression a
+    modality (one a class where items have several labels), with the C of least log-loss on a held-out fifth
+    of the training items, refitted on all of them. Nothing is random.
     """
 
     def fit(self, images: Features, texts: Features, labels: Bool[np.ndarray, "n C"]) -> SemanticMatching:
@@ -35,8 +36,9 @@ class SemanticMatching(BaseEstimator):
         """
         check_training_set(images, texts, labels)
         self._image_mean, self._text_mean = mean_of(images), mean_of(texts)
-        self._image_model = _select(unit_rows(images, self._image_mean), labels)
-        self._text_model = _select(unit_rows(texts, self._text_mean), labels)
+        with threadpool_limits(1):  # these products are too small for threads, which cost up to 30 times more
+            self._image_model = _select(unit_rows(images, self._image_mean), labels)
+            self._text_model = _select(unit_rows(texts, self._text_mean), labels)
         return self
 
     def encode_images(self, images: Features) -> Float[np.ndarray, "n C"]:
@@ -93,7 +95,7 @@ def _select(features: Features, labels_nC: Bool[np.ndarray, "n C"]) -> _Classifi
 
 
 def _held_out(labels_nC: Bool[np.ndarray, "n C"]) -> Bool[np.ndarray, " n"]:
-    """Every fifth item of each class; of all items, where they have several labels. Small classes stay whole."""
+    """Every fifth item of each class, or of all where items have several labels."""
     if not _one_label(labels_nC):
         return np.arange(len(labels_nC)) % 5 == 4
     place_n = np.cumsum(labels_nC, axis=0)[labels_nC]  # an item's number within its class, from 1
@@ -105,4 +107,4 @@ def _one_label(labels_nC: Bool[np.ndarray, "n C"]) -> bool:
 
 
 def _unit(posterior_nC: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-    return normalize(posterior_nC).astype(np.float32)
+    return np.asarray(normalize(posterior_nC), np.float32)

@@ -6,10 +6,10 @@ Defferrard et al. 2016, Eq. 4; GIN (Yu et al. 2018), Eq. 5-6:
 
 K is the number of orders: K = 3 means T_0, T_1, T_2, two hops.
 
-The polynomial may stand on either side of the weights. On the inputs: the basis T_k(L~) x, then the weights. On
-the outputs: c_k = x theta_k, then Clenshaw's recurrence for \sum_k T_k(L~) c_k, which needs no basis at all.
-Either takes K - 1 products with L~, of F_in or of F_out columns a document, so the narrower side is taken. The
-two are each other's adjoint, and that is the whole gradient: with g the cotangent of y,
+The polynomial may stand on either side of the weights. On the inputs: the basis T_k(L~) x, then the weights.
+On the outputs: c_k = x theta_k, then Clenshaw's recurrence for \sum_k T_k(L~) c_k, without any basis. Either
+takes K - 1 products with L~, of F_in or of F_out columns a document, so the narrower side is taken. The two
+are each other's adjoint, and that is the whole gradient: with g the cotangent of y,
 
     dtheta_k = (T_k(L~) x)^T g = x^T (T_k(L~^T) g),      dx = \sum_k T_k(L~^T) g theta_k^T
 """
@@ -36,8 +36,8 @@ def chebyshev_filter_batch(
     """Filter B documents at once, vertex-major: what the models call.
 
     Differentiable in `x_NFB` and `theta`; the graph is data and its gradient zero. The backward pass takes
-    K - 1 products more (as many again for dx if F_in < F_out, unless nobody asks for dx) and keeps x and theta
-    only. Where it needs the forward pass's basis it says so again, and one compiled program shares them.
+    K - 1 products more (as many again for dx if F_in < F_out, unless nobody asks for dx) and keeps x and
+    theta only. Where it needs the forward pass's basis it asks for it again; one program shares the two.
     """
     orders = theta.shape[0]
     if _on_inputs(theta):
@@ -53,7 +53,7 @@ def chebyshev_filter(
     """Filter one document.
 
     `jax.vmap` over documents runs the vertex-major kernel of `chebyshev_filter_batch` on all of them, in any
-    order with `jax.grad`. Other batch axes (theta, one a seed) are correct, and batched as JAX does by default.
+    order with `jax.grad`. Other axes (theta, one a seed) are correct, and batched as JAX does by default.
     """
     return _document(x_NF, theta, layout)
 
@@ -76,7 +76,10 @@ def _basis(x_NFB: Array, orders: int, layout: SparseLayout) -> list[Array]:
 
 
 def _clenshaw(c_kNFB: list[Array], layout: SparseLayout) -> Array:
-    """sum_k T_k(L~) c_k, from the highest order down: b_k = c_k + 2 L~ b_{k+1} - b_{k+2}, y = b_0 - L~ b_1."""
+    """sum_k T_k(L~) c_k, from the highest order down: b_k = c_k + 2 L~ b_{k+1} - b_{k+2}, y = b_0 - L~ b_1.
+
+    Clenshaw 1955, "A note on the summation of Chebyshev series".
+    """
     *c, b = c_kNFB
     b = row_major(b, layout)
     b_above = None
@@ -99,43 +102,48 @@ def _weight(x_NFB: Array, theta_FO: Array) -> Float[Array, "N F_out B"]:
     return _sum(x_NFB[:, f, None, :] * theta_FO[f, :, None] for f in range(filters))
 
 
-@functools.partial(jax.jit, static_argnames="gram")
-def _gradient(
-    x_NFB: Array, theta: Array, layout: SparseLayout, g_NOB: Array, gram: Callable[[Array, Array], Array]
-) -> tuple[Array, Array]:
-    """dx [N, F_in, B] and dtheta [..., K, F_in, F_out]; `gram` sums x^T g over the vertices."""
-    orders = theta.shape[0]
-    adjoint = transposed(layout)
+@jax.jit
+def _adjoint(x_NFB: Array, theta: Array, layout: SparseLayout, g_NOB: Array) -> tuple[Array, list[Array]]:
+    """dx, and the basis that dtheta needs: T_k(L~) x if the filter is on the inputs, else T_k(L~^T) g."""
+    orders, transpose = theta.shape[0], transposed(layout)
     theta_OF = jnp.swapaxes(theta, 1, 2)
     if _on_inputs(theta):
-        grams = [gram(T_NFB, g_NOB) for T_NFB in _basis(x_NFB, orders, layout)]
-        dx_NFB = _clenshaw([_weight(g_NOB, w) for w in theta_OF], adjoint)
-    else:
-        T_kNOB = _basis(g_NOB, orders, adjoint)
-        grams = [gram(x_NFB, T_NOB) for T_NOB in T_kNOB]
-        dx_NFB = _sum(_weight(T_NOB, w) for T_NOB, w in zip(T_kNOB, theta_OF, strict=True))
-    return dx_NFB, jnp.stack(grams, axis=-3)
+        return _clenshaw([_weight(g_NOB, w) for w in theta_OF], transpose), _basis(x_NFB, orders, layout)
+    T_kNOB = _basis(g_NOB, orders, transpose)
+    return _sum(_weight(T_NOB, w) for T_NOB, w in zip(T_kNOB, theta_OF, strict=True)), T_kNOB
 
 
+def _theta_gradient(theta: Array, x: Array, basis: list[Array], g: Array, gram: Callable) -> Array:
+    """dtheta [..., K, F_in, F_out], for a `gram` that sums x^T g over the vertices."""
+    if _on_inputs(theta):
+        return jnp.stack([gram(T, g) for T in basis], axis=-3)
+    return jnp.stack([gram(x, T) for T in basis], axis=-3)
+
+
+@jax.jit
 def _gram(x_NFB: Array, g_NOB: Array) -> Float[Array, "F_in F_out"]:
-    # One small product a vertex and then their sum: contracting both axes at once transposes both operands
-    # first, which is 18 times slower at F = 8, and sums with a larger error.
+    """x^T g, summed over vertices and documents."""
+    # One small product a vertex, and then their sum. Contracting both axes at once would transpose both
+    # operands first: 18 times slower at F = 8, and less exact.
     return jnp.einsum("nfb,nob->nfo", x_NFB, g_NOB, precision=jax.lax.Precision.HIGHEST).sum(axis=0)
 
 
-def _gram_per_document(x_NFB: Array, g_NOB: Array) -> Float[Array, "B F_in F_out"]:
-    (N, F_in, _), F_out = x_NFB.shape, g_NOB.shape[1]
-    if F_in * F_out > 4 * _FEW_FILTERS:
-        return jnp.einsum("nfb,nob->bfo", x_NFB, g_NOB, precision=jax.lax.Precision.HIGHEST)
-    # A sum over the outermost axis, which XLA's CPU backend walks in strides. Adding 32 blocks of vertices to
-    # each other first leaves it a 32nd of the work: 5 times faster at F = 1.
-    block = N // 32
+def _few_filters_gram(x_NFB: Array, g_NOB: Array) -> Float[Array, "B F_in F_out"]:
+    """x^T g of each document, without transposing anything."""
+    # XLA's CPU backend walks a sum over the outermost axis in strides, one column at a time. Adding 32 blocks
+    # of vertices to each other first leaves it a 32nd of the work.
+    block = x_NFB.shape[0] // 32
 
-    def products(start: int, stop: int) -> Array:
+    def products(start: int, stop: int | None) -> Array:
         return x_NFB[start:stop, :, None] * g_NOB[start:stop, None]
 
     blocks = _sum(products(i * block, (i + 1) * block) for i in range(32))
-    return jnp.moveaxis(blocks.sum(axis=0) + products(32 * block, N).sum(axis=0), -1, 0)
+    return jnp.moveaxis(blocks.sum(axis=0) + products(32 * block, None).sum(axis=0), -1, 0)
+
+
+def _many_filters_gram(x_BNF: Array, g_BNO: Array) -> Float[Array, "B F_in F_out"]:
+    """x^T g of each document, document-major."""
+    return jnp.einsum("bnf,bno->bfo", x_BNF, g_BNO, precision=jax.lax.Precision.HIGHEST)
 
 
 def _batch_forward(x_NFB, theta, layout):
@@ -143,7 +151,9 @@ def _batch_forward(x_NFB, theta, layout):
 
 
 def _batch_backward(residuals, g_NOB):
-    return *_gradient(*residuals, g_NOB, _gram), None
+    x_NFB, theta, layout = residuals
+    dx_NFB, basis = _adjoint(x_NFB, theta, layout, g_NOB)
+    return dx_NFB, _theta_gradient(theta, x_NFB, basis, g_NOB, _gram), None
 
 
 chebyshev_filter_batch.defvjp(_batch_forward, _batch_backward)
@@ -159,26 +169,31 @@ def _document(x_NF, theta, layout):
 
 
 @_document.def_vmap
-def _documents(axis_size, in_batched, x, theta, layout):
+def _documents(axis_size, in_batched, x_BNF, theta, layout):
     if not _only_documents(in_batched, 1):
-        return _default_vmap(_document.fun, in_batched, x, theta, layout), True
-    y_NOB = chebyshev_filter_batch(_fold(x, layout), theta, layout)
-    return jnp.moveaxis(y_NOB, -1, 0), True
+        return _default_vmap(_document.fun, in_batched, x_BNF, theta, layout), True
+    return _unfold(chebyshev_filter_batch(_fold(x_BNF, layout), theta, layout)), True
 
 
 @jax.custom_batching.custom_vmap
 def _document_gradient(g_NO, x_NF, theta, layout):
-    dx_NFB, dtheta = _gradient(x_NF[:, :, None], theta, layout, g_NO[:, :, None], _gram)
+    dx_NFB, dtheta, _ = _batch_backward((x_NF[:, :, None], theta, layout), g_NO[:, :, None])
     return dx_NFB[:, :, 0], dtheta
 
 
 @_document_gradient.def_vmap
-def _documents_gradient(axis_size, in_batched, g, x, theta, layout):
+def _documents_gradient(axis_size, in_batched, g_BNO, x_BNF, theta, layout):
     if not _only_documents(in_batched, 2):
-        return _default_vmap(_document_gradient.fun, in_batched, g, x, theta, layout), (True, True)
-    g_NOB, x_NFB = _fold(g, layout), _fold(x, layout)
-    dx_NFB, dtheta_B = _gradient(x_NFB, theta, layout, g_NOB, _gram_per_document)
-    return (jnp.moveaxis(dx_NFB, -1, 0), dtheta_B), (True, True)
+        return _default_vmap(_document_gradient.fun, in_batched, g_BNO, x_BNF, theta, layout), (True, True)
+    g_NOB, x_NFB = _fold(g_BNO, layout), _fold(x_BNF, layout)
+    dx_NFB, basis = _adjoint(x_NFB, theta, layout, g_NOB)
+    # A document's own dtheta: `jax.vmap` of a gradient wants it, and the gradient of a vmap sums it.
+    if theta[0].size <= _FEW_FILTERS:
+        dtheta = _theta_gradient(theta, x_NFB, basis, g_NOB, _few_filters_gram)
+    else:
+        basis = [x_BNF if _on_inputs(theta) else g_BNO, *map(_unfold, basis[1:])]
+        dtheta = _theta_gradient(theta, x_BNF, basis, g_BNO, _many_filters_gram)
+    return (_unfold(dx_NFB), dtheta), (True, True)
 
 
 def _document_forward(x_NF, theta, layout):
@@ -204,6 +219,10 @@ def _default_vmap(function: Callable, in_batched: list, *args):
 
 def _fold(x_BNF: Array, layout: SparseLayout) -> Float[Array, "N F B"]:
     return row_major(jnp.moveaxis(x_BNF, 0, -1), layout)
+
+
+def _unfold(x_NFB: Array) -> Float[Array, "B N F"]:
+    return jnp.moveaxis(x_NFB, -1, 0)
 
 
 def _sum(terms: Iterable[Array]) -> Array:

@@ -15,12 +15,12 @@ from gcnxmodal.chebyshev.layout import SparseLayout
 
 @jax.custom_vjp
 @jax.jit
-def multiply(layout: SparseLayout, x: Float[Array, "N *C"]) -> Float[Array, "N *C"]:
+def multiply(layout: SparseLayout, x: Float[Array, "N ..."]) -> Float[Array, "N ..."]:
     """y = L~ x for any trailing axes: one gather moves the whole row of a vertex.
 
-    The gradient in x is L~^T g: the product itself where L~ is symmetric, else the product with the transposed
-    layout - gathers again, where the automatic one would be a scatter-add of every entry. The graph is data:
-    its gradient is zero.
+    The gradient in x is L~^T g: the product itself where L~ is symmetric, else the product with the
+    transposed layout - gathers again, where the automatic one would be a scatter-add of every entry. The
+    graph is data: its gradient is zero.
     """
     y = _along_rows(layout.diagonal, x) * x + _gather_sum(layout.neighbours, layout.weights, x)
     source = x
@@ -35,7 +35,7 @@ def multiply(layout: SparseLayout, x: Float[Array, "N *C"]) -> Float[Array, "N *
     return y
 
 
-def row_major(x: Float[Array, "N *C"], layout: SparseLayout) -> Float[Array, "N *C"]:
+def row_major(x: Float[Array, "N ..."], layout: SparseLayout) -> Float[Array, "N ..."]:
     """x, in memory as [N, *C] with a vertex's row in one piece.
 
     To XLA a transpose is free: it leaves the array as it was and lets each of the gathers read its rows in
@@ -65,8 +65,8 @@ multiply.defvjp(_forward, _backward)
 
 
 def _gather_sum(neighbours: Int[Array, "R W"], weights: Float[Array, "R W"], x: Array) -> Array:
-    # Unrolled over the columns of the table, so that XLA fuses all of it into one loop over the rows of y with
-    # the trailing axes innermost. Gathering [R, W, *C] and reducing, in one statement, is 10 times slower.
+    # Unrolled over the columns of the table, so that XLA fuses all of it into one loop over the rows of y,
+    # the last axis innermost. Gathering [R, W, ...] and reducing, in one statement, is 10 times slower.
     terms = (
         _along_rows(weights[:, j], x)
         * x.at[neighbours[:, j]].get(mode="promise_in_bounds", wrap_negative_indices=False)

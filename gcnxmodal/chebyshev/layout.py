@@ -12,17 +12,15 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import jraph
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Array, Float, Int
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.graph import scaled_laplacian
 
-# Word graphs (k = 8, symmetrised) have 12 neighbours a vertex on average: 16 holds 86 % of the rows whole, and
-# 93 % of the entries. Not fewer: XLA's CPU backend recomputes a producer inside up to 15 gathers that read it
-# (kMaxCodeDuplication), which made a layer 5 times slower at a width of 12.
+# Word graphs (k = 8, symmetrised) have 12 neighbours a vertex on average: 16 holds 86 % of the rows whole and
+# 93 % of the entries. Not fewer: XLA's CPU backend recomputes an element-wise producer inside each of up to
+# 15 gathers that read it, which made a layer with 8 filters 4 times slower at a width of 12.
 WIDTH = 16
 
 
@@ -78,8 +76,9 @@ def pack(matrix: sp.sparray | sp.spmatrix, width: int = WIDTH) -> SparseLayout:
         InputError: if the matrix is not square, is empty, or has an entry that is not finite.
     """
     csr = sp.csr_array(matrix, dtype=np.float64)
-    if csr.shape[0] != csr.shape[1] or csr.shape[0] == 0:
-        raise InputError(f"layout: the matrix must be square and not empty, not {list(csr.shape)}")
+    rows, columns = _shape(csr)
+    if rows != columns or rows == 0:
+        raise InputError(f"layout: the matrix must be square and not empty, not [{rows}, {columns}]")
     csr.sum_duplicates()
     csr.eliminate_zeros()
     if not np.isfinite(csr.data).all():
@@ -90,22 +89,13 @@ def pack(matrix: sp.sparray | sp.spmatrix, width: int = WIDTH) -> SparseLayout:
     return _pack(csr, width, None if symmetric else _pack(sp.csr_array(csr.T), width, None))
 
 
-def from_graphs_tuple(graph: jraph.GraphsTuple, lambda_max: str = "true") -> SparseLayout:
-    """The layout of a graph's scaled Laplacian L~ = 2 L / lambda_max - I; `lambda_max` is "true" or "two".
-
-    Runs on the host, once a graph. Edge weights are `graph.edges`; A[receiver, sender] is an edge's weight.
-    """
-    return pack(scaled_laplacian(graph, lambda_max))
-
-
 def _pack(csr: sp.csr_array, width: int, transpose: SparseLayout | None) -> SparseLayout:
-    N = csr.shape[0]
     diagonal = csr.diagonal()
     others = sp.csr_array(csr - sp.diags_array(diagonal))
     others.eliminate_zeros()
     entry = _position_in_row(others)
     first, rest = _select(others, entry < width), _select(others, entry >= width)
-    neighbours, weights = _table(first, width, spare=np.arange(N))
+    neighbours, weights = _table(first, width, spare=np.arange(len(diagonal)))
     return SparseLayout(
         jnp.asarray(diagonal, jnp.float32), neighbours, weights, _hubs(rest, width), transpose
     )
@@ -133,7 +123,7 @@ def _chunks(matrix: sp.csr_array, width: int) -> tuple[np.ndarray, sp.csr_array]
     owner = np.repeat(np.arange(len(count)), count)
     piece = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
     starts = np.append(matrix.indptr[owner] + width * piece, matrix.nnz)
-    return owner, sp.csr_array((matrix.data, matrix.indices, starts), shape=(len(owner), matrix.shape[1]))
+    return owner, sp.csr_array((matrix.data, matrix.indices, starts), shape=(len(owner), _shape(matrix)[1]))
 
 
 def _first(matrix: sp.csr_array) -> np.ndarray:
@@ -162,4 +152,8 @@ def _position_in_row(matrix: sp.csr_array) -> np.ndarray:
 
 def _select(matrix: sp.csr_array, keep: np.ndarray) -> sp.csr_array:
     indptr = np.append(0, np.cumsum(keep))[matrix.indptr]
-    return sp.csr_array((matrix.data[keep], matrix.indices[keep], indptr), shape=matrix.shape)
+    return sp.csr_array((matrix.data[keep], matrix.indices[keep], indptr), shape=_shape(matrix))
+
+
+def _shape(matrix: sp.csr_array) -> tuple[int, int]:
+    return matrix.shape  # pyright: ignore[reportReturnType]  (scipy has no type for it)

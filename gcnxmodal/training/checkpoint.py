@@ -88,9 +88,10 @@ class Checkpoints:
             InputError: if the checkpoints belong to another model or corpus, or none can be read.
         """
         steps = self.steps
-        leaves = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _named_leaves(like)
-        )
+        leaves = {
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+            for name, leaf in _named_leaves(like).items()
+        }
         for step in reversed(steps):
             path = self._directory / str(step)
             try:
@@ -106,7 +107,7 @@ class Checkpoints:
                     f"{path}: this checkpoint cannot be read ({_first_line(error)}); trying the one before"
                 )
                 continue
-            return jax.tree.unflatten(jax.tree.structure(like), list(restored.values())), step
+            return jax.tree.unflatten(jax.tree.structure(like), [restored[name] for name in leaves]), step
         if steps:
             raise InputError(
                 f"{self._directory}: none of the checkpoints {steps} can be read; "
