@@ -1,6 +1,6 @@
 """One faithful epoch of GIN on Wikipedia against the floor of this machine.
 
-    python -m benchmarks.epoch ROOT [--steps 20] [--repeats 5]
+    python -m benchmarks.epoch ROOT [--steps 20] [--rounds 5]
 
 The floor is what the step cannot avoid on this device; both of its terms are measured in the same run,
 interleaved with the step:
@@ -22,9 +22,8 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from benchmarks.harness import interleaved, write_result
+from benchmarks.harness import interleave, write_result
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.system import DROPOUT, System, build
@@ -72,7 +71,7 @@ def main() -> None:
     )
     parser.add_argument("root", type=Path, help="folder of the Wikipedia data set, with cnn_features.npz")
     parser.add_argument("--steps", type=int, default=20, help="steps in each timing")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
 
     _, experiment = PRESETS["gin-wikipedia"]
@@ -89,31 +88,26 @@ def main() -> None:
 
     product, product_flops = gemm(system)
     copy, copy_bytes = stream()
-    times = interleaved({"train": train, "gemm": product, "stream": copy}, arguments.repeats)
-    step = np.array(times["train"]) / arguments.steps
-    rate = product_flops / np.median(times["gemm"])
-    bandwidth = copy_bytes / np.median(times["stream"])
+    times = interleave({"train": train, "gemm": product, "stream": copy}, rounds=arguments.rounds)
+    step = times["train"].median / 1e3 / arguments.steps
+    rate = product_flops / (times["gemm"].median / 1e3)
+    bandwidth = copy_bytes / (times["stream"].median / 1e3)
     floor = flops_per_step(system) / rate + bytes_per_step(system) / bandwidth
     result = {
-        "step_seconds": {
-            "median": float(np.median(step)),
-            "min": float(step.min()),
-            "max": float(step.max()),
-        },
-        "gemm_flops_per_second": float(rate),
-        "bytes_per_second": float(bandwidth),
+        "step_seconds": step,
+        "milliseconds": {name: dataclasses.asdict(timing) for name, timing in times.items()},
+        "gemm_flops_per_second": rate,
+        "bytes_per_second": bandwidth,
         "flops_per_step": flops_per_step(system),
         "bytes_per_step": bytes_per_step(system),
-        "floor_seconds": float(floor),
-        "step_over_floor": float(np.median(step) / floor),
+        "floor_seconds": floor,
+        "step_over_floor": step / floor,
         "steps_per_epoch": system.steps_per_epoch,
         "pairs_per_epoch": math.prod((system.steps_per_epoch, system.pairs_per_step)),
     }
     path = write_result("epoch", result)
-    print(
-        f"step {np.median(step) * 1e3:.0f} ms, floor {floor * 1e3:.0f} ms: {result['step_over_floor']:.2f}x"
-    )
-    seconds = np.median(step) * system.steps_per_epoch
+    print(f"step {step * 1e3:.0f} ms, floor {floor * 1e3:.0f} ms: {result['step_over_floor']:.2f}x")
+    seconds = step * system.steps_per_epoch
     print(f"an epoch of {result['pairs_per_epoch']:,} pairs: {seconds:.0f} s; written to {path}")
 
 

@@ -121,7 +121,7 @@ def test_run_killed_at_several_points_ends_with_the_same_bits(folder: Path, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_saves_and_says_how_to_resume_to_the_same_bits(folder: Path, tmp_path: Path, number: int):
-    # Long epochs, and no measurement between them: the signal comes in the middle of one.
+    # Epochs of seconds: the signal comes in the middle of one.
     arguments = ["--train.positives", "60000", "--train.negatives", "60000", "--epochs", "2"]
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     process = subprocess.Popen(
@@ -130,6 +130,7 @@ def test_signal_saves_and_says_how_to_resume_to_the_same_bits(folder: Path, tmp_
     metrics = stopped / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.read_text()):
         time.sleep(0.01)
+    time.sleep(0.5)  # into the second epoch
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number

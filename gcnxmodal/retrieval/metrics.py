@@ -74,7 +74,7 @@ def exact_pair_ranks(
     xp = scores_QM.__array_namespace__()
     own_score_Q1 = xp.take_along_axis(scores_QM, own_Q[:, None], axis=1)
     earlier_QM = xp.arange(scores_QM.shape[1]) < own_Q[:, None]
-    ahead_QM = (scores_QM > own_score_Q1) | ((scores_QM == own_score_Q1) & ~earlier_QM)
+    ahead_QM = (scores_QM > own_score_Q1) | ((scores_QM == own_score_Q1) & earlier_QM)
     return 1 + xp.sum(ahead_QM, axis=1)
 
 

@@ -10,7 +10,7 @@ from gcnxmodal.chebyshev.filter import chebyshev_filter_batch
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize(("K", "F_in", "F_out"), [(1, 2, 3), (2, 3, 2), (3, 1, 4), (4, 3, 3)])
+@pytest.mark.parametrize(("K", "F_in", "F_out"), [(1, 2, 3), (3, 1, 4), (4, 3, 3)])
 def test_filter_equals_pyg_chebconv_forward_and_gradients(K, F_in, F_out, graph, normal, assert_close):
     torch = pytest.importorskip("torch")
     geometric = pytest.importorskip("torch_geometric.nn")

@@ -36,6 +36,12 @@ def test_top_k_is_a_stable_argsort():
     np.testing.assert_array_equal(values, np.take_along_axis(scores, order, axis=1))
 
 
+def test_top_k_ties_minus_zero_with_zero():
+    indices, scores = top_k(np.float32([[-1]]), np.float32([[0], [-0.0], [0], [1]]), 4)
+    assert indices.tolist() == [[0, 1, 2, 3]]
+    assert not np.signbit(scores[0, :3]).any()
+
+
 @pytest.mark.parametrize("max_bytes", [1, 200_000, 2_000_000])
 def test_top_k_has_the_same_bits_in_blocks(max_bytes):
     queries, database = embeddings(61, 100, 0), embeddings(1111, 100, 1)
