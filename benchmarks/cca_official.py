@@ -3,8 +3,8 @@
     python -m benchmarks.cca_official ROOT
 
 ROOT: the data set of Rasiwasia et al. 2010 with its `raw_features.mat` (SIFT-128, LDA-10). Expected under
-`standard`, text / image query, at 7 components: .188 / .240, the value known for CCA on these features; GIN's and
-SCANet's Table 1 say .187 / .216. Writes benchmarks/results/cca_official.json.
+`standard`, text / image query, at 7 components: .188 / .240, the value known for CCA on these features; GIN's
+Table 1 says .187 / .216. Writes benchmarks/results/cca_official.json.
 """
 
 import argparse

@@ -14,9 +14,13 @@ from gcnxmodal.errors import InputError
 Features = Any
 """Float [n, d]: a NumPy array, or a SciPy CSR array, which is never filled."""
 
+SOLVER_THREADS = 1
+"""Threads of the linear algebra in `fit`. Its many small products make BLAS threads wait for each other by
+spinning: beside other work, two of them took ten times (CCA) and thirty times (SM) the seconds of one."""
+
 
 def check_training_set(images: Features, texts: Features, labels: Bool[np.ndarray, "n C"]) -> None:
-    """Raise InputError unless both are matrices of finite numbers with a row a label row, and two rows."""
+    """Raise InputError unless images and texts are finite [n, d] matrices that match the labels, and n >= 2."""
     for name, features in (("images", images), ("texts", texts)):
         if len(features.shape) != 2 or features.shape[0] != len(labels):
             raise InputError(
@@ -35,10 +39,8 @@ def mean_of(features: Features) -> Float[np.ndarray, " d"]:
 
 
 def unit_rows(features: Features, mean: Float[np.ndarray, " d"]) -> Features:
-    """Mean-centred and of unit length, float64 (SSPE, Section 4.4, for all data sets); zero rows stay zero.
-
-    # Paper: mean-centred; here sparse features are not, because that would fill them.
-    """
+    """Mean-centred and of unit length (SSPE, Section 4.4, for all data sets), float64; zero rows stay zero."""
     if sp.issparse(features):
+        # Paper: mean-centred; here sparse features are not, because that would fill them.
         return normalize(sp.csr_array(features, dtype=np.float64))
     return normalize(np.asarray(features, np.float64) - mean)

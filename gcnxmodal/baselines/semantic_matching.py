@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from gcnxmodal.baselines.features import Features, check_training_set, mean_of, unit_rows
+from gcnxmodal.baselines.features import SOLVER_THREADS, Features, check_training_set, mean_of, unit_rows
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 """Inverse regularisation C of the logistic regressions that are tried."""
@@ -36,7 +36,7 @@ class SemanticMatching(BaseEstimator):
         """
         check_training_set(images, texts, labels)
         self._image_mean, self._text_mean = mean_of(images), mean_of(texts)
-        with threadpool_limits(1):  # these products are too small for threads, which cost up to 30 times more
+        with threadpool_limits(SOLVER_THREADS):
             self._image_model = _select(unit_rows(images, self._image_mean), labels)
             self._text_model = _select(unit_rows(texts, self._text_mean), labels)
         return self

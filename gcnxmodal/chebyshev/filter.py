@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gcnxmodal.chebyshev.kernel import multiply, row_major, transposed
+from gcnxmodal.chebyshev.kernel import materialise, multiply, transposed
 from gcnxmodal.chebyshev.layout import SparseLayout
 
 
@@ -67,7 +67,7 @@ def _on_inputs(theta: Float[Array, "K F_in F_out"]) -> bool:
 
 def _basis(x_NFB: Array, orders: int, layout: SparseLayout) -> list[Array]:
     """[T_k(L~) x for k < orders], by the three-term recurrence."""
-    T = [row_major(x_NFB, layout)]
+    T = [materialise(x_NFB, layout)]
     if orders > 1:
         T.append(multiply(layout, T[0]))
     while len(T) < orders:
@@ -81,7 +81,7 @@ def _clenshaw(c_kNFB: list[Array], layout: SparseLayout) -> Array:
     Clenshaw 1955, "A note on the summation of Chebyshev series".
     """
     *c, b = c_kNFB
-    b = row_major(b, layout)
+    b = materialise(b, layout)
     b_above = None
     while c:
         product = multiply(layout, b)
@@ -218,7 +218,7 @@ def _default_vmap(function: Callable, in_batched: list, *args):
 
 
 def _fold(x_BNF: Array, layout: SparseLayout) -> Float[Array, "N F B"]:
-    return row_major(jnp.moveaxis(x_BNF, 0, -1), layout)
+    return materialise(jnp.moveaxis(x_BNF, 0, -1), layout)
 
 
 def _unfold(x_NFB: Array) -> Float[Array, "B N F"]:

@@ -32,15 +32,18 @@ def multiply(layout: SparseLayout, x: Float[Array, "N ..."]) -> Float[Array, "N 
             wrap_negative_indices=False,
         )
         source = _gather_sum(hubs.chunk_neighbours, hubs.chunk_weights, source)
-    return y
+    ends_in_scatter = layout.hubs and layout.hubs[-1].rows.shape[0] > 1
+    return y if ends_in_scatter else materialise(y, layout)
 
 
-def row_major(x: Float[Array, "N ..."], layout: SparseLayout) -> Float[Array, "N ..."]:
-    """x, in memory as [N, *C] with a vertex's row in one piece.
+def materialise(x: Float[Array, "N ..."], layout: SparseLayout) -> Float[Array, "N ..."]:
+    """x, as an array that lies in memory, a vertex's row in one piece.
 
-    To XLA a transpose is free: it leaves the array as it was and lets each of the gathers read its rows in
-    strides, 5 times slower. A scatter is what it cannot see through, so this adds zero to two rows. A layout
-    constraint would say it plainly, but cannot be exported and makes the partitioner gather a sharded batch.
+    What gathers read must be that, and XLA does not see it. A transpose is free to it: it leaves the array as
+    it was and lets every gather read rows in strides (5 times slower). And it may fuse what makes x, or a
+    whole product, into each gather of the next (12 times slower). A scatter is what it neither looks through
+    nor fuses, so this adds zero to two rows; where x is used nowhere else, in place. (A layout constraint
+    would say half of it plainly, but cannot be exported, and makes the partitioner gather a sharded batch.)
     """
     two_rows = layout.neighbours[:2, 0]
     return x.at[two_rows].add(0, mode="promise_in_bounds", wrap_negative_indices=False)

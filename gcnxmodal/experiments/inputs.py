@@ -1,6 +1,9 @@
 """What a model reads: counts on the word graph, and image features, both scaled."""
 
 import dataclasses
+import hashlib
+import importlib.metadata
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,7 @@ import scipy.sparse as sp
 
 from gcnxmodal.chebyshev.layout import SparseLayout, pack
 from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.cache import cache_dir, replacing
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import DataConfig, TextConfig
 from gcnxmodal.text.graph import graph_order, relabel, scaled_laplacian, word_graph
@@ -50,9 +54,7 @@ def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, seed: int) -
             f"--text.neighbours is {text.neighbours} but the training texts have {len(corpus.vocabulary)} "
             "words; it must be smaller than the number of words"
         )
-    training_texts = [corpus.texts[i] for i in train]
-    keyed = word_vectors(text.vectors, corpus.vocabulary, training_texts, path=text.vector_file, seed=seed)
-    vectors, has_vector = vector_matrix(keyed, corpus.vocabulary)
+    vectors, has_vector = _vectors(corpus, text, seed)
     graph = word_graph(vectors, has_vector, text.neighbours, text.graph)
     # The numbering of the words is free: one that keeps neighbours close makes the gathers local.
     order = graph_order(graph)
@@ -83,3 +85,27 @@ def scale_images(images: np.ndarray, scale: str, train: np.ndarray) -> np.ndarra
     if scale == "unit":
         return (images - mean) / np.sqrt(max(variance.mean(), 1e-12))
     return (images - mean) / np.sqrt(np.where(variance > 1e-12, variance, np.inf))
+
+
+def _vectors(corpus: Corpus, text: TextConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Word vectors [N, d] and which words have one; trained ones are kept, for they take the longest."""
+    training_texts = [corpus.texts[i] for i in corpus.splits["train"]]
+
+    def make() -> tuple[np.ndarray, np.ndarray]:
+        keyed = word_vectors(
+            text.vectors, corpus.vocabulary, training_texts, path=text.vector_file, seed=seed
+        )
+        return vector_matrix(keyed, corpus.vocabulary)
+
+    if text.vectors != "corpus":
+        return make()
+    named = repr((training_texts, corpus.vocabulary.to_dict(), seed, importlib.metadata.version("gensim")))
+    path = cache_dir() / "vectors" / f"{hashlib.sha256(named.encode()).hexdigest()}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return kept["vectors"], kept["has_vector"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or cut off
+        vectors, has_vector = make()
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, vectors=vectors, has_vector=has_vector)
+    return vectors, has_vector

@@ -27,7 +27,7 @@ def measure(system: System, params: Any) -> tuple[dict[str, Any], dict[str, Any]
     """
     corpus = system.inputs.corpus
     model = evaluate(*system.embed(params), corpus.labels, corpus.splits)
-    yardsticks = {name: _yardstick(method(), system.inputs) for name, method in BASELINES.items()}
+    yardsticks = {name: evaluate_baseline(method(), system.inputs) for name, method in BASELINES.items()}
     chance = _chance(corpus.labels, corpus.splits, system.experiment.seed)
     results = {
         "protocols": model["protocols"],
@@ -39,7 +39,7 @@ def measure(system: System, params: Any) -> tuple[dict[str, Any], dict[str, Any]
     return results, {"model": model, **yardsticks}
 
 
-def _yardstick(method: Any, inputs: Inputs) -> dict[str, Any]:
+def evaluate_baseline(method: Any, inputs: Inputs) -> dict[str, Any]:
     """Fit a baseline on the training items and evaluate it like the model."""
     corpus, train = inputs.corpus, inputs.corpus.splits["train"]
     with warnings.catch_warnings():
