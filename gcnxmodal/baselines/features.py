@@ -20,7 +20,7 @@ spinning: beside other work, two of them took ten times (CCA) and thirty times (
 
 
 def check_training_set(images: Features, texts: Features, labels: Bool[np.ndarray, "n C"]) -> None:
-    """Raise InputError unless images and texts are finite [n, d] matrices that match the labels, and n >= 2."""
+    """Raise InputError unless images and texts are finite matrices that match the labels, and n >= 2."""
     for name, features in (("images", images), ("texts", texts)):
         if len(features.shape) != 2 or features.shape[0] != len(labels):
             raise InputError(
@@ -39,7 +39,7 @@ def mean_of(features: Features) -> Float[np.ndarray, " d"]:
 
 
 def unit_rows(features: Features, mean: Float[np.ndarray, " d"]) -> Features:
-    """Mean-centred and of unit length (SSPE, Section 4.4, for all data sets), float64; zero rows stay zero."""
+    """Mean-centred and of unit length (SSPE, Section 4.4), in float64; zero rows stay zero."""
     if sp.issparse(features):
         # Paper: mean-centred; here sparse features are not, because that would fill them.
         return normalize(sp.csr_array(features, dtype=np.float64))

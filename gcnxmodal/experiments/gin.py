@@ -18,7 +18,7 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
             # Not in the paper: N is the 2,000 most common words of the training texts; D as Pascal.
             text=TextConfig(words=2_000),
             model=ModelConfig(dimension=256),
-            epochs=20,
+            epochs=10,
         ),
     ),
     "gin-wikipedia": (

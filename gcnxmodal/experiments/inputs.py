@@ -102,7 +102,7 @@ def _vectors(corpus: Corpus, text: TextConfig, seed: int) -> tuple[np.ndarray, n
     named = repr((training_texts, corpus.vocabulary.to_dict(), seed, importlib.metadata.version("gensim")))
     path = cache_dir() / "vectors" / f"{hashlib.sha256(named.encode()).hexdigest()}.npz"
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return kept["vectors"], kept["has_vector"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or cut off
         vectors, has_vector = make()

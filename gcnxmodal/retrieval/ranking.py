@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,29 +56,19 @@ def sort_on_host(
 ) -> Bool[np.ndarray, "Q M"]:
     """`ranked_relevance` in NumPy, the same bit for bit.
 
-    XLA's CPU sort of a key with a payload takes 7 ms a row of 20,000, in one thread; NumPy's vectorised sort
-    of one integer that holds (score, index, relevance) takes 0.5 ms and lets threads run.
+    XLA's CPU sort of a key with a payload takes 7 ms a row of 20,000; NumPy's vectorised sort of one integer
+    that holds (score, index, relevance) takes 0.4 ms, and lets other threads run.
     """
-    Q, M = scores_QM.shape
-    hits_QM = np.empty((Q, M), bool)
-    index_M = np.arange(M, dtype=np.uint32) << 1
-
-    def sort(row: int) -> None:
-        rows = slice(row, row + 16)  # as many as stay in the cache
-        # + 0 makes -0.0 a 0.0. Read as integers, positive floats ascend with their value and negative ones as
-        # it falls; with the low 31 bits of the positive ones flipped, all ascend as the scores descend.
-        bits = (scores_QM[rows] + np.float32(0)).view(np.int32)
-        bits ^= ~(bits >> 31) & 0x7FFFFFFF
-        key = np.empty(bits.shape, "<u8")
-        halves = key.view("<u4").reshape(*bits.shape, 2)  # low, high
-        halves[..., 1] = bits.view(np.uint32)
-        np.bitwise_or(index_M, relevant_QM[rows], out=halves[..., 0])
-        key.sort(axis=1)
-        np.not_equal(halves[..., 0] & 1, 0, out=hits_QM[rows])
-
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(sort, range(0, Q, 16)))
-    return hits_QM
+    # + 0 makes -0.0 a 0.0. Read as integers, positive floats ascend with their value and negative ones as it
+    # falls; with the low 31 bits of the positive ones flipped, all ascend as the scores descend.
+    bits_QM = (scores_QM + np.float32(0)).view(np.int32)
+    bits_QM ^= ~(bits_QM >> 31) & 0x7FFFFFFF
+    key_QM = np.empty(bits_QM.shape, "<u8")
+    low_QM, high_QM = np.moveaxis(key_QM.view("<u4").reshape(*bits_QM.shape, 2), -1, 0)
+    high_QM[...] = bits_QM.view(np.uint32)
+    np.bitwise_or(np.arange(bits_QM.shape[1], dtype=np.uint32) << 1, relevant_QM, out=low_QM)
+    key_QM.sort(axis=1)
+    return (low_QM & 1).astype(bool)
 
 
 def _refuse_nan(nan_Q: Bool[np.ndarray, " Q"]) -> None:

@@ -82,7 +82,8 @@ def test_products_are_not_fused_into_each_other(hubs, F_in, F_out, normal):
     hlo = compiled(jax.grad(loss, argnums=(0, 1)), normal(60, F_in, 16), normal(3, F_in, F_out), layout)
     by_computation = [gathers(computation) for computation in hlo.split("\n}\n")]
     assert set(by_computation) == {0, 16}
-    assert sum(by_computation) == 16 * 4 * (1 + (hubs > 0))
+    # Sums of one row are dynamic slices and no gathers.
+    assert sum(by_computation) == 16 * 4 * (1 + (hubs > 1))
 
 
 def test_first_layer_shares_the_basis_of_its_forward_pass(graph, normal):

@@ -70,12 +70,12 @@ def test_equal_items_score_the_same_wherever_they_stand():
 
 def test_chunks_stay_within_the_budget(monkeypatch):
     sizes = []
-    sort = chunks.ranked_relevance
-    monkeypatch.setattr(chunks, "ranked_relevance", lambda s, r: sizes.append(s.size) or sort(s, r))
+    score = chunks._score_chunk
+    monkeypatch.setattr(chunks, "_score_chunk", lambda *a: [sizes.append(x.size) or x for x in score(*a)])
     data = embeddings(200, 8, 0), embeddings(500, 8, 1), labels(200, 3, 2), labels(500, 3, 3)
     budget = BYTES_PER_SCORE * 512 * 40
     measure_rankings(hits_and_scores, *data, budget)
-    assert len(sizes) == 5
+    assert len(sizes) == 5 * 2  # scores and relevance
     assert max(sizes) * BYTES_PER_SCORE <= budget
 
 
