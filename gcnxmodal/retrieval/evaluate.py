@@ -66,18 +66,16 @@ def evaluate(
     }
     protocols, lonely = {}, {}
     for name, protocol in PROTOCOLS.items():
-        items = labels[protocol.database]
-        lonely[name] = int(np.sum(relevant_counts(test, items, max_bytes) == 0))
-        protocols[name] = _mean_scores(
-            {
-                direction: standard[direction].average_precision
-                if name == "standard"
-                else average_precisions(
-                    queries, database[protocol.database], test, items, protocol, max_bytes
-                )
-                for direction, (queries, database) in sides.items()
-            }
-        )
+        item_labels = labels[protocol.database]
+        lonely[name] = int(np.sum(relevant_counts(test, item_labels, max_bytes) == 0))
+        found = {}
+        for direction, (queries, database) in sides.items():
+            if name == "standard":  # measured above, with its curves
+                found[direction] = standard[direction].average_precision
+            else:
+                items = database[protocol.database]
+                found[direction] = average_precisions(queries, items, test, item_labels, protocol, max_bytes)
+        protocols[name] = _mean_scores(found)
     return {
         "protocols": protocols,
         "exact_pair": {direction: pair_summary(found.pair_rank) for direction, found in standard.items()},
