@@ -65,6 +65,7 @@ def environment() -> dict[str, Any]:
         "devices": jax.device_count(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
+        "allocator": os.environ.get("GLIBC_TUNABLES", "default"),
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **_versions()},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

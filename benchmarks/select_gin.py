@@ -21,7 +21,6 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.inputs import make_inputs
 from gcnxmodal.experiments.measure import evaluate_baseline
 from gcnxmodal.experiments.system import DROPOUT, build
 from gcnxmodal.retrieval.evaluate import standard_map
@@ -80,9 +79,8 @@ def main() -> None:
     experiment = replaced(experiment, data)
     corpus = load_corpus(experiment.data, experiment.text)
 
-    inputs = make_inputs(corpus, experiment.data, experiment.text, experiment.seed)
     yardsticks = {
-        name: evaluate_baseline(method(), inputs)["protocols"]["standard"]
+        name: evaluate_baseline(method(), corpus)["protocols"]["standard"]
         for name, method in BASELINES.items()
     }
     for name, found in yardsticks.items():

@@ -72,7 +72,7 @@ class CCA(BaseEstimator):
             self._image_axes = _principal_axes(images, self.energy, self.unit_length, "images")
             self._text_axes = _principal_axes(texts, self.energy, self.unit_length, "texts")
             P, Q = self._image_axes.project(images), self._text_axes.project(texts)
-            white_p, white_q = (1 / np.sqrt(np.mean(x * x, axis=0) + 0) for x in (P, Q))
+            white_p, white_q = (1 / np.sqrt(np.mean(x * x, axis=0) + self.ridge) for x in (P, Q))
             cross = white_p[:, None] * (P.T @ Q / len(P)) * white_q
             U, self.correlations_, Vt = scipy.linalg.svd(cross, full_matrices=False)
             scale = self.correlations_[: self.components] ** self.power

@@ -87,11 +87,17 @@ def _select(features: Features, labels_nC: Bool[np.ndarray, "n C"]) -> _Classifi
 
     def loss(strength: float) -> float:
         classifier = _Classifier.fit(features[~held_n], labels_nC[~held_n], strength)
-        p_hC, has_hC = np.clip(classifier.posterior(features[held_n]), 1e-12, 1 - 1e-12), labels_nC[held_n]
-        absent = 0.0 if _one_label(labels_nC) else np.log1p(-p_hC)
-        return -float(np.mean(np.where(has_hC, np.log(p_hC), absent)))
+        return _log_loss(classifier.posterior(features[held_n]), labels_nC[held_n])
 
     return _Classifier.fit(features, labels_nC, min(STRENGTHS, key=loss))
+
+
+def _log_loss(posterior_nC: Float[np.ndarray, "n C"], labels_nC: Bool[np.ndarray, "n C"]) -> float:
+    """Mean over items of -log p(its class); where items have several labels, of the sum over classes of
+    -log p(what the class is), present or absent."""
+    p_nC = np.clip(posterior_nC, 1e-12, 1 - 1e-12)
+    absent_nC = np.zeros_like(p_nC) if _one_label(labels_nC) else np.log1p(-p_nC)
+    return -float(np.mean(np.sum(np.where(labels_nC, np.log(p_nC), absent_nC), axis=1)))
 
 
 def _held_out(labels_nC: Bool[np.ndarray, "n C"]) -> Bool[np.ndarray, " n"]:

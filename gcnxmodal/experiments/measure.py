@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gcnxmodal import __version__
 from gcnxmodal.baselines import BASELINES
-from gcnxmodal.experiments.inputs import Inputs
+from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments.system import System
 from gcnxmodal.retrieval.evaluate import evaluate
 
@@ -27,7 +27,7 @@ def measure(system: System, params: Any) -> tuple[dict[str, Any], dict[str, Any]
     """
     corpus = system.inputs.corpus
     model = evaluate(*system.embed(params), corpus.labels, corpus.splits)
-    yardsticks = {name: evaluate_baseline(method(), system.inputs) for name, method in BASELINES.items()}
+    yardsticks = {name: evaluate_baseline(method(), corpus) for name, method in BASELINES.items()}
     chance = _chance(corpus.labels, corpus.splits, system.experiment.seed)
     results = {
         "protocols": model["protocols"],
@@ -39,13 +39,16 @@ def measure(system: System, params: Any) -> tuple[dict[str, Any], dict[str, Any]
     return results, {"model": model, **yardsticks}
 
 
-def evaluate_baseline(method: Any, inputs: Inputs) -> dict[str, Any]:
-    """Fit a baseline on the training items and evaluate it like the model."""
-    corpus, train = inputs.corpus, inputs.corpus.splits["train"]
+def evaluate_baseline(method: Any, corpus: Corpus) -> dict[str, Any]:
+    """Fit a baseline on the training items, raw counts and features, and evaluate it like the model.
+
+    A baseline scales its inputs itself, so a yardstick is the same whatever the model's options are.
+    """
+    train = corpus.splits["train"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        method.fit(inputs.images[train], inputs.counts[train], corpus.labels[train])
-    texts, images = method.encode_texts(inputs.counts), method.encode_images(inputs.images)
+        method.fit(corpus.images[train], corpus.counts[train], corpus.labels[train])
+    texts, images = method.encode_texts(corpus.counts), method.encode_images(corpus.images)
     return evaluate(texts, images, corpus.labels, corpus.splits)
 
 

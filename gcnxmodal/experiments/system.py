@@ -93,9 +93,9 @@ class System:
         digest = hashlib.sha256()
         corpus = self.inputs.corpus
         for array in (self.inputs.counts.data, self.inputs.counts.indices, self.inputs.images, corpus.labels):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.asarray(array).tobytes())
         for name in sorted(corpus.splits):
-            digest.update(np.ascontiguousarray(corpus.splits[name]))
+            digest.update(corpus.splits[name].tobytes())
         return {"model": hashlib.sha256(model.encode()).hexdigest(), "corpus": digest.hexdigest()}
 
 

@@ -70,8 +70,7 @@ class GIN(nnx.Module):
         for convolution in self.convolutions:
             x_NFB = jax.nn.relu(convolution(x_NFB, self.graph.get_value()))
         x_VB = x_NFB.reshape(-1, x_NFB.shape[-1])
-        kernel_VD = self.text_head.kernel.get_value()
-        return jnp.einsum("vb,vd->bd", x_VB, kernel_VD) + self.text_head.bias
+        return self.text_head(x_VB.T)
 
     def encode_images(self, images_Bd: Float[Array, "B d"]) -> Float[Array, "B D"]:
         """Image features f_i."""
@@ -97,7 +96,8 @@ class GIN(nnx.Module):
             # Paper: a mask a pair; here a mask a text, shared by the images it meets, because Q M masks of
             # D entries would cost more than the rest of the step.
             weighted_QD = weighted_QD * self._keep(key, weighted_QD.shape)
-        return weighted_QD @ images_MD.T + self.score_head.bias
+        bias_1 = self.score_head.bias.get_value()  # pyright: ignore[reportOptionalMemberAccess]
+        return weighted_QD @ images_MD.T + bias_1
 
     def fold_score(self, texts_QD: Float[Array, "Q D"]) -> Float[Array, "Q D"]:
         """w * f_t: with the score's weights folded into the texts, ranking is by inner product with f_i."""
@@ -107,7 +107,7 @@ class GIN(nnx.Module):
         """Sum of 1/2 ||.||^2 over weights and biases of the dense layers, not the filters (as code)."""
         dense = (self.text_head, self.image_head, self.score_head)
         leaves = jax.tree.leaves([nnx.state(layer, nnx.Param) for layer in dense])
-        return 0.5 * sum(jnp.vdot(leaf, leaf) for leaf in leaves)
+        return 0.5 * sum((jnp.vdot(leaf, leaf) for leaf in leaves), start=jnp.zeros(()))
 
     def _keep(self, key: Array, shape: tuple[int, ...]) -> Array:
         # Paper: "dropout ratio of 0.2"; the code's keep_prob is 0.8: kept entries are scaled by 1 / 0.8.

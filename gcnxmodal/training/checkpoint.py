@@ -29,7 +29,7 @@ class Checkpoints:
     """
 
     def __init__(
-        self, directory: Path, fingerprint: dict[str, str], report: Callable[[str], None], keep: int = 3
+        self, directory: Path, fingerprint: dict[str, Any], report: Callable[[str], None], keep: int = 3
     ):
         # Orbax logs a failed save six times over; we report it once.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -41,10 +41,13 @@ class Checkpoints:
         self._open()
 
     def _open(self) -> None:
+        # Typed as Any: Orbax's policies do not match its own annotations of them.
+        save: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
+        preserve: Any = ocp.training.preservation_policies.LatestN(self._keep)
         self._orbax = ocp.training.Checkpointer(
-            self._directory,
-            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-            preservation_policy=ocp.training.preservation_policies.LatestN(self._keep),
+            str(self._directory),
+            save_decision_policy=save,
+            preservation_policy=preserve,
             cleanup_tmp_directories=True,
         )
 

@@ -58,6 +58,13 @@ def test_ridge_and_energy_reduce_what_is_fitted():
     assert len(CCA(energy=0.5).fit(images, texts, labels).correlations_) < 5
 
 
+def test_power_scales_each_axis_by_its_correlation():
+    images, texts, labels = two_views()
+    plain, scaled = (CCA(power=power).fit(images, texts, labels) for power in (0.0, 3.0))
+    np.testing.assert_allclose(scaled._text_map, plain._text_map * plain.correlations_**3)
+    np.testing.assert_allclose(scaled._image_map, plain._image_map * plain.correlations_**3)
+
+
 def test_images_find_texts_of_new_items():
     images, texts, labels = two_views(items=240)
     method = CCA().fit(images[:160], texts[:160], labels[:160])
@@ -118,7 +125,7 @@ def test_features_that_are_all_the_same_are_refused():
 
 def test_official_features_give_the_published_map(shared_data):
     found = official_features(shared_data / "wikipedia")
-    # Plain CCA as the tables have it: features as they are, axes of 95 % energy, cosine (benchmarks/cca_official).
+    # Plain CCA as the tables have it: features as they are, axes of 95 % energy, cosine.
     method = CCA(7, energy=0.95, ridge=1e-3, power=0.0, unit_length=False)
     method.fit(found["I_tr"], found["T_tr"], found["labels_tr"])
     texts, images = method.encode_texts(found["T_te"]), method.encode_images(found["I_te"])

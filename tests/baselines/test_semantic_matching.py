@@ -47,6 +47,15 @@ def test_regularisation_is_the_best_on_the_held_out_fifth():
     assert chosen == [min(sm.STRENGTHS), max(sm.STRENGTHS)]
 
 
+def test_log_loss_counts_absent_labels_only_where_there_may_be_several():
+    posterior = np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
+    one = np.array([[1, 0, 0], [0, 0, 1]], bool)
+    several = np.array([[1, 0, 0], [0, 1, 1]], bool)
+    assert sm._log_loss(posterior, one) == pytest.approx(-np.log(0.5 * 0.8) / 2)
+    expected = -np.log([0.5 * 0.75 * 0.75, 0.9 * 0.1 * 0.8]).mean()
+    assert sm._log_loss(posterior, several) == pytest.approx(expected)
+
+
 def test_held_out_fifth_leaves_every_class_in():
     labels = np.eye(3, dtype=bool)[[0] * 100 + [1] * 4 + [2] * 10]
     held = sm._held_out(labels)
