@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
+PAUSE = 0.01  # seconds
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "scipy", "torch", "torch_geometric", "dgl")
 
 
@@ -37,7 +38,8 @@ def interleave(
     """Time each alternative once a round, so that whatever else the machine does falls on all of them alike.
 
     Each round starts with another alternative: none of them always runs in the cache of the same neighbour.
-    JAX results are waited for. Compare the medians, as ratios.
+    JAX results are waited for; the worker threads of the alternative before, which spin for a while after
+    their work, are given time to sleep. Compare the medians, as ratios.
     """
     names = list(alternatives)
     for name in names * warm_up:
@@ -46,6 +48,7 @@ def interleave(
     for turn in range(rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
+            time.sleep(PAUSE)
             start = time.perf_counter()
             jax.block_until_ready(alternatives[name]())
             seconds[name].append(time.perf_counter() - start)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.layer [--root FOLDER_OF_WIKIPEDIA] [--rounds 15] [--cases pascal]
 
-For each case of `specs.LAYER_CASES` and each peer: milliseconds of the forward pass and of a step (forward and
-backward), medians of interleaved rounds; how many times ours that is; and the relative errors of y, dx and
-dtheta against float64. Writes benchmarks/results/layer.json, unless only some cases run.
+For each case of `specs.LAYER_CASES` and each peer: milliseconds of the forward pass and of a step (forward
+and backward), medians of interleaved rounds; how many times ours that is; and the relative errors of y, dx
+and dtheta against float64. Writes benchmarks/results/layer.json, unless only some cases run.
 `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command gives all of them large pages.
 """
 
@@ -53,12 +53,12 @@ def exact(problem: Problem) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         return [T_NC.reshape(signal.shape) for T_NC in T]
 
     def weigh(basis, weights):
-        return sum(np.einsum("nfb,fo->nob", T, w, optimize=True) for T, w in zip(basis, weights, strict=True))
+        return np.einsum("knfb,kfo->nob", np.stack(basis), weights, optimize=True)
 
     T_x = basis(x)
     dtheta = np.stack([np.einsum("nfb,nob->fo", T, g, optimize=True) for T in T_x])
     dx = None if problem.first else weigh(basis(g), theta.swapaxes(1, 2))
-    return np.asarray(weigh(T_x, theta)), dx, dtheta
+    return weigh(T_x, theta), dx, dtheta
 
 
 def measure(problem: Problem, rounds: int) -> list[dict[str, Any]]:

@@ -96,7 +96,7 @@ def segment_sum(problem: Problem) -> Peer:
 
 
 def torch_csr(problem: Problem) -> Peer:
-    """The best we know to do in PyTorch: vertex-major, CSR products (MKL), and the symmetric backward by hand.
+    """The best we know in PyTorch: vertex-major, CSR products (MKL), and the symmetric backward by hand.
 
     The polynomial stands on the narrower side, as in ours.
     """
@@ -105,7 +105,8 @@ def torch_csr(problem: Problem) -> Peer:
     matrix = problem.scaled
     csr_arrays = (matrix.indptr, matrix.indices, matrix.data.astype(np.float32))
     with warnings.catch_warnings(action="ignore"):  # "Sparse CSR tensor support is in beta state"
-        csr = torch.sparse_csr_tensor(*map(torch.tensor, csr_arrays), check_invariants=True)
+        crow, column, value = map(torch.tensor, csr_arrays)
+        csr = torch.sparse_csr_tensor(crow, column, value, check_invariants=True)
 
     class Product(torch.autograd.Function):
         @staticmethod

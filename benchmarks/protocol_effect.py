@@ -71,19 +71,23 @@ def draw(curves: list[list[dict[str, Any]]], path: Path) -> None:
     panels = figure.subplots(1, 2, sharey=True)
     steps = [point["step"] for point in curves[0]]
     for panel, direction in zip(panels, ("text_query", "image_query"), strict=True):
-        for protocol, colour in (("authors", "#d95f02"), ("standard", "#1b6ca8")):
+        for protocol, colour, shift in (("authors", "#d95f02", 5), ("standard", "#1b6ca8", -5)):
             values = np.array([[point[protocol][direction] for point in run] for run in curves])
             panel.plot(steps, values.mean(axis=0), color=colour, linewidth=2)
             panel.fill_between(
                 steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0
             )
             panel.annotate(
-                protocol, (steps[-1], values.mean(axis=0)[-1]), xytext=(4, 0), textcoords="offset points",
+                protocol, (steps[-1], values.mean(axis=0)[-1]), xytext=(4, shift), textcoords="offset points",
                 color=colour, va="center",
             )  # fmt: skip
         panel.axhline(PAPER[direction], color="0.4", linestyle=":", linewidth=1.2)
         panel.annotate(
-            "GIN Table 1", (0, PAPER[direction]), xytext=(2, 3), textcoords="offset points", color="0.4"
+            "GIN Table 1",
+            (steps[0], PAPER[direction]),
+            xytext=(2, 3),
+            textcoords="offset points",
+            color="0.4",
         )
         panel.set(title=direction.replace("_", " "), xlabel="training steps (grid pairs)", ylim=(0, 0.9))
         panel.margins(x=0.14)

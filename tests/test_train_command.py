@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_folder
 from orbax.checkpoint import v1 as ocp
+from small_folder import write_folder
 
 from gcnxmodal import evaluate, train
 

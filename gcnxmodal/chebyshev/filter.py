@@ -16,15 +16,13 @@ are each other's adjoint, and that is the whole gradient: with g the cotangent o
 
 from __future__ import annotations
 
-import functools
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gcnxmodal.chebyshev.kernel import materialise, multiply, transposed
+from gcnxmodal.chebyshev.kernel import materialise, multiply, pairwise_sum, transposed
 from gcnxmodal.chebyshev.layout import SparseLayout
 
 
@@ -42,7 +40,7 @@ def chebyshev_filter_batch(
     orders = theta.shape[0]
     if _on_inputs(theta):
         T_kNFB = _basis(x_NFB, orders, layout)
-        return _sum(_weight(T_NFB, theta_FO) for T_NFB, theta_FO in zip(T_kNFB, theta, strict=True))
+        return pairwise_sum(_weight(T_NFB, theta_FO) for T_NFB, theta_FO in zip(T_kNFB, theta, strict=True))
     return _clenshaw([_weight(x_NFB, theta_FO) for theta_FO in theta], layout)
 
 
@@ -90,16 +88,13 @@ def _clenshaw(c_kNFB: list[Array], layout: SparseLayout) -> Array:
     return b
 
 
-# Above this many filters, a matrix product is as fast as terms that XLA fuses into their neighbours.
-_FEW_FILTERS = 16
-
-
 def _weight(x_NFB: Array, theta_FO: Array) -> Float[Array, "N F_out B"]:
     """x theta, for every vertex and document."""
     filters = theta_FO.shape[0]
-    if filters > _FEW_FILTERS:
+    if filters > 32:
         return jnp.einsum("nfb,fo->nob", x_NFB, theta_FO, precision=jax.lax.Precision.HIGHEST)
-    return _sum(x_NFB[:, f, None, :] * theta_FO[f, :, None] for f in range(filters))
+    # For fewer, terms that XLA fuses into their neighbours beat a product of such small matrices.
+    return pairwise_sum(x_NFB[:, f, None, :] * theta_FO[f, :, None] for f in range(filters))
 
 
 @jax.jit
@@ -110,7 +105,7 @@ def _adjoint(x_NFB: Array, theta: Array, layout: SparseLayout, g_NOB: Array) -> 
     if _on_inputs(theta):
         return _clenshaw([_weight(g_NOB, w) for w in theta_OF], transpose), _basis(x_NFB, orders, layout)
     T_kNOB = _basis(g_NOB, orders, transpose)
-    return _sum(_weight(T_NOB, w) for T_NOB, w in zip(T_kNOB, theta_OF, strict=True)), T_kNOB
+    return pairwise_sum(_weight(T_NOB, w) for T_NOB, w in zip(T_kNOB, theta_OF, strict=True)), T_kNOB
 
 
 def _theta_gradient(theta: Array, x: Array, basis: list[Array], g: Array, gram: Callable) -> Array:
@@ -137,7 +132,7 @@ def _few_filters_gram(x_NFB: Array, g_NOB: Array) -> Float[Array, "B F_in F_out"
     def products(start: int, stop: int | None) -> Array:
         return x_NFB[start:stop, :, None] * g_NOB[start:stop, None]
 
-    blocks = _sum(products(i * block, (i + 1) * block) for i in range(32))
+    blocks = pairwise_sum(products(i * block, (i + 1) * block) for i in range(32))
     return jnp.moveaxis(blocks.sum(axis=0) + products(32 * block, None).sum(axis=0), -1, 0)
 
 
@@ -172,7 +167,7 @@ def _document(x_NF, theta, layout):
 def _documents(axis_size, in_batched, x_BNF, theta, layout):
     if not _only_documents(in_batched, 1):
         return _default_vmap(_document.fun, in_batched, x_BNF, theta, layout), True
-    return _unfold(chebyshev_filter_batch(_fold(x_BNF, layout), theta, layout)), True
+    return _unfold(chebyshev_filter_batch(_fold(x_BNF, layout), theta, layout), layout), True
 
 
 @jax.custom_batching.custom_vmap
@@ -188,12 +183,12 @@ def _documents_gradient(axis_size, in_batched, g_BNO, x_BNF, theta, layout):
     g_NOB, x_NFB = _fold(g_BNO, layout), _fold(x_BNF, layout)
     dx_NFB, basis = _adjoint(x_NFB, theta, layout, g_NOB)
     # A document's own dtheta: `jax.vmap` of a gradient wants it, and the gradient of a vmap sums it.
-    if theta[0].size <= _FEW_FILTERS:
+    if theta[0].size <= 16:
         dtheta = _theta_gradient(theta, x_NFB, basis, g_NOB, _few_filters_gram)
     else:
-        basis = [x_BNF if _on_inputs(theta) else g_BNO, *map(_unfold, basis[1:])]
+        basis = [x_BNF if _on_inputs(theta) else g_BNO, *(_unfold(T, layout) for T in basis[1:])]
         dtheta = _theta_gradient(theta, x_BNF, basis, g_BNO, _many_filters_gram)
-    return (_unfold(dx_NFB), dtheta), (True, True)
+    return (_unfold(dx_NFB, layout), dtheta), (True, True)
 
 
 def _document_forward(x_NF, theta, layout):
@@ -221,9 +216,5 @@ def _fold(x_BNF: Array, layout: SparseLayout) -> Float[Array, "N F B"]:
     return materialise(jnp.moveaxis(x_BNF, 0, -1), layout)
 
 
-def _unfold(x_NFB: Array) -> Float[Array, "B N F"]:
-    return jnp.moveaxis(x_NFB, -1, 0)
-
-
-def _sum(terms: Iterable[Array]) -> Array:
-    return functools.reduce(operator.add, terms)
+def _unfold(x_NFB: Array, layout: SparseLayout) -> Float[Array, "B N F"]:
+    return jnp.moveaxis(materialise(x_NFB, layout), -1, 0)

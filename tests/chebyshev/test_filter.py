@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from benchmarks.specs import DATASETS, NEIGHBOURS
 from gcnxmodal.chebyshev.filter import chebyshev_filter, chebyshev_filter_batch
 from gcnxmodal.chebyshev.kernel import multiply
 from gcnxmodal.chebyshev.layout import pack
@@ -128,7 +129,7 @@ def test_relabelling_vertices_changes_nothing(graph, normal, assert_close):
 
 def test_word_graph_of_full_size_is_as_exact(normal, assert_close):
     random = np.random.default_rng(4)
-    N, k = 10_055, 8
+    N, k = DATASETS["eng-wiki"].words, NEIGHBOURS
     ends = np.repeat(np.arange(N), k), random.integers(0, N, N * k) ** 2 // N  # squared: hubs of degree > 500
     adjacency = sp.csr_array((np.ones(N * k), ends), shape=(N, N))
     adjacency = adjacency.maximum(adjacency.T)
@@ -163,6 +164,14 @@ def test_isolated_vertex_sees_only_itself(graph, normal):
     # Its row of L is the identity's, so L~ multiplies it by 2 / lambda_max - 1.
     own = np.polynomial.chebyshev.chebval(2 / graph.lambda_max - 1, np.asarray(theta)[:, 0, 0])
     np.testing.assert_allclose(y[-3:], own * x[-3:], rtol=1e-5)
+
+
+@pytest.mark.parametrize("N", [1, 2])
+def test_graph_of_one_or_two_vertices(N, normal, assert_close):
+    matrix = np.full((N, N), 0.5)
+    x, theta = normal(N, 1, 2), normal(3, 1, 2)
+    y = chebyshev_filter_batch(x, theta, pack(sp.csr_array(matrix)))
+    assert_close(y, recurrence_filter(matrix, np.asarray(x), np.asarray(theta)), 1e-6)
 
 
 def test_batch_of_no_documents_has_gradient_zero(graph, normal):

@@ -75,6 +75,13 @@ def test_rounding_does_not_make_a_symmetric_matrix_directed():
     assert pack(sp.csr_array(matrix)).transpose is not None
 
 
+def test_packing_leaves_the_matrix_as_it_was():
+    matrix = sp.csr_array(np.eye(3))
+    matrix.data[1] = 0
+    pack(matrix)
+    assert matrix.nnz == 3
+
+
 def test_layout_is_a_pytree_of_arrays_only(graph, directed):
     for layout in (graph.layout, directed.layout):
         leaves, structure = jax.tree.flatten(layout)

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import write_folder
+from small_folder import write_folder
 
 from gcnxmodal.data import folder
 from gcnxmodal.errors import InputError
