@@ -21,7 +21,9 @@ def test_readme_gives_the_two_commands():
     assert {"launch/local", "launch/test"} <= set(readme_commands())
 
 
-@pytest.mark.parametrize("line", [line for line in readme_commands() if line.startswith("launch/local ")])
+@pytest.mark.parametrize(
+    "line", [line for line in readme_commands() if line.startswith("launch/local ") and "--help" not in line]
+)
 def test_every_training_command_of_the_readme_is_understood(line: str):
     from gcnxmodal import train
 

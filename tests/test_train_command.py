@@ -122,7 +122,7 @@ def test_run_killed_at_several_points_ends_with_the_same_bits(folder: Path, tmp_
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_saves_and_says_how_to_resume_to_the_same_bits(folder: Path, tmp_path: Path, number: int):
     # Epochs of seconds: the signal comes in the middle of one.
-    arguments = ["--train.positives", "60000", "--train.negatives", "60000", "--epochs", "2"]
+    arguments = ["--train.positives", "300000", "--train.negatives", "300000", "--epochs", "2"]
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     process = subprocess.Popen(
         subprocess_command(*command(folder, stopped, *arguments)), stdout=subprocess.PIPE, text=True
@@ -137,7 +137,7 @@ def test_signal_saves_and_says_how_to_resume_to_the_same_bits(folder: Path, tmp_
     assert "To go on:" in output
     line = next(line for line in output.splitlines() if line.strip().startswith("python -m gcnxmodal.train"))
     saved = max(int(path.name) for path in (stopped / "checkpoints").iterdir())
-    assert 2400 < saved < 4800
+    assert 12_000 < saved < 24_000
     again = subprocess.run([sys.executable, *line.split()[1:]], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert f"resuming at step {saved:,}" in again.stdout

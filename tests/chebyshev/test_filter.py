@@ -12,8 +12,8 @@ from gcnxmodal.chebyshev.kernel import multiply
 from gcnxmodal.chebyshev.layout import pack
 from gcnxmodal.chebyshev.reference import recurrence_filter, spectral_filter
 
-# On the inputs (1 -> 1, 1 -> 4, 2 -> 3), on the outputs (3 -> 3, 4 -> 1), with matrix products (20 -> 3).
-SHAPES = [(1, 1, 1), (3, 1, 1), (3, 1, 4), (2, 2, 3), (5, 3, 3), (3, 4, 1), (2, 20, 3)]
+# On the inputs (1 -> 1, 1 -> 4), on the outputs (3 -> 3, 4 -> 1), with matrix products (20 -> 3).
+SHAPES = [(1, 1, 1), (3, 1, 1), (3, 1, 4), (5, 3, 3), (3, 4, 1), (2, 20, 3)]
 # On the inputs and on the outputs, each with few filters and with many.
 MAPPED_SHAPES = [(3, 1, 4), (2, 3, 3), (2, 5, 6), (2, 6, 5)]
 
