@@ -42,6 +42,8 @@ class TextConfig:
     """Word vectors: trained on the training texts, GloVe 6B 50-d (extra `glove`), or a file."""
     vector_file: Path | None = None
     """word2vec (binary or text) or GloVe text file, for `vectors=file`."""
+    vector_seed: int = 0
+    """Decides the trained word vectors, apart from the run's seed: runs of all seeds share one word graph."""
     neighbours: int = 8
     """k of the word graph."""
     graph: Literal["union", "directed", "gaussian"] = "union"
@@ -62,6 +64,8 @@ class ModelConfig:
     """D: size of both embeddings."""
     dropout: float = 0.2
     """Probability that an entry of the product of the embeddings is dropped."""
+    normalise: bool = False
+    """Scale both embeddings to unit length, so that the score is a cosine (ours)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Experiment:
     epochs: int = 50
     """Passes over the pairs (or, for grid, over the texts)."""
     seed: int = 0
-    """Decides initial weights, pairs, batches, dropout and word vectors."""
+    """Decides initial weights, pairs, batches and dropout."""
     evaluate_every: int = 1
     """Epochs between two measurements of MAP on the way; 0 for none."""
     checkpoint_every: int = 1
@@ -128,6 +132,7 @@ def validate(experiment: Experiment) -> None:
         "data.validation": (data.validation, 0 <= data.validation < 1, "from 0 up to, but not, 1"),
         "text.words": (text.words, text.words >= 2, "at least 2"),
         "text.neighbours": (text.neighbours, text.neighbours >= 1, "at least 1"),
+        "text.vector-seed": (text.vector_seed, 0 <= text.vector_seed < 2**32, "from 0 to 2^32 - 1"),
         "text.vector-file": (
             text.vector_file,
             (text.vectors == "file") == (text.vector_file is not None),

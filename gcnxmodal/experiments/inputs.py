@@ -38,7 +38,7 @@ class Inputs:
     graph_report: dict[str, Any]
 
 
-def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, seed: int) -> Inputs:
+def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig) -> Inputs:
     """Build the word graph on the training texts, order the vocabulary by it, and scale both modalities.
 
     Raises:
@@ -54,7 +54,7 @@ def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, seed: int) -
             f"--text.neighbours is {text.neighbours} but the training texts have {len(corpus.vocabulary)} "
             "words; it must be smaller than the number of words"
         )
-    vectors, has_vector = _vectors(corpus, text, seed)
+    vectors, has_vector = _vectors(corpus, text)
     graph = word_graph(vectors, has_vector, text.neighbours, text.graph)
     # The numbering of the words is free: one that keeps neighbours close makes the gathers local.
     order = graph_order(graph)
@@ -87,19 +87,19 @@ def scale_images(images: np.ndarray, scale: str, train: np.ndarray) -> np.ndarra
     return (images - mean) / np.sqrt(np.where(variance > 1e-12, variance, np.inf))
 
 
-def _vectors(corpus: Corpus, text: TextConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _vectors(corpus: Corpus, text: TextConfig) -> tuple[np.ndarray, np.ndarray]:
     """Word vectors [N, d] and which words have one; trained ones are kept, for they take the longest."""
     training_texts = [corpus.texts[i] for i in corpus.splits["train"]]
 
     def make() -> tuple[np.ndarray, np.ndarray]:
         keyed = word_vectors(
-            text.vectors, corpus.vocabulary, training_texts, path=text.vector_file, seed=seed
+            text.vectors, corpus.vocabulary, training_texts, path=text.vector_file, seed=text.vector_seed
         )
         return vector_matrix(keyed, corpus.vocabulary)
 
     if text.vectors != "corpus":
         return make()
-    named = repr((training_texts, corpus.vocabulary.to_dict(), seed, importlib.metadata.version("gensim")))
+    named = repr((training_texts, corpus.vocabulary.to_dict(), text.vector_seed, importlib.metadata.version("gensim")))
     path = cache_dir() / "vectors" / f"{hashlib.sha256(named.encode()).hexdigest()}.npz"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:

@@ -105,7 +105,7 @@ def build(experiment: Experiment, corpus: Corpus) -> System:
     Raises:
         InputError: as `make_inputs`, and if a batch is larger than the data.
     """
-    inputs = make_inputs(corpus, experiment.data, experiment.text, experiment.seed)
+    inputs = make_inputs(corpus, experiment.data, experiment.text)
     rows = corpus.splits["train"]
     train = experiment.train
     model = nnx.eval_shape(lambda: _model(inputs, experiment.model, nnx.Rngs(0)))
@@ -150,6 +150,7 @@ def _model(inputs: Inputs, config: ModelConfig, rngs: nnx.Rngs) -> gin.GIN:
         order=config.order,
         dimension=config.dimension,
         dropout=config.dropout,
+        normalise=config.normalise,
         rngs=rngs,
     )
 

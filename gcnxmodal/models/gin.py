@@ -34,6 +34,7 @@ class GIN(nnx.Module):
         order: K, the number of Chebyshev orders (K = 3: orders 0, 1, 2).
         dimension: D.
         dropout: probability that an entry of the product is dropped.
+        normalise: scale f_t and f_i to unit length.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class GIN(nnx.Module):
         order: int = 3,
         dimension: int = 1024,
         dropout: float = 0.2,
+        normalise: bool = False,
         rngs: nnx.Rngs,
     ):
         glorot = nnx.initializers.glorot_uniform()
@@ -63,6 +65,7 @@ class GIN(nnx.Module):
         self.image_head = nnx.Linear(image_size, dimension, kernel_init=glorot, rngs=rngs)
         self.score_head = nnx.Linear(dimension, 1, kernel_init=glorot, rngs=rngs)
         self.dropout = dropout
+        self.normalise = normalise
 
     def encode_texts(self, counts_BN: Float[Array, "B N"]) -> Float[Array, "B D"]:
         """Text features f_t of (weighted) word counts."""
@@ -70,11 +73,11 @@ class GIN(nnx.Module):
         for convolution in self.convolutions:
             x_NFB = jax.nn.relu(convolution(x_NFB, self.graph.get_value()))
         x_VB = x_NFB.reshape(-1, x_NFB.shape[-1])
-        return self.text_head(x_VB.T)
+        return self._scaled(self.text_head(x_VB.T))
 
     def encode_images(self, images_Bd: Float[Array, "B d"]) -> Float[Array, "B D"]:
         """Image features f_i."""
-        return self.image_head(images_Bd)
+        return self._scaled(self.image_head(images_Bd))
 
     def score_pairs(
         self, texts_BD: Float[Array, "B D"], images_BD: Float[Array, "B D"], key: Array | None = None
@@ -108,6 +111,13 @@ class GIN(nnx.Module):
         dense = (self.text_head, self.image_head, self.score_head)
         leaves = jax.tree.leaves([nnx.state(layer, nnx.Param) for layer in dense])
         return 0.5 * sum((jnp.vdot(leaf, leaf) for leaf in leaves), start=jnp.zeros(()))
+
+    def _scaled(self, features_BD: Float[Array, "B D"]) -> Float[Array, "B D"]:
+        if not self.normalise:
+            return features_BD
+        # As jnp.linalg.norm, but with a gradient at zero.
+        squares_B1 = jnp.sum(features_BD**2, axis=1, keepdims=True)
+        return features_BD * jax.lax.rsqrt(jnp.maximum(squares_B1, 1e-12))
 
     def _keep(self, key: Array, shape: tuple[int, ...]) -> Array:
         # Paper: "dropout ratio of 0.2"; the code's keep_prob is 0.8: kept entries are scaled by 1 / 0.8.

@@ -38,11 +38,11 @@ def mutate_test_texts(root: Path) -> None:
 
 def test_no_test_text_can_change_vocabulary_vectors_or_graph(tmp_path: Path):
     root = write_folder(tmp_path / "data")
-    before = make_inputs(load(root), DataConfig(), TEXT, seed=0)
+    before = make_inputs(load(root), DataConfig(), TEXT)
     mutate_test_texts(root)
     (vectors,) = (tmp_path / "cache" / "vectors").iterdir()
     vectors.unlink()  # trained anew, not read back
-    after = make_inputs(load(root), DataConfig(), TEXT, seed=0)
+    after = make_inputs(load(root), DataConfig(), TEXT)
     assert before.corpus.vocabulary == after.corpus.vocabulary
     jax.tree.map(np.testing.assert_array_equal, before.layout, after.layout)
     train = before.corpus.splits["train"]
@@ -52,23 +52,25 @@ def test_no_test_text_can_change_vocabulary_vectors_or_graph(tmp_path: Path):
 
 
 def test_kept_word_vectors_give_the_same_graph_and_a_damaged_file_is_made_again(folder: Path):
-    first = make_inputs(load(folder), DataConfig(), TEXT, seed=0)
-    kept = make_inputs(load(folder), DataConfig(), TEXT, seed=0)
+    first = make_inputs(load(folder), DataConfig(), TEXT)
+    kept = make_inputs(load(folder), DataConfig(), TEXT)
     (vectors,) = (folder.parent / "cache" / "vectors").iterdir()
     vectors.write_bytes(vectors.read_bytes()[:100])
-    again = make_inputs(load(folder), DataConfig(), TEXT, seed=0)
+    again = make_inputs(load(folder), DataConfig(), TEXT)
     for other in (kept, again):
         jax.tree.map(np.testing.assert_array_equal, first.layout, other.layout)
 
 
 def test_another_seed_trains_other_vectors(folder: Path):
-    one, two = (make_inputs(load(folder), DataConfig(), TEXT, seed=seed) for seed in (0, 1))
+    one, two = (
+        make_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, vector_seed=seed)) for seed in (0, 1)
+    )
     assert one.corpus.vocabulary.words != two.corpus.vocabulary.words  # ordered by another graph
 
 
 def test_counts_follow_the_words_when_the_vocabulary_is_reordered(folder: Path):
     corpus = load(folder)
-    inputs = make_inputs(corpus, DataConfig(), TEXT, seed=0)
+    inputs = make_inputs(corpus, DataConfig(), TEXT)
     for row in range(5):
         expected = dict(zip(corpus.vocabulary.words, corpus.counts[[row]].toarray()[0], strict=True))
         found = dict(zip(inputs.corpus.vocabulary.words, inputs.counts[[row]].toarray()[0], strict=True))
@@ -93,11 +95,11 @@ def test_scaling_uses_training_items_only_and_does_what_it_says():
 
 def test_too_many_neighbours_are_refused_before_vectors_are_trained(folder: Path):
     with pytest.raises(InputError, match=r"--text.neighbours is 40 but the training texts have 40 words"):
-        make_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, neighbours=40), seed=0)
+        make_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, neighbours=40))
     assert not (folder.parent / "cache" / "vectors").exists()
 
 
 def test_a_corpus_of_one_class_is_refused(tmp_path: Path):
     root = write_folder(tmp_path / "one", classes=1)
     with pytest.raises(InputError, match="one class only"):
-        make_inputs(load(root), DataConfig(), TEXT, seed=0)
+        make_inputs(load(root), DataConfig(), TEXT)
