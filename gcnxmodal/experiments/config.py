@@ -65,7 +65,7 @@ class ModelConfig:
     dropout: float = 0.2
     """Probability that an entry of the product of the embeddings is dropped."""
     normalise: bool = False
-    """Scale both embeddings to unit length, so that the score is a cosine (ours)."""
+    """Embeddings without their negative entries, at unit length: the score is a weighted cosine (ours)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,7 +34,7 @@ class GIN(nnx.Module):
         order: K, the number of Chebyshev orders (K = 3: orders 0, 1, 2).
         dimension: D.
         dropout: probability that an entry of the product is dropped.
-        normalise: scale f_t and f_i to unit length.
+        normalise: take relu(f) / ||relu(f)|| for f_t and f_i, so that the score is a weighted cosine.
     """
 
     def __init__(
@@ -115,7 +115,8 @@ class GIN(nnx.Module):
     def _scaled(self, features_BD: Float[Array, "B D"]) -> Float[Array, "B D"]:
         if not self.normalise:
             return features_BD
-        # As jnp.linalg.norm, but with a gradient at zero.
+        features_BD = jax.nn.relu(features_BD)
+        # A norm by jnp.linalg.norm has no gradient at zero.
         squares_B1 = jnp.sum(features_BD**2, axis=1, keepdims=True)
         return features_BD * jax.lax.rsqrt(jnp.maximum(squares_B1, 1e-12))
 

@@ -63,7 +63,8 @@ def test_kept_word_vectors_give_the_same_graph_and_a_damaged_file_is_made_again(
 
 def test_another_seed_trains_other_vectors(folder: Path):
     one, two = (
-        make_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, vector_seed=seed)) for seed in (0, 1)
+        make_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, vector_seed=seed))
+        for seed in (0, 1)
     )
     assert one.corpus.vocabulary.words != two.corpus.vocabulary.words  # ordered by another graph
 
