@@ -1,10 +1,14 @@
 """What the entry points print: progress, the results table, errors."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 from tqdm import tqdm
 
+from gcnxmodal.experiments.system import System
+from gcnxmodal.report.sweep_page import setting_name
 from gcnxmodal.training.loop import Progress
 
 
@@ -12,6 +16,30 @@ def say(text: str) -> None:
     """One line for the user, also while a bar is on the screen."""
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
+
+
+def describe(system: System) -> str:
+    """What is about to be trained, in a few lines."""
+    corpus, graph = system.inputs.corpus, system.inputs.graph_report
+    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in corpus.splits.items())
+    wordless = graph["documents_without_a_word"]
+    mesh = system.mesh
+    devices = f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
+    if mesh.size > 1:
+        devices += f" ({' x '.join(f'{size} {axis}' for axis, size in mesh.shape.items())})"
+    if jax.process_count() > 1:
+        devices += f" of {jax.process_count()} processes"
+    return "\n".join(
+        [
+            f"{corpus.provenance['source']}: {sizes} items, {len(corpus.class_names)} classes, "
+            f"image features {system.inputs.images.shape[1]}",
+            f"word graph: {graph['words']:,} words ({graph['words_with_vector']:,} with a vector), "
+            f"{graph['edges']:,} edges"
+            + (f"; {wordless:,} documents have no vocabulary word and are kept" if wordless else ""),
+            f"model: {system.parameters:,} parameters; an epoch is {system.steps_per_epoch:,} steps of "
+            f"{system.pairs_per_step:,} pairs; on {devices}",
+        ]
+    )
 
 
 class TrainingDisplay:
@@ -22,6 +50,7 @@ class TrainingDisplay:
         self._steps = steps_per_epoch
         self._pairs = pairs_per_step
         self._left = 0.0
+        self._first_step = ""
         # disable=None: tqdm draws only where there is a terminal.
         self._bar = tqdm(
             total=epochs * steps_per_epoch, initial=first_step, unit="step", disable=None, leave=False
@@ -30,10 +59,13 @@ class TrainingDisplay:
     def progress(self, progress: Progress) -> None:
         """Take up a report of the training loop."""
         done = progress.epoch * self._steps + progress.steps_done
+        if progress.first_step_seconds is not None:
+            self._first_step = f"  first step after {progress.first_step_seconds:.1f} s"
         self._left = (self._epochs * self._steps - done) / progress.steps_per_second
         self._bar.set_description(f"epoch {progress.epoch + 1}/{self._epochs}", refresh=False)
         self._bar.set_postfix_str(
-            f"loss {progress.loss:.4f}, {progress.steps_per_second * self._pairs:,.0f} pairs/s", refresh=False
+            f"loss {progress.loss:.4f}, {progress.steps_per_second * self._pairs:,.0f} pairs/s{self._first_step}",
+            refresh=False,
         )
         self._bar.update(done - self._bar.n)
 
@@ -44,7 +76,8 @@ class TrainingDisplay:
         if "standard" in line:
             standard = line["standard"]
             text += f"  MAP text {standard['text_query']:.3f} image {standard['image_query']:.3f}"
-        say(f"{text}  left {tqdm.format_interval(self._left)}")
+        say(f"{text}  left {tqdm.format_interval(self._left)}{self._first_step}")
+        self._first_step = ""
 
     def close(self) -> None:
         self._bar.close()
@@ -71,6 +104,30 @@ def results_table(system: str, results: dict[str, Any]) -> str:
             for cell in protocols.values()
         ]
         lines.append(f"{row:<8}" + "".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def sweep_table(title: str, summary: Sequence[dict[str, Any]], yardsticks: dict[str, Any]) -> str:
+    """Mean and standard deviation over seeds of the average MAP of each protocol, by setting.
+
+    >>> found = {"average": {"mean": 0.5, "std": 0.0125}}
+    >>> row = {"setting": {"train.margin": 0.6}, "protocols": {"standard": found}}
+    >>> print(sweep_table("gin", [row], {"cca": {"standard": {"average": 0.375}}}))
+    average MAP       standard
+    margin 0.6     .500 ± .013
+    cca            .375
+    """
+    names = {setting_name(row["setting"]) if row["setting"] else title: row for row in summary}
+    protocols = list(next((row["protocols"] for row in summary if row["protocols"]), {}))
+    width = max(map(len, [*names, *yardsticks, "average MAP"])) + 2
+    lines = [f"{'average MAP':<{width}}" + "".join(f"{name:>13}  " for name in protocols).rstrip()]
+    for name, row in names.items():
+        cells = [row["protocols"].get(protocol, {}).get("average") for protocol in protocols]
+        words = [f"{_short(c['mean'])} ± {_short(c['std'])}" if c else "not a number" for c in cells]
+        lines.append(f"{name:<{width}}" + "".join(f"{word:>13}  " for word in words).rstrip())
+    for name, found in yardsticks.items():
+        words = [f"{_short(found[protocol]['average']):<11}" for protocol in protocols]
+        lines.append(f"{name:<{width}}" + "".join(f"{word:>13}  " for word in words).rstrip())
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import results_table, say
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.corpora import load_corpus
@@ -27,7 +28,7 @@ class Arguments:
 
 
 def run(arguments: Arguments) -> RunFolder:
-    """Restore, measure, and write results.json and report.html anew.
+    """Restore onto one device, whatever trained it; measure, and write results.json and report.html anew.
 
     Raises:
         InputError: if the folder is not a run, or its checkpoints cannot be used.
@@ -56,6 +57,7 @@ def run(arguments: Arguments) -> RunFolder:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 2 bad arguments or data."""
     parsed = tyro.cli(Arguments, prog="python -m gcnxmodal.evaluate", description=__doc__, args=arguments)
+    keep_compiled_programs()
     try:
         run(parsed)
     except InputError as error:

@@ -1,27 +1,35 @@
-"""Train, evaluate and report: `python -m gcnxmodal.train [PRESET] [--field.path VALUE ...]`."""
+"""Train, evaluate and report: `python -m gcnxmodal.train [PRESET] [--field.path VALUE ...]`.
 
+In a job of several processes each runs this; docs/sharding.md.
+"""
+
+import contextlib
 import dataclasses
+import hashlib
 import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
 import tyro
 from tensorboardX import SummaryWriter
 
-from gcnxmodal.console import TrainingDisplay, results_table, say
+from gcnxmodal import sweep
+from gcnxmodal.compilation import keep_compiled_programs
+from gcnxmodal.console import TrainingDisplay, describe, results_table, say
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment, validate
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.finish import finish
-from gcnxmodal.experiments.run_folder import RunFolder
-from gcnxmodal.experiments.system import DROPOUT, System, build
+from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict
+from gcnxmodal.experiments.system import DROPOUT, System, build, mesh_for
 from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.training import cluster
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.interrupt import Interrupt
 from gcnxmodal.training.loop import Diverged, Interrupted, train
+from gcnxmodal.training.sharding import to_one_device
 from gcnxmodal.training.state import TrainState
 
 DEFAULT_PRESET = "gin-emoji"
@@ -38,6 +46,16 @@ class Arguments:
     """Go on with the run in the folder, from its newest checkpoint."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace the run in the folder."""
+    seeds: int = 1
+    """Train this many seeds, from --seed on, as one program; mean and spread. See gcnxmodal.sweep."""
+    model_parallel: int | None = None
+    """Devices that share the large layers; the rest share the batch. By default all of a process, if it fits."""
+    processes: int | None = None
+    """Processes that this job must have: start as many, with the same command. By default 1."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, where the platform does not tell (TPU VMs, GKE and Slurm do)."""
+    process_id: int | None = None
+    """Which process this is, from 0, where the platform does not tell."""
 
 
 def parse(arguments: list[str]) -> tuple[str, Arguments]:
@@ -56,34 +74,52 @@ def parse(arguments: list[str]) -> tuple[str, Arguments]:
     return arguments[0], parsed
 
 
+def folder_of(preset: str, arguments: Arguments) -> RunFolder:
+    """The folder of the run."""
+    return RunFolder(arguments.run_dir or Path("runs") / f"{preset}-seed{arguments.experiment.seed}")
+
+
 def run(preset: str, arguments: Arguments) -> RunFolder:
     """Do what the command line says; returns the finished run.
 
     Raises:
-        InputError: for what the user can mend, before anything is computed or written.
+        InputError: for what the user can mend, before anything is computed or written; in every process of
+            the job, if in one.
         Interrupted: after saving, on SIGTERM or SIGINT.
         Diverged: when the loss is not a number.
     """
-    experiment = arguments.experiment
-    validate(experiment)
-    folder = RunFolder(arguments.run_dir or Path("runs") / f"{preset}-seed{experiment.seed}")
-    folder.check(experiment, resume=arguments.resume, overwrite=arguments.overwrite)
-    corpus = load_corpus(experiment.data, experiment.text)
-    system = build(experiment, corpus)
-    say(describe(system))
-    if not arguments.resume:
-        folder.start(preset, experiment, overwrite=arguments.overwrite)
+    cluster.join(arguments.processes, arguments.coordinator, arguments.process_id)
+    experiment, resume, overwrite = arguments.experiment, arguments.resume, arguments.overwrite
+    folder = folder_of(preset, arguments)
 
-    checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=say)
+    def prepare() -> System:
+        validate(experiment)
+        folder.check(experiment, resume=resume, overwrite=overwrite)
+        mesh = mesh_for(experiment, arguments.model_parallel)
+        return build(experiment, load_corpus(experiment.data, experiment.text), mesh)
+
+    system = cluster.together(prepare)
+    options = repr((preset, experiment_dict(experiment), resume, overwrite, system.mesh.shape))
+    cluster.check_same({"options": hashlib.sha256(options.encode()).hexdigest(), **system.identity()})
+    tell(describe(system))
+    if not resume:
+        cluster.together(lambda: cluster.first_only(folder.start, preset, experiment, overwrite=overwrite))
+        cluster.together(folder.wait_until_seen)
+
+    checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=tell)
     state = system.initial_state()
-    if arguments.resume and (restored := checkpoints.restore(state)):
+    if resume and (restored := cluster.together(lambda: checkpoints.restore(state))):
         state, step = restored
-        say(f"resuming at step {step:,} (epoch {step // system.steps_per_epoch + 1})")
-    folder.rewind(int(state.step) // system.steps_per_epoch)
+        tell(f"resuming at step {step:,} (epoch {step // system.steps_per_epoch + 1})")
+    cluster.first_only(folder.rewind, int(state.step) // system.steps_per_epoch)
     state, compile_seconds = _train(system, state, checkpoints, folder)
     checkpoints.close()
-    results = finish(system, state.params, folder, preset, compile_seconds)
-    say("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
+    params = to_one_device(state.params)
+    results = cluster.together(
+        lambda: cluster.first_only(finish, system, params, folder, preset, compile_seconds)
+    )
+    if results is not None:
+        tell("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
     return folder
 
 
@@ -91,82 +127,98 @@ def _train(
     system: System, state: TrainState, checkpoints: Checkpoints, folder: RunFolder
 ) -> tuple[TrainState, float]:
     experiment = system.experiment
-    display = TrainingDisplay(
-        experiment.epochs, system.steps_per_epoch, system.pairs_per_step, int(state.step)
-    )
+    record = cluster.first_only(_Record, system, folder, int(state.step))
+
+    def on_epoch(epoch: int, state: TrainState, metrics: dict[str, float], seconds: float) -> None:
+        line: dict[str, Any] = {"epoch": epoch + 1, "step": int(state.step), **metrics, "seconds": seconds}
+        line["pairs_per_second"] = system.steps_per_epoch * system.pairs_per_step / seconds
+        if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
+            params = to_one_device(state.params)
+            line["standard"] = cluster.together(lambda: cluster.first_only(_test_map, system, params))
+        if record is not None:
+            record.epoch(line)
+
+    with contextlib.closing(record) if record else contextlib.nullcontext(), Interrupt() as interrupt:
+        return train(
+            state,
+            system.data,
+            system.step(),
+            system.plan,
+            system.key(DROPOUT),
+            epochs=experiment.epochs,
+            steps_per_epoch=system.steps_per_epoch,
+            checkpoints=checkpoints,
+            checkpoint_every=experiment.checkpoint_every,
+            on_progress=record.display.progress if record else lambda _: None,
+            on_epoch=on_epoch,
+            interrupt=interrupt,
+        )
+
+
+def _test_map(system: System, params: Any) -> dict[str, float]:
     corpus = system.inputs.corpus
     test = corpus.splits["test"]
-
-    with SummaryWriter(str(folder.tensorboard)) as board, Interrupt() as interrupt:
-
-        def on_epoch(epoch: int, state: TrainState, metrics: dict[str, float], seconds: float) -> None:
-            line: dict[str, Any] = {"epoch": epoch + 1, "step": int(state.step), **metrics}
-            line["seconds"] = seconds
-            line["pairs_per_second"] = system.steps_per_epoch * system.pairs_per_step / seconds
-            if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
-                line["standard"] = standard_map(*system.embed(state.params, test), corpus.labels[test])
-            folder.append_metrics(line)
-            display.epoch(line)
-            for name in (*metrics, "pairs_per_second"):
-                board.add_scalar(name, line[name], line["step"])
-            for name, value in line.get("standard", {}).items():
-                board.add_scalar(f"standard/{name}", value, line["step"])
-
-        try:
-            return train(
-                state,
-                system.data,
-                system.step(),
-                system.plan,
-                system.key(DROPOUT),
-                epochs=experiment.epochs,
-                steps_per_epoch=system.steps_per_epoch,
-                checkpoints=checkpoints,
-                checkpoint_every=experiment.checkpoint_every,
-                on_progress=display.progress,
-                on_epoch=on_epoch,
-                interrupt=interrupt,
-            )
-        finally:
-            display.close()
+    return standard_map(*system.embed(params, test), corpus.labels[test])
 
 
-def describe(system: System) -> str:
-    """What is about to be trained, in a few lines."""
-    corpus, graph = system.inputs.corpus, system.inputs.graph_report
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(system.initial_state).params))
-    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in corpus.splits.items())
-    wordless = graph["documents_without_a_word"]
-    return "\n".join(
-        [
-            f"{corpus.provenance['source']}: {sizes} items, {len(corpus.class_names)} classes, "
-            f"image features {system.inputs.images.shape[1]}",
-            f"word graph: {graph['words']:,} words ({graph['words_with_vector']:,} with a vector), "
-            f"{graph['edges']:,} edges"
-            + (f"; {wordless:,} documents have no vocabulary word and are kept" if wordless else ""),
-            f"model: {parameters:,} parameters; an epoch is {system.steps_per_epoch:,} steps of "
-            f"{system.pairs_per_step:,} pairs; on {jax.device_count()} x {jax.devices()[0].device_kind}",
-        ]
-    )
+class _Record:
+    """What a run shows and writes while it trains."""
+
+    def __init__(self, system: System, folder: RunFolder, step: int):
+        self.display = TrainingDisplay(
+            system.experiment.epochs, system.steps_per_epoch, system.pairs_per_step, step
+        )
+        self._folder = folder
+        self._board = SummaryWriter(str(folder.tensorboard))
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        self._folder.append_metrics(line)
+        self.display.epoch(line)
+        standard = {f"standard/{name}": value for name, value in line.get("standard", {}).items()}
+        for name, value in {**line, **standard}.items():
+            if name not in ("epoch", "step", "seconds", "standard"):
+                self._board.add_scalar(name, value, line["step"])
+
+    def close(self) -> None:
+        self.display.close()
+        self._board.close()
+
+
+def tell(text: str) -> None:
+    """Say it, in the process that speaks for the job."""
+    cluster.first_only(say, text)
+
+
+def _many_seeds(preset: str, arguments: Arguments) -> sweep.Arguments:
+    """The sweep over seeds only."""
+    if any(value is not None for value in (arguments.processes, arguments.model_parallel)):
+        raise InputError(
+            "--seeds trains on one device; leave out --processes and --model-parallel, or --seeds"
+        )
+    first = arguments.experiment.seed
+    folder = arguments.run_dir or Path("runs") / f"{preset}-seeds{first}-{first + arguments.seeds - 1}"
+    kept = {name: getattr(arguments, name) for name in ("experiment", "seeds", "resume", "overwrite")}
+    return sweep.Arguments(**kept, run_dir=folder)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code: 0 done, 1 a fault, 2 bad arguments or data, 128 + n stopped by signal n."""
     arguments = sys.argv[1:] if arguments is None else arguments
     preset, parsed = parse(arguments)
+    keep_compiled_programs()
     try:
-        run(preset, parsed)
+        if parsed.seeds == 1:
+            run(preset, parsed)
+        else:
+            sweep.run(preset, _many_seeds(preset, parsed))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as stop:
         again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
-        say(f"stopped, saved at step {stop.step:,}. To go on:")
-        say(f"  python -m gcnxmodal.train {shlex.join([*again, '--resume'])}")
+        tell(f"stopped, saved at step {stop.step:,}. To go on:")
+        tell(f"  python -m gcnxmodal.train {shlex.join([*again, '--resume'])}")
         return 128 + stop.signal
-    except KeyboardInterrupt:
-        print("stopped before training began; nothing was saved", file=sys.stderr)
-        return 130
     except Diverged as stop:
         print(
             f"error: the loss is not a number at step {stop.step:,}. The checkpoints up to the epoch before "
@@ -175,7 +227,24 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    except (KeyboardInterrupt, Exception) as error:  # whatever it is, the other processes must not wait
+        if cluster.is_several():
+            cluster.leave(error, _how_to_go_on(folder_of(preset, parsed)))
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        print("stopped before training began; nothing was saved", file=sys.stderr)
+        return 130
     return 0
+
+
+def _how_to_go_on(folder: RunFolder) -> str:
+    if not folder.config.exists():
+        return "Nothing was saved; start all processes again."
+    steps = folder.checkpoint_steps()
+    last = (
+        f"The last good checkpoint is that of step {steps[-1]:,}" if steps else "There is no checkpoint yet"
+    )
+    return f"{last}, in {folder.checkpoints}; start all processes again, with --resume."
 
 
 if __name__ == "__main__":

@@ -66,6 +66,9 @@ class ModelConfig:
     """Probability that an entry of the product of the embeddings is dropped."""
     normalise: bool = False
     """Embeddings without their negative entries, at unit length: the score is a weighted cosine (ours)."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Of the products of the dense layers. tf32: as GPUs do by default; bfloat16: operands rounded, float32
+    sums. Weights, scores and losses are float32 in all of them."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from gcnxmodal.environment import environment
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.gin import GIN_TABLE_1
-from gcnxmodal.experiments.measure import environment, measure
+from gcnxmodal.experiments.measure import measure
 from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict, flat, write_json
 from gcnxmodal.experiments.system import System
 from gcnxmodal.report.gallery import build_gallery
@@ -17,7 +18,12 @@ from gcnxmodal.retrieval.chunks import top_k
 
 
 def finish(
-    system: System, params: Any, folder: RunFolder, preset: str, compile_seconds: float | None = None
+    system: System,
+    params: Any,
+    folder: RunFolder,
+    preset: str,
+    compile_seconds: float | None = None,
+    yardsticks: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Measure, write results.json and report.html, and return the results.
 
@@ -27,9 +33,10 @@ def finish(
         folder: where the run lies.
         preset: name of the preset, for titles and the paper's row.
         compile_seconds: of this session's training; None if it did not train.
+        yardsticks: as `measure` takes them.
     """
     started = time.perf_counter()
-    results, details = measure(system, params)
+    results, details = measure(system, params, yardsticks)
     history = folder.history()
     results |= {
         "preset": preset,

@@ -99,7 +99,9 @@ def _vectors(corpus: Corpus, text: TextConfig) -> tuple[np.ndarray, np.ndarray]:
 
     if text.vectors != "corpus":
         return make()
-    named = repr((training_texts, corpus.vocabulary.to_dict(), text.vector_seed, importlib.metadata.version("gensim")))
+    named = repr(
+        (training_texts, corpus.vocabulary.to_dict(), text.vector_seed, importlib.metadata.version("gensim"))
+    )
     path = cache_dir() / "vectors" / f"{hashlib.sha256(named.encode()).hexdigest()}.npz"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:

@@ -1,25 +1,24 @@
 """Measure a trained system and its yardsticks under every protocol."""
 
-import importlib.metadata
-import platform
-import subprocess
 import warnings
-from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from gcnxmodal import __version__
 from gcnxmodal.baselines import BASELINES
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments.system import System
 from gcnxmodal.retrieval.evaluate import evaluate
 
 
-def measure(system: System, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def measure(
+    system: System, params: Any, yardsticks: dict[str, dict[str, Any]] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Results of the system and of every yardstick.
+
+    Args:
+        yardsticks: of the same corpus, if `measure_yardsticks` has been called.
 
     Returns:
         results: `protocols`, `exact_pair`, `yardsticks` (results.json's), and `chance`.
@@ -27,7 +26,7 @@ def measure(system: System, params: Any) -> tuple[dict[str, Any], dict[str, Any]
     """
     corpus = system.inputs.corpus
     model = evaluate(*system.embed(params), corpus.labels, corpus.splits)
-    yardsticks = {name: evaluate_baseline(method(), corpus) for name, method in BASELINES.items()}
+    yardsticks = measure_yardsticks(corpus) if yardsticks is None else yardsticks
     chance = _chance(corpus.labels, corpus.splits, system.experiment.seed)
     results = {
         "protocols": model["protocols"],
@@ -37,6 +36,11 @@ def measure(system: System, params: Any) -> tuple[dict[str, Any], dict[str, Any]
         "chance": chance["protocols"],
     }
     return results, {"model": model, **yardsticks}
+
+
+def measure_yardsticks(corpus: Corpus) -> dict[str, dict[str, Any]]:
+    """Every yardstick, fitted and evaluated on the corpus. They are not random."""
+    return {name: evaluate_baseline(method(), corpus) for name, method in BASELINES.items()}
 
 
 def evaluate_baseline(method: Any, corpus: Corpus) -> dict[str, Any]:
@@ -57,28 +61,3 @@ def _chance(labels: np.ndarray, splits: dict[str, np.ndarray], seed: int) -> dic
     random = np.random.default_rng(seed)
     texts, images = (random.standard_normal((len(labels), 16)).astype(np.float32) for _ in range(2))
     return evaluate(texts, images, labels, splits)
-
-
-def environment() -> dict[str, Any]:
-    """Device, commit and versions: what a number needs beside it."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
-    return {
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "commit": _commit(),
-        "versions": {
-            "gcnxmodal": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
-    }
-
-
-def _commit() -> str:
-    """Commit of the checkout the package lies in, '+' if it was changed; the version where there is none."""
-    folder = Path(__file__).parents[2]
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return f"v{__version__}"
-    return found if (folder / ".git").exists() else f"v{__version__}"

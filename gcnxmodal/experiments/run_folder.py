@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import Experiment
 
-_EXPERIMENT = TypeAdapter(Experiment)
+EXPERIMENT = TypeAdapter(Experiment)
 
 
 class RunFolder:
@@ -65,6 +66,27 @@ class RunFolder:
         config = {"preset": preset, "experiment": experiment_dict(experiment)}
         write_json(self.config, config)
 
+    def wait_until_seen(self, seconds: float = 30.0) -> None:
+        """Wait for the folder that another process has started: a shared file system may show it late.
+
+        Raises:
+            InputError: if it does not come.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.config.exists():
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"{self.config}: process 0 has written it but it is not there; --run-dir must be on a file "
+                    "system that all processes share"
+                )
+            time.sleep(0.2)
+
+    def checkpoint_steps(self) -> list[int]:
+        """Steps of the complete checkpoints, oldest first: one that is not complete has a longer name."""
+        if not self.checkpoints.exists():
+            return []
+        return sorted(int(path.name) for path in self.checkpoints.iterdir() if path.name.isdigit())
+
     def read_config(self) -> tuple[str, Experiment]:
         """Preset and experiment of the run.
 
@@ -75,7 +97,7 @@ class RunFolder:
             raise InputError(f"{self.config}: not there, so {self.path} is not a run folder; name one")
         try:
             config = json.loads(self.config.read_text(encoding="utf-8"))
-            return config["preset"], _EXPERIMENT.validate_python(config["experiment"])
+            return config["preset"], EXPERIMENT.validate_python(config["experiment"])
         except (ValidationError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self.config}: not a configuration of this version: {error}") from error
 
@@ -114,7 +136,7 @@ class RunFolder:
 
 def experiment_dict(experiment: Experiment) -> dict[str, Any]:
     """Every value of an experiment, as JSON has it."""
-    return _EXPERIMENT.dump_python(experiment, mode="json")
+    return EXPERIMENT.dump_python(experiment, mode="json")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from gcnxmodal.chebyshev.layer import ChebConv
 from gcnxmodal.chebyshev.layout import SparseLayout
+from gcnxmodal.models.dense import Precision, linear
 from gcnxmodal.models.losses import pairwise_similarity_loss
 
 
@@ -35,6 +36,7 @@ class GIN(nnx.Module):
         dimension: D.
         dropout: probability that an entry of the product is dropped.
         normalise: take relu(f) / ||relu(f)|| for f_t and f_i, so that the score is a weighted cosine.
+        precision: of the products of the text and image layers, see `models/dense.py`; scores are float32.
     """
 
     def __init__(
@@ -47,9 +49,9 @@ class GIN(nnx.Module):
         dimension: int = 1024,
         dropout: float = 0.2,
         normalise: bool = False,
+        precision: Precision = "float32",
         rngs: nnx.Rngs,
     ):
-        glorot = nnx.initializers.glorot_uniform()
         words = layout.neighbours.shape[0]
         self.graph = Constant(layout)
         widths = (1, *filters)
@@ -61,9 +63,9 @@ class GIN(nnx.Module):
         )
         for convolution in self.convolutions:
             _start_alive(convolution)
-        self.text_head = nnx.Linear(words * filters[-1], dimension, kernel_init=glorot, rngs=rngs)
-        self.image_head = nnx.Linear(image_size, dimension, kernel_init=glorot, rngs=rngs)
-        self.score_head = nnx.Linear(dimension, 1, kernel_init=glorot, rngs=rngs)
+        self.text_head = linear(words * filters[-1], dimension, precision, rngs)
+        self.image_head = linear(image_size, dimension, precision, rngs)
+        self.score_head = linear(dimension, 1, "float32", rngs)
         self.dropout = dropout
         self.normalise = normalise
 
@@ -100,7 +102,8 @@ class GIN(nnx.Module):
             # D entries would cost more than the rest of the step.
             weighted_QD = weighted_QD * self._keep(key, weighted_QD.shape)
         bias_1 = self.score_head.bias.get_value()  # pyright: ignore[reportOptionalMemberAccess]
-        return weighted_QD @ images_MD.T + bias_1
+        scores_QM = jnp.matmul(weighted_QD, images_MD.T, precision=jax.lax.Precision.HIGHEST)
+        return scores_QM + bias_1
 
     def fold_score(self, texts_QD: Float[Array, "Q D"]) -> Float[Array, "Q D"]:
         """w * f_t: with the score's weights folded into the texts, ranking is by inner product with f_i."""

@@ -68,7 +68,7 @@ def write_report(
         save_png(plot, folder)
     lonely = values.flatten(details.get("model", {}).get("queries_without_relevant", {}))
     text = (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             title=title,
@@ -98,7 +98,8 @@ def write_report(
     return path
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates with the page's style and formats."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gcnxmodal.report", "."),
         autoescape=True,

@@ -25,7 +25,7 @@ _INK, _MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "lin
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A curve; one without `x` is a level across the whole width, at `y[0]`."""
+    """A curve. Without `x`, a level across the whole width, at `y[0]`; without a label, it is not named."""
 
     label: str
     series: Series
@@ -169,6 +169,7 @@ def _make_logarithmic(axes: Axes, name: Literal["x", "y"]) -> None:
 
 def _name_ends(axes: Axes, lines: Sequence[Line], gap: float) -> None:
     """Each name at the height of its line's right end, `gap` of the axes' height or more apart."""
+    lines = [line for line in lines if line.label]
     to_fraction = axes.transData + axes.transAxes.inverted()
     start = axes.get_xlim()[0]
     ends = [to_fraction.transform((line.x[-1] if line.x else start, line.y[-1]))[1] for line in lines]

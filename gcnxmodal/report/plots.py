@@ -89,6 +89,44 @@ def training_plots(
     return plots
 
 
+def sweep_plot(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    best: Sequence[str],
+    label: str,
+    yardsticks: Mapping[str, Any],
+) -> Plot | None:
+    """Average MAP under `standard` by epoch: a thin line a member, a thick one the mean of the best setting.
+
+    Args:
+        histories: each member's lines of `metrics.jsonl`.
+        best: the members whose mean is the thick line.
+        label: its name.
+        yardsticks: as in `results.json`; their averages are levels.
+    """
+    points = {
+        name: {row["epoch"]: row["standard"]["average"] for row in rows if row.get("standard")}
+        for name, rows in histories.items()
+    }
+    thin = Series("", "muted")
+    lines = [Line("", thin, tuple(by_epoch), tuple(by_epoch.values()), 0.8) for by_epoch in points.values()]
+    shared = sorted(set.intersection(*(set(points[name]) for name in best))) if best else []
+    if not shared:
+        return None
+    mean = tuple(math.fsum(points[name][epoch] for name in best) / len(best) for epoch in shared)
+    thick = Line(label, series("model", label), tuple(shared), mean, 2.4)
+    lines = [line for line in lines if line.x] + [thick]
+    named = [thick]
+    for key, scores in yardsticks.items():
+        level = measured(scores.get("standard", {}).get("average"))
+        if level is not None:
+            style = series(key, label)
+            named.append(Line(style.label, style, (), (level,)))
+    lines += named[1:]
+    title = "Average MAP by epoch, standard protocol"
+    figure = line_panel(title, "Epoch", lines, top=ceiling(y for line in lines for y in line.y), right=92)
+    return Plot("map", figure, f"{_in_words(title, named)} Thin: each of {len(points)} members.")
+
+
 def class_plots(details: Mapping[str, Any], class_names: Sequence[str], system: str) -> list[Plot]:
     """MAP of each class's queries, a panel a direction: bars for the model, markers for the yardsticks.
 

@@ -138,7 +138,10 @@ def average_precisions(
     hits_QR = np.zeros(indices_QR.shape, bool)
     for has_Q, has_M in zip(query_labels_QC.T, database_labels_MC.T, strict=True):
         hits_QR |= has_Q[:, None] & has_M[indices_QR]
-    relevant_Q = relevant_counts(query_labels_QC, database_labels_MC, max_bytes)
+    if protocol.norm == "hits":  # the norm of all named protocols; the others cost a product of the labels
+        relevant_Q = hits_QR.sum(axis=1)
+    else:
+        relevant_Q = relevant_counts(query_labels_QC, database_labels_MC, max_bytes)
     return np.asarray(average_precision_of_hits(hits_QR, relevant_Q, protocol.norm))
 
 

@@ -49,16 +49,35 @@ def average_precision_of_hits(
     relevant_Q: Int[Array | np.ndarray, " Q"],
     norm: Norm = "hits",
 ) -> Float[Array | np.ndarray, " Q"]:
-    """`average_precision` of a ranking cut at R, and the number of relevant items in the whole database."""
+    """`average_precision` of a ranking cut at R, and the number of relevant items in the whole database.
+
+    `relevant_Q` may be anything for the norm "hits", which does not read it.
+    """
     xp = hits_QR.__array_namespace__()
-    found_QR = xp.cumsum(hits_QR, axis=1, dtype=xp.int32)
-    precision_QR = found_QR.astype(xp.float32) / xp.arange(1, hits_QR.shape[1] + 1, dtype=xp.float32)
-    Z_Q = {
-        "hits": found_QR[:, -1],
-        "relevant": relevant_Q,
-        "min": xp.minimum(relevant_Q, hits_QR.shape[1]),
-    }[norm]
-    return xp.sum(precision_QR * hits_QR, axis=1) / xp.maximum(Z_Q, 1)
+    if isinstance(hits_QR, np.ndarray):
+        sum_Q, found_Q = _precision_sums(hits_QR)
+    else:
+        found_QR = xp.cumsum(hits_QR, axis=1, dtype=xp.int32)
+        precision_QR = found_QR.astype(xp.float32) / xp.arange(1, hits_QR.shape[1] + 1, dtype=xp.float32)
+        sum_Q, found_Q = xp.sum(precision_QR * hits_QR, axis=1), found_QR[:, -1]
+    if norm == "hits":
+        Z_Q = found_Q
+    else:
+        Z_Q = relevant_Q if norm == "relevant" else xp.minimum(relevant_Q, hits_QR.shape[1])
+    return sum_Q / xp.maximum(Z_Q, 1).astype(xp.float32)
+
+
+def _precision_sums(
+    hits_QR: Bool[np.ndarray, "Q R"],
+) -> tuple[Float[np.ndarray, " Q"], Int[np.ndarray, " Q"]]:
+    """sum_r P(r) rel(r) and the number of hits of each query."""
+    # Most ranks are no hit: to visit the hits only takes a third of the time of a running count over all.
+    sum_Q, found_Q = np.zeros(len(hits_QR), np.float32), np.zeros(len(hits_QR), np.int32)
+    for query, hits_R in enumerate(hits_QR):
+        ranks = 1 + np.flatnonzero(hits_R)
+        found_Q[query] = len(ranks)
+        sum_Q[query] = np.sum(np.arange(1, len(ranks) + 1) / ranks)
+    return sum_Q, found_Q
 
 
 def exact_pair_ranks(

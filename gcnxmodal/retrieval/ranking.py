@@ -68,7 +68,7 @@ def sort_on_host(
     high_QM[...] = bits_QM.view(np.uint32)
     np.bitwise_or(np.arange(bits_QM.shape[1], dtype=np.uint32) << 1, relevant_QM, out=low_QM)
     key_QM.sort(axis=1)
-    return (low_QM & 1).astype(bool)
+    return (key_QM.astype(np.uint8) & 1).view(bool)
 
 
 def _refuse_nan(nan_Q: Bool[np.ndarray, " Q"]) -> None:

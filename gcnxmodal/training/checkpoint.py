@@ -9,6 +9,8 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from gcnxmodal.errors import InputError
+from gcnxmodal.training import cluster
+from gcnxmodal.training.sharding import named_leaves
 
 State = TypeVar("State")
 
@@ -18,7 +20,10 @@ class Checkpoints:
 
     A save copies the state, returns, and writes in the background; a checkpoint appears under its step's
     number only when it is complete. A save that fails (a full disk) is reported and leaves the older ones
-    as they are.
+    as they are; in a job of several processes it is an error, which ends the job.
+
+    A checkpoint holds whole arrays: it is restored onto any mesh, whatever mesh it was saved from. In a job
+    of several processes all of them save and restore, in a folder that all of them see.
 
     Args:
         directory: the folder, made when the first save starts.
@@ -64,7 +69,7 @@ class Checkpoints:
         try:
             self._pending = (
                 step,
-                self._orbax.save_async(step, _named_leaves(state), custom_metadata=self._fingerprint),
+                self._orbax.save_async(step, named_leaves(state), custom_metadata=self._fingerprint),
             )
         except (OSError, ValueError) as error:
             self._failed(step, error)
@@ -93,10 +98,11 @@ class Checkpoints:
         steps = self.steps
         leaves = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-            for name, leaf in _named_leaves(like).items()
+            for name, leaf in named_leaves(like).items()
         }
         for step in reversed(steps):
             path = self._directory / str(step)
+            restored, fault = {}, "another process cannot"
             try:
                 stored = self._orbax.metadata(step).custom_metadata
                 self._check_fingerprint(path, stored)
@@ -106,11 +112,12 @@ class Checkpoints:
             except (
                 Exception
             ) as error:  # Orbax raises KeyError, ValueError or OSError for a damaged checkpoint.
-                self._report(
-                    f"{path}: this checkpoint cannot be read ({_first_line(error)}); trying the one before"
-                )
-                continue
-            return jax.tree.unflatten(jax.tree.structure(like), [restored[name] for name in leaves]), step
+                fault = _first_line(error)
+            # Processes read different parts of it: what one cannot read, none may go on from.
+            if cluster.everywhere(bool(restored)):
+                leaves = [restored[name] for name in leaves]
+                return jax.tree.unflatten(jax.tree.structure(like), leaves), step
+            self._report(f"{path}: this checkpoint cannot be read ({fault}); trying the one before")
         if steps:
             raise InputError(
                 f"{self._directory}: none of the checkpoints {steps} can be read; "
@@ -132,6 +139,8 @@ class Checkpoints:
                 )
 
     def _failed(self, step: int, error: Exception) -> None:
+        if jax.process_count() > 1:
+            raise error  # the others cannot know of it, and would wait for this one in the next save
         # A broken save leaves Orbax's background thread in a failed state: open the folder anew.
         self._open()
         kept = f"the last good one is {self.steps[-1]}" if self.steps else "there is no earlier one"
@@ -139,12 +148,6 @@ class Checkpoints:
             f"{self._directory}: saving checkpoint {step} failed ({_first_line(error)}); {kept}. "
             "Is the disk full?"
         )
-
-
-def _named_leaves(tree: Any) -> dict[str, jax.Array]:
-    """Leaves by path, so that a checkpoint does not depend on the node types of the tree."""
-    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
 
 
 def _first_line(error: Exception) -> str:

@@ -3,10 +3,12 @@
 import dataclasses
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
+from gcnxmodal.training import cluster
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.interrupt import Interrupt
 from gcnxmodal.training.sampling import Plan
@@ -40,6 +42,8 @@ class Progress:
     steps: int
     loss: float
     steps_per_second: float
+    first_step_seconds: float | None = None
+    """In the first report only: from the call of `train` to the end of its first step, mostly compiling."""
 
 
 def train(
@@ -47,34 +51,35 @@ def train(
     data: Data,
     step: Step,
     plan: Callable[[int], Plan],
-    key: jax.Array,
+    key: Any,
     *,
     epochs: int,
     steps_per_epoch: int,
     checkpoints: Checkpoints,
     checkpoint_every: int,
     on_progress: Callable[[Progress], None],
-    on_epoch: Callable[[int, TrainState, dict[str, float], float], None],
+    on_epoch: Callable[[int, TrainState, dict[str, Any], float], None],
     interrupt: Interrupt,
 ) -> tuple[TrainState, float]:
     """Train from wherever `state` stands to the end of the last epoch.
 
     Every batch, dropout mask and pair is a function of (seed, step), and a block of steps is one compiled
-    loop whose length is an argument: a run that was killed and resumed ends with the same bits.
+    loop whose length is an argument: a run that was killed and resumed ends with the same bits. In a job of
+    several processes all call this, and take the same blocks and stop at the same step.
 
     Args:
-        state: at any step, also in the middle of an epoch; donated.
-        data: the training items; its plan is replaced epoch by epoch.
+        state: at any step, also in the middle of an epoch, where it shall lie; donated.
+        data: the training items, on the same devices; its plan is replaced epoch by epoch.
         step: from `make_step`.
-        plan: the batches of an epoch.
-        key: of the dropout.
+        plan: the batches of an epoch, on these devices.
+        key: of the dropout, on these devices; what `step` takes as its third argument.
         epochs: the total, counted from the first step of the run.
         steps_per_epoch: rows of a plan.
         checkpoints: where the state is saved.
         checkpoint_every: epochs between two checkpoints; the last epoch is always saved.
         on_progress: told about once a second.
         on_epoch: told (epoch, state, mean metrics, seconds of training) at the end of each epoch.
-        interrupt: asked after each block whether to stop.
+        interrupt: asked after each block whether to stop; a signal to one process stops all.
 
     Returns:
         The final state, and the seconds spent compiling.
@@ -86,12 +91,15 @@ def train(
     done = int(state.step)
     if done >= epochs * steps_per_epoch:
         return state, 0.0
+    called = time.perf_counter()
     data = dataclasses.replace(data, plan=plan(done // steps_per_epoch))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     started = time.perf_counter()
-    block = make_block(step).lower(state, data, key, jnp.int32(0)).compile()
+    block = make_block(step, shardings).lower(state, data, key, np.int32(0)).compile()
     compile_seconds = time.perf_counter() - started
 
     block_steps = 1  # adapted to take about a second; the bits of the run do not depend on it
+    first_block = True
     while done < epochs * steps_per_epoch:
         epoch, row = divmod(done, steps_per_epoch)
         data = dataclasses.replace(data, plan=plan(epoch))
@@ -101,24 +109,37 @@ def train(
         while row < steps_per_epoch:
             steps = min(block_steps, steps_per_epoch - row)
             started = time.perf_counter()
-            state = block(state, data, key, jnp.int32(steps))
-            totals, first_nan = jax.device_get((state.totals, state.first_nan))
+            state = block(state, data, key, np.int32(steps))
+            row, done = row + steps, done + steps
+            means, broken_step = _read(state, row)
             seconds = time.perf_counter() - started
             epoch_seconds += seconds
-            block_steps = _fitting(steps, seconds)
-            row, done = row + steps, done + steps
-            if first_nan >= 0:
-                raise Diverged(int(first_nan))
-            on_progress(Progress(epoch, row, steps_per_epoch, float(totals["loss"]) / row, steps / seconds))
-            if interrupt.requested and row < steps_per_epoch:
-                _stop(checkpoints, done, state, interrupt.signal)
-        means = {name: float(total) / steps_per_epoch for name, total in totals.items()}
+            if broken_step >= 0:
+                raise Diverged(broken_step)
+            first = time.perf_counter() - called if first_block else None
+            loss = float(np.nanmean(means["loss"]))
+            on_progress(Progress(epoch, row, steps_per_epoch, loss, steps / seconds, first))
+            first_block = False
+            block_steps, stop = cluster.agree(_fitting(steps, seconds), interrupt.signal)
+            if stop and row < steps_per_epoch:
+                _stop(checkpoints, done, state, stop)
         on_epoch(epoch, state, means, epoch_seconds)
         if (epoch + 1) % checkpoint_every == 0 or epoch + 1 == epochs:
             checkpoints.save(done, state)
-        if interrupt.requested and epoch + 1 < epochs:
-            _stop(checkpoints, done, state, interrupt.signal)
+        _, stop = cluster.agree(block_steps, interrupt.signal)
+        if stop and epoch + 1 < epochs:
+            _stop(checkpoints, done, state, stop)
     return state, compile_seconds
+
+
+def _read(state: TrainState, steps: int) -> tuple[dict[str, Any], int]:
+    """Means of the metrics over the epoch's first `steps` steps; the step from which no loss is finite, or -1.
+
+    Of several models trained together, a mean is a list, and one that is lost does not stop the others.
+    """
+    totals, first_nan = jax.device_get((state.totals, state.first_nan))
+    means = {name: (np.asarray(total, float) / steps).tolist() for name, total in totals.items()}
+    return means, int(first_nan.max()) if (first_nan >= 0).all() else -1
 
 
 def _stop(checkpoints: Checkpoints, step: int, state: TrainState, signal: int) -> None:

@@ -82,7 +82,9 @@ def test_penalty_covers_the_dense_layers_and_not_the_filters(model):
 def test_loss_trains_every_parameter(model):
     counts, images = batch(16)
     match = jnp.arange(16) % 2 == 0
-    gradient = nnx.grad(lambda m: gin.loss(m, counts, images, match, jax.random.key(0), l2=0.0)[0])(model)
+    gradient = nnx.jit(nnx.grad(lambda m: gin.loss(m, counts, images, match, jax.random.key(0), l2=0.0)[0]))(
+        model
+    )
     for path, leaf in nnx.to_flat_state(gradient):
         if path != ("score_head", "bias"):  # a constant added to every score moves neither means' difference
             assert (leaf.get_value() != 0).any(), path
@@ -100,5 +102,7 @@ def test_normalised_features_are_unit_vectors_without_negative_entries(ring_lapl
         assert (features >= 0).all()
         np.testing.assert_allclose(jnp.linalg.norm(features, axis=1), 1, rtol=1e-6)
     match = jnp.arange(6) % 2 == 0
-    gradient = nnx.grad(lambda m: gin.loss(m, counts * 0, images * 0, match, jax.random.key(0))[0])(model)
+    gradient = nnx.jit(nnx.grad(lambda m: gin.loss(m, counts * 0, images * 0, match, jax.random.key(0))[0]))(
+        model
+    )
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -1,0 +1,77 @@
+"""`report.html` of a sweep: mean and spread over seeds by setting, and links to the members' own reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from gcnxmodal.report import tables, values
+from gcnxmodal.report.page import environment
+from gcnxmodal.report.plots import save_png, sweep_plot
+from gcnxmodal.report.svg import inline
+
+
+def write_sweep_report(
+    folder: Path,
+    title: str,
+    report: Mapping[str, Any],
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    command: str,
+    date: str,
+) -> Path:
+    """Write `folder/report.html` and `folder/plots/map.png`.
+
+    Args:
+        title: the preset.
+        report: the content of the sweep's `results.json`.
+        histories: each member's lines of `metrics.jsonl`, by name.
+        command: the command line that made the sweep.
+        date: when it was measured, as it is to be shown.
+
+    Returns:
+        The path of the page.
+    """
+    rows = [{**row, "name": setting_name(row["setting"])} for row in report["summary"]]
+    finished = [row for row in rows if row["protocols"]]
+    best = max(finished, key=lambda row: row["protocols"]["standard"]["average"]["mean"], default=None)
+    plot = None
+    if best is not None:
+        members = [name for name in best["members"] if name not in best["diverged"]]
+        label = "best setting" if len(rows) > 1 else "mean"
+        plot = sweep_plot(histories, members, label, report["yardsticks"])
+    if plot is not None:
+        (folder / "plots").mkdir(exist_ok=True)
+        save_png(plot, folder / "plots")
+    text = (
+        environment()
+        .get_template("sweep.html")
+        .render(
+            title=title,
+            report=report,
+            rows=rows,
+            best=best,
+            protocols=list(best["protocols"]) if best else [],
+            yardsticks={name.upper(): found for name, found in report["yardsticks"].items()},
+            protocol_meaning=tables.PROTOCOLS,
+            plot=None if plot is None else Markup(inline(plot.figure, plot.name, plot.alt)),
+            command=command,
+            date=date,
+            config=list(values.flatten(report["experiment"])),
+            versions=list(values.flatten(report["versions"])),
+        )
+    )
+    path = folder / "report.html"
+    path.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
+    return path
+
+
+def setting_name(setting: Mapping[str, Any]) -> str:
+    """
+    >>> setting_name({"train.margin": 0.5, "model.filters": [1, 1]}), setting_name({})
+    ('margin 0.5, filters [1, 1]', 'the preset')
+    """
+    words = (f"{field.split('.')[-1].replace('_', ' ')} {value}" for field, value in setting.items())
+    return ", ".join(words) or "the preset"
