@@ -1,68 +1,189 @@
-"""One faithful epoch of GIN on Wikipedia against the floor of this machine.
+"""Grid pairs against the papers' 1:1 pairs: the time to a given MAP on Wikipedia.
 
-    python -m benchmarks.epoch ROOT [--steps 20] [--rounds 5]
+    python -m benchmarks.epoch ROOT [--faithful RUN ...] [--epochs 1] [--seeds 3] [--steps 300]
 
-The floor is what the step cannot avoid on this device; both of its terms are measured in the same run,
-interleaved with the step:
+Faithful is `gin-wikipedia` as it is: 200 pairs a step, 200 texts through the network. Grid is the same with
+only `train.pairing` changed, and at most L2 and the weighting of the counts; it scores every text of a step
+with every image. The question is how long each trains until the average `standard` MAP of the test set is
 
-    floor = FLOPs of the dense layers / GEMM rate + bytes of Adam and the graph layers / bandwidth
+    final   what the faithful run has at its end
+    best    the best that the faithful run had
 
-FLOPs: 2 B m n for each product of the text head (forward, gradients of weights and of input) and of the image
-head (forward, gradient of weights). Bytes: Adam reads parameter, gradient, two moments and writes parameter
-and two moments, 7 floats a parameter; each graph product reads and writes its [N, F B] signal, K - 1 products
-a layer forward and as many backward. Writes benchmarks/results/epoch.json.
+Seconds are steps times seconds a step. The steps are those of the first measurement that reaches the MAP;
+grid, which is measured more often, must reach it twice in a row. The seconds a step of all programs are
+medians of interleaved rounds in this process, so that it does not matter when and beside what a run was
+trained. Compiling and measuring MAP are left out.
+
+The faithful runs are finished run folders of `gcnxmodal.train` (--faithful, one a seed, each measured once an
+epoch), or are trained here: --seeds seeds, --epochs epochs. All grid CANDIDATES train on the first seed, for
+at most --steps steps; the one that reaches `best` soonest trains on the other seeds too, each against the
+faithful run of its seed; the ratio is 0 where it does not get there. Writes results/epoch.json.
 """
 
 import argparse
 import dataclasses
 import itertools
-import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 
-from benchmarks.harness import interleave, write_result
+from benchmarks.harness import interleave, table, write_result
+from benchmarks.select_gin import replaced
+from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS
+from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
+from gcnxmodal.experiments.run_folder import RunFolder
 from gcnxmodal.experiments.system import DROPOUT, System, build
+from gcnxmodal.retrieval.evaluate import standard_map
 from gcnxmodal.training.state import make_block
 
+PRESET = "gin-wikipedia"
+CANDIDATES = {
+    f"{size} x {size}, l2 {l2:g}, {weighting}": {
+        "train.pairing": "grid",
+        "train.grid_texts": size,
+        "train.grid_images": size,
+        "train.l2": l2,
+        "text.weighting": weighting,
+    }
+    for size, l2, weighting in itertools.product((100, 200), (0.005, 0.0), ("counts", "log1p"))
+}
+TARGETS = ("final", "best")
 
-def flops_per_step(system: System) -> int:
-    """Floating-point operations of the dense layers in one step."""
-    model, batch = system.experiment.model, system.experiment.train.batch
-    text_inputs = len(system.inputs.corpus.vocabulary) * model.filters[-1]
-    image_inputs = system.inputs.images.shape[1]
-    return 2 * batch * model.dimension * (3 * text_inputs + 2 * image_inputs)
-
-
-def bytes_per_step(system: System) -> int:
-    """Bytes that Adam and the graph layers move in one step."""
-    model, batch = system.experiment.model, system.experiment.train.batch
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(system.initial_state).params))
-    widths = (1, *model.filters)
-    columns = sum(min(a, b) for a, b in itertools.pairwise(widths)) * batch
-    signal = len(system.inputs.corpus.vocabulary) * columns
-    return 4 * (7 * parameters + 2 * 2 * (model.order - 1) * signal)
+Point = tuple[int, float]
+"""Steps done, and the average `standard` MAP then."""
 
 
-def gemm(system: System) -> tuple[Callable[[], jax.Array], int]:
-    """A float32 product of the text head's shape, and its FLOPs."""
-    model, batch = system.experiment.model, system.experiment.train.batch
-    inputs = len(system.inputs.corpus.vocabulary) * model.filters[-1]
-    a = jax.random.normal(jax.random.key(0), (batch, inputs))
-    b = jax.random.normal(jax.random.key(1), (inputs, model.dimension))
-    product = jax.jit(jnp.matmul)
-    return lambda: product(a, b), 2 * batch * inputs * model.dimension
+@dataclasses.dataclass(frozen=True)
+class Faithful:
+    """A faithful run: what it is, and how its MAP rose."""
+
+    experiment: Experiment
+    points: list[Point]
+    source: str
+
+    def target(self, name: str) -> float:
+        return self.points[-1][1] if name == "final" else max(average for _, average in self.points)
 
 
-def stream(size: int = 30_000_000) -> tuple[Callable[[], jax.Array], int]:
-    """y = 2 x over an array that no cache holds, and the bytes it moves."""
-    double = jax.jit(lambda x: 2 * x)
-    x = jax.random.normal(jax.random.key(0), (size,))
-    return lambda: double(x), 8 * size
+def read_run(path: Path, root: Path) -> Faithful:
+    """A finished run of `gcnxmodal.train`, on the data set in `root` wherever it was then.
+
+    Raises:
+        InputError: if it is not a faithful run of the preset, or was not measured on the way.
+    """
+    folder = RunFolder(path)
+    preset, experiment = folder.read_config()
+    experiment = replaced(experiment, {"data.root": root})
+    faithful = replaced(PRESETS[PRESET][1], {"data.root": root})
+    for part in ("data", "text", "model", "train"):
+        if getattr(experiment, part) != getattr(faithful, part):
+            raise InputError(f"{path}: its {part} is not that of {PRESET}; name a run of the preset as it is")
+    lines = [line for line in folder.history() if "standard" in line]
+    if preset != PRESET or not lines:
+        raise InputError(f"{path}: not a run of {PRESET} with a measured epoch; name one")
+    points = [(line["step"], line["standard"]["average"]) for line in lines]
+    return Faithful(experiment, points, f"{path}, {points[-1][0]} steps, measured each epoch")
+
+
+def trajectory(system: System, every: int) -> Iterator[Point]:
+    """Train, and measure every so many steps."""
+    corpus, test = system.inputs.corpus, system.inputs.corpus.splits["test"]
+    block, key, state = make_block(system.step()), system.key(DROPOUT), system.initial_state()
+    for done in itertools.count(0, every):
+        left = every
+        while left:  # a block ends with its epoch
+            epoch, row = divmod(done + every - left, system.steps_per_epoch)
+            data = dataclasses.replace(system.data, plan=system.plan(epoch))
+            count = min(left, system.steps_per_epoch - row)
+            state = block(state, data, key, jnp.int32(count))
+            left -= count
+        found = standard_map(*system.embed(state.params, test), corpus.labels[test])
+        yield done + every, found["average"]
+
+
+def steps_to(target: float, points: list[Point], in_a_row: int = 1) -> int | None:
+    """Steps at the first measurement that ends a row of measurements at or above the target."""
+    row = 0
+    for step, average in points:
+        row = row + 1 if average >= target else 0
+        if row == in_a_row:
+            return step
+    return None
+
+
+def grid_points(experiment: Experiment, name: str, target: float, limit: int, every: int) -> list[Point]:
+    """The trajectory of a candidate until it has reached the target or done `limit` steps."""
+    system = build_system(replaced(experiment, CANDIDATES[name]))
+    points: list[Point] = []
+    for point in trajectory(system, every):
+        points.append(point)
+        if steps_to(target, points, in_a_row=2) or point[0] >= limit:
+            break
+    return points
+
+
+def build_system(experiment: Experiment) -> System:
+    return build(experiment, load_corpus(experiment.data, experiment.text))
+
+
+def seconds_per_step(experiments: dict[str, Experiment], rounds: int, steps: int = 4) -> dict[str, float]:
+    """Median seconds of a step of each experiment, interleaved."""
+    alternatives = {}
+    for name, experiment in experiments.items():
+        system = build_system(experiment)
+        block, key = make_block(system.step()), system.key(DROPOUT)
+        data, states = dataclasses.replace(system.data, plan=system.plan(0)), [system.initial_state()]
+
+        def train(block=block, key=key, data=data, states=states):
+            states.append(block(states.pop(), data, key, jnp.int32(steps)))
+            return states[0].step
+
+        alternatives[name] = train
+    timings = interleave(alternatives, rounds)
+    return {name: timing.median / 1e3 / steps for name, timing in timings.items()}
+
+
+def train_faithful(experiment: Experiment, epochs: int, every: int) -> Faithful:
+    """A faithful run, measured every so many steps."""
+    system = build_system(experiment)
+    steps = epochs * system.steps_per_epoch
+    points = list(itertools.islice(trajectory(system, every), steps // every))
+    return Faithful(experiment, points, f"trained here, {steps} steps, measured every {every}")
+
+
+def compare(
+    faithful: Faithful, points: list[Point], faithful_step: float, grid_step: float
+) -> dict[str, dict[str, Any]]:
+    """For each target: its MAP, the seconds of both, and how many times as long the faithful run takes."""
+    rows = {}
+    for name in TARGETS:
+        target = faithful.target(name)
+        steps, grid_steps = steps_to(target, faithful.points), steps_to(target, points, in_a_row=2)
+        assert steps is not None
+        seconds = steps * faithful_step
+        grid_seconds = None if grid_steps is None else grid_steps * grid_step
+        rows[name] = {
+            "MAP": target,
+            "faithful s": seconds,
+            "grid s": grid_seconds,
+            "faithful / grid": None if grid_seconds is None else seconds / grid_seconds,
+        }
+    return rows
+
+
+def soonest(trials: dict[str, dict[str, Any]]) -> str:
+    """The candidate that reached `best` first, or else `final`."""
+
+    def seconds(name: str) -> list[float]:
+        found = [trials[name]["targets"][target]["grid s"] for target in ("best", "final")]
+        return [np.inf if value is None else value for value in found]
+
+    return min(trials, key=seconds)
 
 
 def main() -> None:
@@ -70,45 +191,57 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("root", type=Path, help="folder of the Wikipedia data set, with cnn_features.npz")
-    parser.add_argument("--steps", type=int, default=20, help="steps in each timing")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--faithful", type=Path, nargs="+", default=[], help="finished runs of the preset")
+    parser.add_argument("--epochs", type=int, default=1, help="of a faithful run that is trained here")
+    parser.add_argument("--seeds", type=int, default=3, help="faithful runs that are trained here")
+    parser.add_argument("--steps", type=int, default=300, help="at most, of a grid candidate")
+    parser.add_argument("--every", type=int, default=5, help="grid steps between two measurements")
+    parser.add_argument(
+        "--faithful-every", type=int, default=40, help="the same of a faithful run trained here"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="of the timing")
     arguments = parser.parse_args()
 
-    _, experiment = PRESETS["gin-wikipedia"]
-    data_config = dataclasses.replace(experiment.data, root=arguments.root)
-    system = build(experiment, load_corpus(data_config, experiment.text))
-    data, key = dataclasses.replace(system.data, plan=system.plan(0)), system.key(DROPOUT)
-    block = make_block(system.step())
-    state = system.initial_state()
+    preset = replaced(PRESETS[PRESET][1], {"data.root": arguments.root})
+    runs = [read_run(path, arguments.root) for path in arguments.faithful]
+    sizes = {name: name.split(",")[0] for name in CANDIDATES}  # counts and L2 do not change the work
+    programs = {sizes[name]: replaced(preset, values) for name, values in CANDIDATES.items()}
+    step = seconds_per_step({"faithful": preset, **programs}, arguments.rounds)
+    print(", ".join(f"{name}: {1e3 * seconds:.0f} ms a step" for name, seconds in step.items()), flush=True)
 
-    def train() -> jax.Array:
-        nonlocal state
-        state = block(state, data, key, jnp.int32(arguments.steps))
-        return state.step
+    for seed in range(0 if runs else arguments.seeds):
+        experiment = dataclasses.replace(preset, seed=seed)
+        runs.append(train_faithful(experiment, arguments.epochs, arguments.faithful_every))
+        print(f"faithful, seed {seed}: final MAP {runs[-1].target('final'):.4f}", flush=True)
 
-    product, product_flops = gemm(system)
-    copy, copy_bytes = stream()
-    times = interleave({"train": train, "gemm": product, "stream": copy}, rounds=arguments.rounds)
-    step = times["train"].median / 1e3 / arguments.steps
-    rate = product_flops / (times["gemm"].median / 1e3)
-    bandwidth = copy_bytes / (times["stream"].median / 1e3)
-    floor = flops_per_step(system) / rate + bytes_per_step(system) / bandwidth
-    result = {
-        "step_seconds": step,
-        "milliseconds": {name: dataclasses.asdict(timing) for name, timing in times.items()},
-        "gemm_flops_per_second": rate,
-        "bytes_per_second": bandwidth,
-        "flops_per_step": flops_per_step(system),
-        "bytes_per_step": bytes_per_step(system),
-        "floor_seconds": floor,
-        "step_over_floor": step / floor,
-        "steps_per_epoch": system.steps_per_epoch,
-        "pairs_per_epoch": math.prod((system.steps_per_epoch, system.pairs_per_step)),
-    }
-    path = write_result("epoch", result)
-    print(f"step {step * 1e3:.0f} ms, floor {floor * 1e3:.0f} ms: {result['step_over_floor']:.2f}x")
-    seconds = step * system.steps_per_epoch
-    print(f"an epoch of {result['pairs_per_epoch']:,} pairs: {seconds:.0f} s; written to {path}")
+    def trial(name: str, run: Faithful) -> dict[str, Any]:
+        points = grid_points(run.experiment, name, run.target("best"), arguments.steps, arguments.every)
+        targets = compare(run, points, step["faithful"], step[sizes[name]])
+        seconds = {target: found["grid s"] for target, found in targets.items()}
+        print(f"seed {run.experiment.seed}, {name}: {seconds} s, MAP {points[-1][1]:.4f}", flush=True)
+        return {"targets": targets, "points": points}
+
+    trials = {name: trial(name, runs[0]) for name in CANDIDATES}
+    chosen = soonest(trials)
+    found = [trials[chosen], *(trial(chosen, run) for run in runs[1:])]
+    print(f"\ngrid {chosen}, chosen on seed {runs[0].experiment.seed}\n")
+    rows = [
+        {"seed": run.experiment.seed, "target": target, **result["targets"][target]}
+        for run, result in zip(runs, found, strict=True)
+        for target in TARGETS
+    ]
+    print(table(rows) + "\n")
+    medians = {}
+    for target in TARGETS:
+        ratios = [row["faithful / grid"] or 0.0 for row in rows if row["target"] == target]
+        medians[target] = float(np.median(ratios))
+        print(f"time to {target}: {medians[target]:.3g}x less (median of {len(ratios)} seeds)")
+    faithful = [{"source": run.source, "points": run.points} for run in runs]
+    seeds = {"rows": rows, "faithful": faithful, "grid": found}
+    path = write_result(
+        "epoch", {"step_seconds": step, "chosen": chosen, "median_ratio": medians, **seeds, "trials": trials}
+    )
+    print(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from gcnxmodal.environment import environment
+
 RESULTS = Path(__file__).parent / "results"
 PAUSE = 0.01  # seconds
-PACKAGES = ("jax", "jaxlib", "flax", "numpy", "scipy", "torch", "torch_geometric", "dgl")
+MATMULS = ("float32", "tf32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,19 +36,19 @@ def interleave(
     """Time each alternative once a round, so that whatever else the machine does falls on all of them alike.
 
     Each round starts with another alternative: none of them always runs in the cache of the same neighbour.
-    JAX results are waited for; the worker threads of the alternative before, which spin for a while after
-    their work, are given time to sleep. Compare the medians, as ratios.
+    Results of JAX and of PyTorch are waited for; the worker threads of the alternative before, which spin for
+    a while after their work, are given time to sleep. Compare the medians, as ratios.
     """
     names = list(alternatives)
     for name in names * warm_up:
-        jax.block_until_ready(alternatives[name]())
+        wait(alternatives[name]())
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             time.sleep(PAUSE)
             start = time.perf_counter()
-            jax.block_until_ready(alternatives[name]())
+            wait(alternatives[name]())
             seconds[name].append(time.perf_counter() - start)
     timings = {}
     for name, values in seconds.items():
@@ -59,34 +57,69 @@ def interleave(
     return timings
 
 
-def environment() -> dict[str, Any]:
-    """Device, cores, commit, versions and date: what a number means nothing without."""
-    device = jax.devices()[0]
-    return {
-        "device": _processor() if device.platform == "cpu" else device.device_kind,
-        "platform": device.platform,
-        "devices": jax.device_count(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "allocator": os.environ.get("GLIBC_TUNABLES", "default"),
-        "commit": _commit(),
-        "versions": {"python": platform.python_version(), **_versions()},
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+def repeated(function: Callable[[], Any], times: int) -> Callable[[], Any]:
+    """A function that calls another so many times, without waiting in between, and returns its last result.
+
+    What takes an accelerator less than the host needs to look at the clock is timed many times over.
+    """
+
+    def run() -> Any:
+        for _ in range(times - 1):
+            function()
+        return function()
+
+    return run
+
+
+def wait(result: Any) -> Any:
+    """`result`, when whatever device computes it is done."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return jax.block_until_ready(result)
+
+
+def set_matmul(precision: str) -> None:
+    """How accelerators multiply float32 matrices, in JAX and in PyTorch: "float32", or "tf32" where they can.
+
+    The two libraries disagree on what they do unasked. A CPU always multiplies in float32.
+    """
+    if jax.default_backend() == "cpu":
+        return
+    name = {"float32": "float32", "tf32": "tensorfloat32"}[precision]
+    jax.config.update("jax_default_matmul_precision", name)
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_float32_matmul_precision({"float32": "highest", "tf32": "high"}[precision])
 
 
 def write_result(name: str, result: Mapping[str, Any]) -> Path:
-    """Write benchmarks/results/NAME.json: the result beside the environment it was measured in."""
+    """Write the result beside the environment it was measured in.
+
+    To benchmarks/results/NAME.json; NAME-gpu.json or NAME-tpu.json on an accelerator.
+    """
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"environment": environment(), **result}, indent=2) + "\n")
+    where = environment()
+    suffix = "" if where["platform"] == "cpu" else f"-{where['platform']}"
+    path = RESULTS / f"{name}{suffix}.json"
+    path.write_text(json.dumps({"environment": where, **result}, indent=2) + "\n")
     return path
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows with the same keys as a Markdown table; floats to three significant digits."""
-    lines = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    """Rows with the same keys as a Markdown table; floats to three digits. What is nested is left to JSON.
+
+    >>> print(table([{"": "ours", "ms": 12.345, "timing": {"rounds": 3}}, {"": "PyG", "ms": None}]))
+    |      | ms   |
+    | ---- | ---- |
+    | ours | 12.3 |
+    | PyG  | -    |
+    """
+    columns = [key for key, value in rows[0].items() if not isinstance(value, Mapping)]
+    lines = [columns, *([_cell(row[key]) for key in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     rule = ["-" * width for width in widths]
     return "\n".join(
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
@@ -95,37 +128,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
     if not isinstance(value, float):
         return str(value)
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        root = Path(__file__).parents[1]
-        found = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-        return found.stdout.strip()
-
-    commit = git("rev-parse", "--short=12", "HEAD")
-    if not commit:
-        return "unknown"
-    return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions

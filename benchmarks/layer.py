@@ -5,7 +5,8 @@
 For each case of `specs.LAYER_CASES` and each peer: milliseconds of the forward pass and of a step (forward
 and backward), medians of interleaved rounds; how many times ours that is; and the relative errors of y, dx
 and dtheta against float64. Writes benchmarks/results/layer.json, unless only some cases run.
-`GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command gives all of them large pages.
+`GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command gives all of them large pages. DGL is measured
+where it is installed (see `torch_filters.dgl_layer`).
 """
 
 import argparse
@@ -14,22 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from benchmarks.graphs import benchmark_laplacian
-from benchmarks.harness import interleave, table, write_result
+from benchmarks.graphs import Words, benchmark_words
+from benchmarks.harness import MATMULS, interleave, repeated, set_matmul, table, write_result
 from benchmarks.peers import PEERS, Problem
-from benchmarks.specs import DATASETS, LAYER_CASES, NEIGHBOURS, ORDERS, LayerCase
+from benchmarks.specs import DATASETS, LAYER_CASES, ORDERS, LayerCase
 from gcnxmodal.chebyshev import pack
 
 OURS = "ours"
 
 
-def make_problem(case: LayerCase, laplacian: sp.csr_array, lambda_max: float) -> Problem:
+def make_problem(case: LayerCase, words: Words) -> Problem:
     """Normal inputs, weights and cotangents on a graph."""
     random = np.random.default_rng(0)
-    N = DATASETS[case.dataset].words
-    scaled = sp.csr_array(2 / lambda_max * laplacian - sp.eye_array(N))
+    N = words.size
     x, theta, g = (
         random.standard_normal(shape).astype(np.float32)
         for shape in (
@@ -38,7 +37,8 @@ def make_problem(case: LayerCase, laplacian: sp.csr_array, lambda_max: float) ->
             (N, case.features_out, case.batch),
         )
     )
-    return Problem(laplacian, lambda_max, scaled, pack(scaled), x, theta, g, case.first)
+    scaled = words.scaled
+    return Problem(words.laplacian, words.lambda_max, scaled, pack(scaled), x, theta, g, case.first)
 
 
 def exact(problem: Problem) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
@@ -61,8 +61,8 @@ def exact(problem: Problem) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     return weigh(T_x, theta), dx, dtheta
 
 
-def measure(problem: Problem, rounds: int) -> list[dict[str, Any]]:
-    """One row a peer that is installed, ours first."""
+def measure(problem: Problem, rounds: int, calls: int = 1) -> list[dict[str, Any]]:
+    """One row a peer that is installed, ours first; milliseconds of one of `calls` calls a round."""
     peers = {}
     for name, build in PEERS.items():
         try:
@@ -70,15 +70,15 @@ def measure(problem: Problem, rounds: int) -> list[dict[str, Any]]:
         except ImportError as missing:
             print(f"skipped {name}: {missing}")
     expected = exact(problem)
-    errors = {name: _errors(peer.results(), expected) for name, peer in peers.items()}
-    forward = interleave({name: peer.forward for name, peer in peers.items()}, rounds)
-    step = interleave({name: peer.step for name, peer in peers.items()}, rounds)
+    errors = {name: relative_errors(peer.results(), expected) for name, peer in peers.items()}
+    forward = interleave({name: repeated(peer.forward, calls) for name, peer in peers.items()}, rounds)
+    step = interleave({name: repeated(peer.step, calls) for name, peer in peers.items()}, rounds)
     return [
         {
             "": name,
-            "forward ms": forward[name].median,
+            "forward ms": forward[name].median / calls,
             "forward x ours": forward[name].median / forward[OURS].median,
-            "step ms": step[name].median,
+            "step ms": step[name].median / calls,
             "step x ours": step[name].median / step[OURS].median,
             **errors[name],
             "timings": {"forward": dataclasses.asdict(forward[name]), "step": dataclasses.asdict(step[name])},
@@ -87,9 +87,9 @@ def measure(problem: Problem, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def _errors(found: tuple, expected: tuple) -> dict[str, float | str]:
-    def relative(a: Any, b: Any) -> float | str:
-        return "-" if b is None else float(np.linalg.norm(a - b) / np.linalg.norm(b))
+def relative_errors(found: tuple, expected: tuple) -> dict[str, float | None]:
+    def relative(a: Any, b: Any) -> float | None:
+        return None if b is None else float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
     return {
         f"error {name}": relative(a, b)
@@ -105,23 +105,29 @@ def main() -> None:
         "--root", type=Path, help="folder of the Wikipedia data set, for a graph of real words"
     )
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--calls", type=int, default=1, help="in each round; 20 or more on an accelerator")
     parser.add_argument("--cases", default="", help="only cases whose name contains this")
+    parser.add_argument("--matmul", choices=MATMULS, default="float32", help="what accelerators may do")
     arguments = parser.parse_args()
+    set_matmul(arguments.matmul)
     cases = [case for case in LAYER_CASES if arguments.cases in case.name]
-    graphs = {
-        name: benchmark_laplacian(DATASETS[name].words, NEIGHBOURS, arguments.root)
-        for name in {case.dataset for case in cases}
-    }
+    datasets = {case.dataset for case in cases}
+    words = {name: benchmark_words(DATASETS[name].words, arguments.root) for name in sorted(datasets)}
     results = []
     for case in cases:
-        rows = measure(make_problem(case, *graphs[case.dataset]), arguments.rounds)
+        rows = measure(make_problem(case, words[case.dataset]), arguments.rounds, arguments.calls)
         print(f"\n{case.name}, K = {ORDERS}\n")
-        print(table([{key: row[key] for key in row if key != "timings"} for row in rows]), flush=True)
+        print(table(rows), flush=True)
         results.append({"case": dataclasses.asdict(case), "rows": rows})
     if arguments.cases:
         return
-    words = "synthetic" if arguments.root is None else "Wikipedia training texts, Word2Vec"
-    path = write_result("layer", {"graph": words, "orders": ORDERS, "cases": results})
+    shared = {
+        "words": words["eng-wiki"].source,
+        "orders": ORDERS,
+        "matmul": arguments.matmul,
+        "calls": arguments.calls,
+    }
+    path = write_result("layer", {**shared, "cases": results})
     print(f"\nwritten to {path}")
 
 

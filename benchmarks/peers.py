@@ -7,7 +7,6 @@ starts.
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from jax.experimental.sparse import BCOO
 
+from benchmarks.torch_filters import csr_filter, dgl_layer, pyg_layer, torch_device
 from gcnxmodal.chebyshev import SparseLayout, chebyshev_filter, chebyshev_filter_batch
 
 
@@ -96,73 +96,30 @@ def segment_sum(problem: Problem) -> Peer:
 
 
 def torch_csr(problem: Problem) -> Peer:
-    """The best we know in PyTorch: vertex-major, CSR products (MKL), and the symmetric backward by hand.
-
-    The polynomial stands on the narrower side, as in ours.
-    """
+    """The best we know in PyTorch: `csr_filter`."""
     import torch
 
-    matrix = problem.scaled
-    csr_arrays = (matrix.indptr, matrix.indices, matrix.data.astype(np.float32))
-    with warnings.catch_warnings(action="ignore"):  # "Sparse CSR tensor support is in beta state"
-        crow, column, value = map(torch.tensor, csr_arrays)
-        csr = torch.sparse_csr_tensor(crow, column, value, check_invariants=True)
-
-    class Product(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x_NC):
-            return csr @ x_NC
-
-        @staticmethod
-        def backward(ctx, *gradients):
-            return csr @ gradients[0]
-
-    def on_inputs(x_NBF, theta):
-        K, F_in, F_out = theta.shape
-        N, B, _ = x_NBF.shape
-        T = [x_NBF.reshape(N, B * F_in)]
-        for k in range(1, K):
-            T.append(2 * Product.apply(T[-1]) - T[-2] if k > 1 else Product.apply(T[-1]))
-        y = T[0].reshape(N * B, F_in) @ theta[0]
-        for k in range(1, K):
-            y = y + T[k].reshape(N * B, F_in) @ theta[k]
-        return y.reshape(N, B, F_out)
-
-    def on_outputs(x_NBF, theta):
-        K, F_in, F_out = theta.shape
-        N, B, _ = x_NBF.shape
-        weights = theta.permute(1, 0, 2).reshape(F_in, K * F_out)
-        c = (x_NBF.reshape(N * B, F_in) @ weights).reshape(N, B, K, F_out).unbind(2)
-        b, above = c[-1].reshape(N, -1), None
-        for k in reversed(range(K - 1)):
-            below = c[k].reshape(N, -1) + (2 * Product.apply(b) if k else Product.apply(b))
-            b, above = below if above is None else below - above, b
-        return b.reshape(N, B, F_out)
-
-    theta = torch.tensor(problem.theta, requires_grad=True)
-    function = on_inputs if problem.theta.shape[1] < problem.theta.shape[2] else on_outputs
-    return _torch(problem, lambda x_NBF: function(x_NBF, theta), [theta], FEATURES_LAST)
+    device = torch_device()
+    filter_batch = csr_filter(problem.scaled, device, torch.float32)
+    theta = torch.tensor(problem.theta, device=device, requires_grad=True)
+    return _torch(problem, lambda x_NBF: filter_batch(x_NBF, theta, problem.first), [theta], FEATURES_LAST)
 
 
 def pyg_chebconv(problem: Problem) -> Peer:
     """PyTorch Geometric's ChebConv on a batch [B, N, F]."""
-    import torch
-    from torch_geometric.nn import ChebConv
+    layer, apply = pyg_layer(problem.laplacian, problem.lambda_max, problem.theta, torch_device())
+    return _torch(problem, apply, [linear.weight for linear in layer.lins], DOCUMENT_MAJOR)
 
-    K, F_in, F_out = problem.theta.shape
-    layer = ChebConv(F_in, F_out, K, bias=False)
-    with torch.no_grad():
-        for weight, theta_FO in zip(layer.parameters(), problem.theta, strict=True):
-            weight.copy_(torch.tensor(theta_FO.T))
-    entries = problem.laplacian.tocoo()
-    edge = entries.row != entries.col
-    edges = torch.tensor(np.stack([entries.row[edge], entries.col[edge]]), dtype=torch.long)
-    lambda_max = torch.tensor(problem.lambda_max, dtype=torch.float32)
+
+def dgl_chebconv(problem: Problem) -> Peer:
+    """DGL's ChebConv on a batch of graphs, one a document."""
+    N, _, B = problem.x_NFB.shape
+    layer, apply = dgl_layer(problem.laplacian, problem.lambda_max, problem.theta, B, torch_device())
 
     def batch(x_BNF):
-        return layer(x_BNF, edges, lambda_max=lambda_max)
+        return apply(x_BNF.reshape(B * N, -1)).reshape(B, N, -1)
 
-    return _torch(problem, batch, list(layer.parameters()), DOCUMENT_MAJOR)
+    return _torch(problem, batch, [layer.linear.weight], DOCUMENT_MAJOR)
 
 
 def _jax(problem: Problem, function: Callable, graph: Any, order: tuple[int, ...]) -> Peer:
@@ -189,7 +146,8 @@ def _torch(problem: Problem, function: Callable, weights: list, order: tuple[int
     import torch
 
     x, g = (
-        torch.tensor(np.ascontiguousarray(np.transpose(a, order))) for a in (problem.x_NFB, problem.g_NOB)
+        torch.tensor(np.ascontiguousarray(np.transpose(a, order)), device=torch_device())
+        for a in (problem.x_NFB, problem.g_NOB)
     )
     x.requires_grad_(not problem.first)
     variables = weights if problem.first else [x, *weights]
@@ -203,12 +161,13 @@ def _torch(problem: Problem, function: Callable, weights: list, order: tuple[int
         return y.detach(), *torch.autograd.grad(y, variables, g)
 
     def results():
-        y, *gradients = step()
+        y, *gradients = (a.cpu().numpy() for a in step())
         dx = None if problem.first else _ours(gradients.pop(0), order)
-        # One tensor [K, F_in, F_out], or a linear layer's [F_out, F_in] for each order.
-        dtheta = (
-            gradients[0].numpy() if gradients[0].ndim == 3 else np.stack([d.numpy().T for d in gradients])
-        )
+        K, F_in, F_out = problem.theta.shape
+        # One tensor [K, F_in, F_out], one [F_out, K F_in], or a linear layer's [F_out, F_in] for each order.
+        dtheta = gradients[0] if len(gradients) == 1 else np.concatenate(gradients, axis=1)
+        if dtheta.ndim == 2:
+            dtheta = dtheta.T.reshape(K, F_in, F_out)
         return _ours(y, order), dx, dtheta
 
     return Peer(forward, step, results)
@@ -222,6 +181,7 @@ PEERS = {
     "ours": vertex_major,
     "ours, vmap of one document": vmapped_document,
     "PyTorch, CSR, symmetric backward": torch_csr,
+    "DGL ChebConv": dgl_chebconv,
     "JAX, segment_sum": segment_sum,
     "JAX, vmap over BCOO": vmapped_bcoo,
     "PyG ChebConv": pyg_chebconv,

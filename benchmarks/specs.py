@@ -1,4 +1,4 @@
-"""Shapes that tests and benchmarks share: the five data sets of GIN's Table 1, and the layer's cases."""
+"""Shapes that tests and benchmarks share: the five data sets of GIN's Table 1, layers and steps on them."""
 
 from __future__ import annotations
 
@@ -53,3 +53,32 @@ LAYER_CASES = (
     LayerCase("eng-wiki", 32, 32, 32),
     LayerCase("pascal", 8, 8, 200),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class StepCase:
+    """A training step of GIN: two graph convolutions of `filters` filters, a batch of pairs."""
+
+    dataset: str
+    filters: int
+    batch: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset} F={self.filters} B={self.batch}"
+
+    @property
+    def text_inputs(self) -> int:
+        """Inputs of the text head, N F."""
+        return DATASETS[self.dataset].words * self.filters
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers: filters and biases, the two heads, the score's layer."""
+        shape, F = DATASETS[self.dataset], self.filters
+        convolutions = ORDERS * F + F + ORDERS * F * F + F
+        heads = (self.text_inputs + shape.image_size + 2) * shape.dimension
+        return convolutions + heads + shape.dimension + 1
+
+
+STEP_CASES = (StepCase("eng-wiki", 1, 200), StepCase("eng-wiki", 8, 200))

@@ -102,7 +102,12 @@ class System:
         return make_step(graphdef, self._optimizer(train), loss, grid=grid, mesh=self.mesh)
 
     def _optimizer(self, train: TrainConfig) -> optax.GradientTransformation:
-        return make_adam(train.learning_rate, decay=train.decay, decay_steps=self.steps_per_epoch)
+        return make_adam(
+            train.learning_rate,
+            decay=train.decay,
+            decay_steps=self.steps_per_epoch,
+            first_moment=train.first_moment,
+        )
 
     def embed(self, params: Any, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """texts [n, D] and images [n, D] of the given (by default all) items; score = text . image."""

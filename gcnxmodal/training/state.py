@@ -70,14 +70,21 @@ def init_state(params: Any, optimizer: optax.GradientTransformation, metrics: tu
 
 
 def make_adam(
-    learning_rate: float | Array, *, decay: float | Array = 1.0, decay_steps: int = 1
+    learning_rate: float | Array,
+    *,
+    decay: float | Array = 1.0,
+    decay_steps: int = 1,
+    first_moment: str = "float32",
 ) -> optax.GradientTransformation:
-    """Adam with a staircase decay: learning_rate * decay ** (step // decay_steps)."""
+    """Adam with a staircase decay: learning_rate * decay ** (step // decay_steps).
+
+    `first_moment` is the type in which the mean of the gradients is kept; the arithmetic is float32.
+    """
 
     def rate(step: Any) -> Array:
         return learning_rate * jnp.power(decay, jnp.asarray(step // decay_steps, jnp.float32))
 
-    return optax.adam(rate)
+    return optax.adam(rate, mu_dtype=first_moment)
 
 
 Step = Callable[[TrainState, Data, Any], tuple[TrainState, dict[str, Array]]]

@@ -1,10 +1,16 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference.retrieval_numpy as reference
 from sklearn.metrics import average_precision_score
 from worked_example import RELEVANT, SCORES
 
-from gcnxmodal.retrieval.metrics import average_precision, exact_pair_ranks, pair_summary
+from gcnxmodal.retrieval.metrics import (
+    average_precision,
+    average_precision_of_hits,
+    exact_pair_ranks,
+    pair_summary,
+)
 
 # By hand, from the hits (1, 3, 6), (1, 8), (2, 3) and none. Cut at 4 and 2, some hits are lost.
 BY_HAND = {
@@ -47,6 +53,20 @@ def test_average_precision_equals_its_definition_with_many_ties(cutoff, norm):
         reference.average_precision(*query, cutoff, norm) for query in zip(scores, relevant, strict=True)
     ]
     np.testing.assert_allclose(average_precision(scores, relevant, cutoff, norm), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["hits", "relevant", "min"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.9])
+def test_average_precision_of_hits_is_the_same_on_the_host_and_on_a_device(norm, share):
+    random = np.random.default_rng(1)
+    hits = random.random((7, 400)) < share
+    hits[0] = False
+    relevant = hits.sum(axis=1) + 5
+    on_host = average_precision_of_hits(hits, relevant, norm)
+    assert isinstance(on_host, np.ndarray)
+    on_device = average_precision_of_hits(jnp.asarray(hits), jnp.asarray(relevant), norm)
+    np.testing.assert_allclose(on_host, on_device, rtol=2e-6)
+    assert on_host[0] == 0
 
 
 def test_average_precision_does_not_depend_on_the_order_of_items_without_ties():

@@ -1,0 +1,124 @@
+"""Trains on meshes of simulated devices and writes what came of it: run by test_sharding.py, with 8 devices.
+
+python tests/sharded_runs.py DATA_FOLDER RESULT.json
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.sharding import collectives
+from gcnxmodal.experiments.config import DataConfig, Experiment, ModelConfig, TextConfig, TrainConfig
+from gcnxmodal.experiments.corpora import load_corpus
+from gcnxmodal.experiments.system import DROPOUT, System, build, mesh_for
+from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.training.checkpoint import Checkpoints
+from gcnxmodal.training.sharding import make_mesh
+from gcnxmodal.training.state import TrainState, make_block, start_epoch
+
+EPOCHS = 4
+PAIRS = TrainConfig(positives=240, negatives=240, batch=40, learning_rate=0.02)
+PLANS = {
+    "pairs": (ModelConfig(dimension=16, order=2), PAIRS),
+    # Rows that 8 devices on `model` cannot share, and two filters.
+    "uneven": (ModelConfig(dimension=16, filters=(2, 2)), dataclasses.replace(PAIRS, batch=20)),
+    "grid": (
+        ModelConfig(dimension=16, normalise=True, order=2),
+        TrainConfig(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.02, l2=0.0),
+    ),
+}
+MESHES = {
+    "pairs": [(1, 1), (1, 2), (2, 2), (8, 1), (1, 8), (4, 2), (2, 4)],
+    "uneven": [(1, 1), (1, 8)],
+    "grid": [(1, 1), (8, 1), (1, 8), (4, 2), (2, 4)],
+}
+# The mesh that trains the first half, and the one that goes on from its checkpoint.
+MOVES = [((1, 1), (2, 4)), ((2, 4), (1, 1)), ((8, 1), (1, 8)), ((1, 8), (4, 2))]
+
+
+class Trained:
+    """A system on a mesh, with its compiled epoch."""
+
+    def __init__(self, folder: Path, plan: str, shape: tuple[int, int]):
+        model, train = PLANS[plan]
+        experiment = Experiment(
+            data=DataConfig(name="folder", root=folder, image_feature="features"),
+            text=TextConfig(words=40, neighbours=4),
+            model=model,
+            train=train,
+        )
+        corpus = load_corpus(experiment.data, experiment.text)
+        data, on_model = shape
+        devices = jax.devices()[: data * on_model]
+        mesh = make_mesh(on_model, dimension=model.dimension, rows={}, devices=devices)
+        if len(devices) == 8:
+            assert mesh == mesh_for(experiment, on_model)
+        self.system: System = build(experiment, corpus, mesh)
+        state = self.system.initial_state()
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+        self.compiled = make_block(self.system.step(), shardings).lower(*self._arguments(state, 0)).compile()
+
+    def _arguments(self, state: TrainState, epoch: int) -> tuple:
+        system = self.system
+        data = dataclasses.replace(system.data, plan=system.plan(epoch))
+        return state, data, system.key(DROPOUT), np.int32(system.steps_per_epoch)
+
+    def train(self, state: TrainState, epochs: range) -> tuple[TrainState, list[float]]:
+        losses = []
+        for epoch in epochs:
+            state = self.compiled(*self._arguments(start_epoch(state), epoch))
+            losses.append(float(state.totals["loss"]) / self.system.steps_per_epoch)
+        return state, losses
+
+    def outcome(self, state: TrainState, losses: list[float]) -> dict[str, Any]:
+        corpus = self.system.inputs.corpus
+        test = corpus.splits["test"]
+        found = standard_map(*self.system.embed(state.params, test), corpus.labels[test])
+        return {"losses": losses, "map": found, "head": np.asarray(head(state.params)).tolist()}
+
+
+def head(params: Any) -> jax.Array:
+    return params["text_head"]["kernel"].get_value()
+
+
+def main(folder: Path, result: Path) -> None:
+    assert jax.device_count() == 8
+    trained = {
+        plan: {shape: Trained(folder, plan, shape) for shape in shapes} for plan, shapes in MESHES.items()
+    }
+    runs: dict[str, dict[str, Any]] = {}
+    programs: dict[str, Any] = {}
+    for plan, on_mesh in trained.items():
+        runs[plan] = {}
+        for shape, one in on_mesh.items():
+            name = "x".join(map(str, shape))
+            state, losses = one.train(one.system.initial_state(), range(EPOCHS))
+            runs[plan][name] = one.outcome(state, losses)
+            found = [dataclasses.asdict(c) for c in collectives(one.compiled.as_text())]
+            adam = state.opt_state[0]
+            parts = [head(tree).addressable_shards[0].data.shape for tree in (state.params, adam.mu, adam.nu)]
+            programs[f"{plan} {name}"] = {"collectives": found, "parts of the head": parts}
+
+    moved = {}
+    for before, after in MOVES:
+        first, second = trained["pairs"][before], trained["pairs"][after]
+        name = f"{'x'.join(map(str, before))} to {'x'.join(map(str, after))}"
+        state, losses = first.train(first.system.initial_state(), range(EPOCHS // 2))
+        checkpoints = Checkpoints(result.parent / name, first.system.fingerprint(), report=print)
+        checkpoints.save(int(state.step), state)
+        checkpoints.wait()
+        restored = checkpoints.restore(second.system.initial_state())
+        checkpoints.close()
+        assert restored is not None
+        state, more = second.train(restored[0], range(EPOCHS // 2, EPOCHS))
+        moved[name] = second.outcome(state, losses + more)
+    result.write_text(json.dumps({"runs": runs, "programs": programs, "moved": moved}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
