@@ -11,6 +11,7 @@ bits. Writes results/correctness.json.
 """
 
 import argparse
+import dataclasses
 import sys
 from typing import Any
 
@@ -47,7 +48,7 @@ def check_layers(words: Words) -> list[dict[str, Any]]:
 
 def check_step(case: StepCase, words: Words, matmul: str) -> list[dict[str, Any]]:
     """The losses of our first steps against those of the same weights in float64."""
-    problem = step_peers.make_problem(case, words)
+    problem = step_peers.make_problem(dataclasses.replace(case, precision=matmul), words)
     train, exact = step_peers.ours(problem), step_peers.torch_csr(problem, "float64", "cpu")
     rows = []
     for number, bound in enumerate(STEP_BOUNDS[matmul], start=1):

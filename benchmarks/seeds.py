@@ -10,7 +10,6 @@ Writes results/seeds.json.
 
 import argparse
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +23,14 @@ from benchmarks.step_peers import (
     StepPeer,
     StepProblem,
     make_data,
+    make_plan,
     make_problem,
     optimizer,
     our_step,
     ours,
 )
-from gcnxmodal.training.sampling import Plan
-from gcnxmodal.training.state import Data, init_state, make_block, start_epoch
+from gcnxmodal.training.ensemble import over_members, stack_plans, stack_states
+from gcnxmodal.training.state import init_state, make_block, start_epoch
 
 
 def seed_problem(problem: StepProblem, seed: int) -> StepProblem:
@@ -44,13 +44,10 @@ def seed_problem(problem: StepProblem, seed: int) -> StepProblem:
 
 def all_at_once(problems: list[StepProblem]) -> StepPeer:
     """`train(steps)` of all seeds in one program; their losses."""
-    axes: Any = Data(*[None] * 4, plan=0)  # pyright: ignore[reportArgumentType]
-    block = make_block(jax.vmap(our_step(problems[0].graphdef), in_axes=(0, axes, 0)))
-    plans = [(problem.texts_SB, problem.images_SB) for problem in problems]
-    plan = Plan(*(jnp.asarray(np.stack(rows), jnp.int32) for rows in zip(*plans, strict=True)))
+    block = make_block(over_members(our_step(problems[0].graphdef)))
+    plan = stack_plans([make_plan(problem) for problem in problems])
     data = dataclasses.replace(make_data(problems[0]), plan=plan)
-    states = [init_state(problem.params, optimizer(), METRICS) for problem in problems]
-    state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    state = stack_states([init_state(problem.params, optimizer(), METRICS) for problem in problems])
     keys = jax.random.split(jax.random.key(0), len(problems))
 
     def train(steps: int) -> jax.Array:
@@ -71,7 +68,7 @@ def main() -> None:
     parser.add_argument("--matmul", choices=MATMULS, default="float32", help="what accelerators may do")
     arguments = parser.parse_args()
     set_matmul(arguments.matmul)
-    case = STEP_CASES[0]
+    case = dataclasses.replace(STEP_CASES[0], precision=arguments.matmul)
     problem = make_problem(case, synthetic_words(DATASETS[case.dataset].words))
     problems = [seed_problem(problem, seed) for seed in range(arguments.seeds)]
     peers = {"1": ours(problem), str(arguments.seeds): all_at_once(problems)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from gcnxmodal.models.dense import Precision
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetShape:
@@ -57,11 +59,15 @@ LAYER_CASES = (
 
 @dataclasses.dataclass(frozen=True)
 class StepCase:
-    """A training step of GIN: two graph convolutions of `filters` filters, a batch of pairs."""
+    """A training step of GIN: two graph convolutions of `filters` filters, a batch of pairs.
+
+    `precision` is that of the products of the dense layers: what `--model.precision` is to a run.
+    """
 
     dataset: str
     filters: int
     batch: int
+    precision: Precision = "float32"
 
     @property
     def name(self) -> str:

@@ -154,7 +154,11 @@ def main() -> None:
     parser.add_argument("--matmul", choices=MATMULS, default="float32", help="what accelerators may do")
     arguments = parser.parse_args()
     set_matmul(arguments.matmul)
-    cases = [case for case in STEP_CASES if arguments.cases in case.name]
+    cases = [
+        dataclasses.replace(case, precision=arguments.matmul)
+        for case in STEP_CASES
+        if arguments.cases in case.name
+    ]
     words = benchmark_words(DATASETS["eng-wiki"].words, arguments.root)
     results = []
     for case in cases:

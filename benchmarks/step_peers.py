@@ -80,6 +80,7 @@ def make_problem(case: StepCase, words: Words, seed: int = 0) -> StepProblem:
         order=ORDERS,
         dimension=shape.dimension,
         dropout=0.0,
+        precision=case.precision,
         rngs=nnx.Rngs(seed),
     )
     graphdef, params, _ = nnx.split(model, nnx.Param, ...)
@@ -110,8 +111,13 @@ def make_data(problem: StepProblem) -> Data:
         images_nd=jnp.asarray(problem.images_nd),
         labels_nC=jnp.asarray(problem.labels_nC),
         constants=problem.constants,
-        plan=Plan(*(jnp.asarray(rows, jnp.int32) for rows in (problem.texts_SB, problem.images_SB))),
+        plan=make_plan(problem),
     )
+
+
+def make_plan(problem: StepProblem) -> Plan:
+    """The batches of the problem."""
+    return Plan(*(jnp.asarray(rows, jnp.int32) for rows in (problem.texts_SB, problem.images_SB)))
 
 
 def optimizer() -> Any:

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--matmul", choices=MATMULS, default="float32", help="what accelerators may do")
     arguments = parser.parse_args()
     set_matmul(arguments.matmul)
-    case = dataclasses.replace(STEP_CASES[0], filters=arguments.filters)
+    case = dataclasses.replace(STEP_CASES[0], filters=arguments.filters, precision=arguments.matmul)
     found = run(case, arguments.epochs)
     total, median = sum(found["epoch_seconds"]), statistics.median(found["epoch_seconds"])
     whole = EPOCHS * median if arguments.epochs < EPOCHS else total

@@ -49,7 +49,7 @@ class Arguments:
     seeds: int = 1
     """Train this many seeds, from --seed on, as one program; mean and spread. See gcnxmodal.sweep."""
     model_parallel: int | None = None
-    """Devices that share the large layers; the rest share the batch. By default all of a process, if it fits."""
+    """Devices that share the large layers; the rest share the batch. By default as many as fit, up to 16."""
     processes: int | None = None
     """Processes that this job must have: start as many, with the same command. By default 1."""
     coordinator: str | None = None

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -148,10 +147,6 @@ def test_one_entry_a_seed_is_not_split():
     assert specs["params.score_head.kernel.value"].spec == P(None, "model", None)
 
 
-def devices(count: int, of_each_process: int) -> list[Any]:
-    return [SimpleNamespace(process_index=i // of_each_process) for i in range(count)]
-
-
 @pytest.mark.parametrize(
     ("model_parallel", "dimension", "rows", "count", "words"),
     [
@@ -171,9 +166,26 @@ def test_what_devices_cannot_share_is_refused_with_the_values_that_they_can(
     model_parallel, dimension, rows, count, words
 ):
     with pytest.raises(InputError) as refusal:
-        make_mesh(model_parallel, dimension=dimension, rows=rows, devices=devices(count, count))
+        make_mesh(model_parallel, dimension=dimension, rows=rows, devices=[None] * count)
     for word in words:
         assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "rows", "count", "shape"),
+    [
+        (1024, 200, 1, (1, 1)),
+        (1024, 200, 8, (1, 8)),
+        (1024, 256, 64, (4, 16)),
+        (500, 200, 8, (2, 4)),  # 8 does not divide D
+        (1024, 200, 256, (8, 32)),  # 16 devices on `data` cannot share 200 pairs
+    ],
+)
+def test_by_default_as_many_as_fit_share_the_large_layers(monkeypatch, dimension, rows, count, shape):
+    made = {}
+    monkeypatch.setattr(jax, "make_mesh", lambda shape, *_, **__: made.update(shape=shape))
+    make_mesh(dimension=dimension, rows={"train.batch": rows}, devices=[None] * count)
+    assert made["shape"] == shape
 
 
 def test_a_mesh_that_does_not_fit_is_refused_before_anything_is_written(folder: Path, tmp_path: Path, capsys):

@@ -26,7 +26,7 @@ SMALL = [
     *("--train.positives", "500", "--train.negatives", "500", "--train.batch", "50", "--epochs", "3"),
     *("--train.learning-rate", "0.02"),
 ]
-LONG = ("--train.positives", "20000", "--train.negatives", "20000", "--epochs", "100")
+LONG = ("--train.positives", "4000", "--train.negatives", "4000", "--epochs", "500")
 PATIENCE = 120  # seconds for what takes a few on an idle machine
 
 

@@ -24,6 +24,10 @@ Tree = TypeVar("Tree")
 
 DATA, MODEL = "data", "model"
 
+# `model` shares everything, Adam on the large layers above all; `data` shares the batch only. But the signals
+# that each device gathers do not shrink with it, while what is summed over `data` does: docs/sharding.md.
+MOST_ON_MODEL = 16
+
 # Parameters by the end of their name; all others (the filters: a few numbers) lie whole on every device.
 # The D columns are split, not the N F rows. Embeddings and their product then stay in parts, and one number
 # a pair is summed; but each device of `model` needs the whole signals [B, N F] of its rows. Split rows would
@@ -47,8 +51,7 @@ def make_mesh(
     """The devices as a mesh `data` x `model`.
 
     Args:
-        model_parallel: size of `model`. By default all devices of a process, if they fit: Adam on the large
-            layers costs most and is shared by `model` only, and its messages then stay inside a machine.
+        model_parallel: size of `model`; by default as many as fit, up to `MOST_ON_MODEL`.
         dimension: D, which `model` splits.
         rows: option: rows of a batch, which `data` splits.
         devices: all those of all processes, if not given.
@@ -71,8 +74,7 @@ def make_mesh(
             f"the rows of a batch a multiple of {share}, or use fewer devices"
         )
     if model_parallel is None:
-        own = sum(device.process_index == devices[0].process_index for device in devices)
-        model_parallel = max([size for size in allowed if own % size == 0], default=allowed[0])
+        model_parallel = max([size for size in allowed if size <= MOST_ON_MODEL], default=allowed[0])
     if model_parallel not in allowed:
         raise InputError(
             f"--model-parallel is {model_parallel}; it must divide the {count} devices and --model.dimension "
