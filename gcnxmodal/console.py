@@ -63,9 +63,9 @@ class TrainingDisplay:
             self._first_step = f"  first step after {progress.first_step_seconds:.1f} s"
         self._left = (self._epochs * self._steps - done) / progress.steps_per_second
         self._bar.set_description(f"epoch {progress.epoch + 1}/{self._epochs}", refresh=False)
+        rate = progress.steps_per_second * self._pairs
         self._bar.set_postfix_str(
-            f"loss {progress.loss:.4f}, {progress.steps_per_second * self._pairs:,.0f} pairs/s{self._first_step}",
-            refresh=False,
+            f"loss {progress.loss:.4f}, {rate:,.0f} pairs/s{self._first_step}", refresh=False
         )
         self._bar.update(done - self._bar.n)
 

@@ -95,7 +95,7 @@ class TrainConfig:
     decay: float = 1.0
     """The learning rate is multiplied by this after each epoch (0.95 in surviving code)."""
     first_moment: Literal["float32", "bfloat16"] = "float32"
-    """How Adam keeps its first moment. Of the 7 floats a parameter that an update moves, bfloat16 saves one."""
+    """Of Adam's mean of gradients: bfloat16 saves one of the 7 floats a parameter that an update moves."""
     margin: float = 0.6
     """m of the loss."""
     balance: float = 0.35

@@ -76,8 +76,8 @@ class RunFolder:
         while not self.config.exists():
             if time.monotonic() > deadline:
                 raise InputError(
-                    f"{self.config}: process 0 has written it but it is not there; --run-dir must be on a file "
-                    "system that all processes share"
+                    f"{self.config}: process 0 has written it but it is not there; --run-dir must be on a "
+                    "file system that all processes share"
                 )
             time.sleep(0.2)
 

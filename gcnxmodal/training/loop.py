@@ -133,7 +133,7 @@ def train(
 
 
 def _read(state: TrainState, steps: int) -> tuple[dict[str, Any], int]:
-    """Means of the metrics over the epoch's first `steps` steps; the step from which no loss is finite, or -1.
+    """Means of the metrics over the epoch's first `steps` steps; the step when the last loss was lost, or -1.
 
     Of several models trained together, a mean is a list, and one that is lost does not stop the others.
     """
