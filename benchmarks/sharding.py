@@ -115,9 +115,10 @@ def _group(line: str) -> int:
         return len(listed[1].split(","))
     if iota := re.search(r"replica_groups=\[\d+,(\d+)\]<=", line):
         return int(iota[1])
-    if axes := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", line):
+    if axes := re.search(r"replica_groups=mesh\[(.*?)\].*?\{(.*?)\}", line):
         sizes = dict(re.findall(r"('\w+')=(\d+)", axes[1]))
-        return int(np.prod([int(sizes[name]) for name in re.findall(r"'\w+'", axes[2])]))
+        named = re.findall(r"('\w+')(?::\(\d+\)(\d+))?", axes[2])  # an axis, or a part of one
+        return int(np.prod([int(part or sizes[name]) for name, part in named]))
     if "source_target_pairs" in line:
         return 2
     raise ValueError(f"no replica groups in: {line}")

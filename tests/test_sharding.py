@@ -200,6 +200,7 @@ def test_collectives_are_read_in_each_way_that_xla_writes_them():
   %all-reduce.1 = (f32[2,3]{1,0}, bf16[]) all-reduce(%a, %b), replica_groups={{0,1},{2,3}}, to_apply=%add
   ROOT %all-gather.2 = f32[8]{0} all-gather(%c), channel_id=1, replica_groups=[2,4]<=[8], dimensions={0}
   %reduce-scatter.3 = f32[5]{0} reduce-scatter(%d), replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_1'}
+  %all-gather.4 = f32[6]{0} all-gather(%e), replica_groups=mesh['a'=3,'b'=2], device_ids=([2,3]T(1,0)) {'b'}
   %all-reduce.4 = f32[100]{0} all-reduce(%e), replica_groups={{0},{1}}, to_apply=%add
   %fusion.5 = f32[100]{0} fusion(%all-reduce.4), kind=kLoop
 """
@@ -207,5 +208,6 @@ def test_collectives_are_read_in_each_way_that_xla_writes_them():
         Collective("all-reduce", 26, 2),
         Collective("all-gather", 32, 4),
         Collective("reduce-scatter", 20, 4),
+        Collective("all-gather", 24, 2),
     ]
-    assert [collective.sent for collective in collectives(program)] == [26, 24, 60]
+    assert [collective.sent for collective in collectives(program)] == [26, 24, 60, 12]

@@ -152,9 +152,9 @@ def test_stopped_sweep_resumes_to_the_same_bits(folder: Path, tmp_path: Path):
         "--over",
         "balance=0.2,0.5",
         "--train.positives",
-        "100000",
+        "300000",
         "--train.negatives",
-        "100000",
+        "300000",
         "--epochs",
         "2",
     ]

@@ -26,7 +26,7 @@ SMALL = [
     *("--train.positives", "500", "--train.negatives", "500", "--train.batch", "50", "--epochs", "3"),
     *("--train.learning-rate", "0.02"),
 ]
-LONG = ("--train.positives", "4000", "--train.negatives", "4000", "--epochs", "500")
+LONG = ("--model-parallel", "1", "--train.positives", "4000", "--train.negatives", "4000", "--epochs", "500")
 PATIENCE = 120  # seconds for what takes a few on an idle machine
 
 
@@ -122,7 +122,7 @@ def test_two_processes_train_the_model_of_one_and_the_first_speaks_and_writes(st
     folder, expected = alone
     (first, said, errors), (second, silence, _) = start(folder, tmp_path / "run").wait()
     assert (first, second) == (0, 0), errors
-    assert "2 x cpu (2 data x 1 model) of 2 processes" in said
+    assert "2 x cpu (1 data x 2 model) of 2 processes" in said
     assert "epoch   3/3" in said
     assert [line for line in silence.splitlines() if line and not line.startswith("[Gloo]")] == []
     assert [line["epoch"] for line in history(tmp_path / "run")] == [1, 2, 3]

@@ -113,7 +113,8 @@ class GIN(nnx.Module):
         """Sum of 1/2 ||.||^2 over weights and biases of the dense layers, not the filters (as code)."""
         dense = (self.text_head, self.image_head, self.score_head)
         leaves = jax.tree.leaves([nnx.state(layer, nnx.Param) for layer in dense])
-        return 0.5 * sum((jnp.vdot(leaf, leaf) for leaf in leaves), start=jnp.zeros(()))
+        # Not vdot: it flattens what is sharded by columns, which gathers it.
+        return 0.5 * sum((jnp.sum(leaf**2) for leaf in leaves), start=jnp.zeros(()))
 
     def _scaled(self, features_BD: Float[Array, "B D"]) -> Float[Array, "B D"]:
         if not self.normalise:
