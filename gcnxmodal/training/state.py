@@ -137,8 +137,8 @@ def _complete(gradients: Any) -> Any:
     """The same gradients, none of which can be used before those of the smallest parameters are there.
 
     The filters' gradients come last, through products with the weights of the heads. Without this order XLA
-    sees an update in place and a read of the old weights side by side, and copies the weights in every step: 82
-    MB at Eng-Wiki's size. (An optimization barrier would say it plainly; the CPU compiler drops it first.)
+    sees an update in place and a read of the old weights side by side, and copies the weights in every step:
+    82 MB at Eng-Wiki's size. (An optimization barrier would say it plainly; the CPU compiler drops it first.)
     """
     small = [leaf for leaf in jax.tree.leaves(gradients) if leaf.size < 1000]
     # Zero, but not to the compiler: a gradient may be infinite.
