@@ -36,9 +36,9 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
+from gcnxmodal.experiments.measure import map_of_test_items
 from gcnxmodal.experiments.run_folder import RunFolder
 from gcnxmodal.experiments.system import DROPOUT, System, build
-from gcnxmodal.retrieval.evaluate import standard_map
 from gcnxmodal.training.state import make_block
 
 PRESET = "gin-wikipedia"
@@ -92,7 +92,6 @@ def read_run(path: Path, root: Path) -> Faithful:
 
 def trajectory(system: System, every: int) -> Iterator[Point]:
     """Train, and measure every so many steps."""
-    corpus, test = system.inputs.corpus, system.inputs.corpus.splits["test"]
     block, key, state = make_block(system.step()), system.key(DROPOUT), system.initial_state()
     for done in itertools.count(0, every):
         left = every
@@ -102,8 +101,7 @@ def trajectory(system: System, every: int) -> Iterator[Point]:
             count = min(left, system.steps_per_epoch - row)
             state = block(state, data, key, jnp.int32(count))
             left -= count
-        found = standard_map(*system.embed(state.params, test), corpus.labels[test])
-        yield done + every, found["average"]
+        yield done + every, map_of_test_items(system, state.params)["average"]
 
 
 def steps_to(target: float, points: list[Point], in_a_row: int = 1) -> int | None:

@@ -22,9 +22,8 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.measure import evaluate_baseline
+from gcnxmodal.experiments.measure import evaluate_baseline, map_of_test_items
 from gcnxmodal.experiments.system import DROPOUT, build
-from gcnxmodal.retrieval.evaluate import standard_map
 from gcnxmodal.training.state import make_block
 
 VALIDATION = 0.2
@@ -65,14 +64,13 @@ def replaced(experiment: Experiment, values: dict[str, Any]) -> Experiment:
 def validation_curve(experiment: Experiment, corpus: Corpus, every: int) -> np.ndarray:
     """`standard` MAP on the held-out items every so many epochs: text query, image query, average."""
     system = build(experiment, corpus)
-    corpus, test = system.inputs.corpus, system.inputs.corpus.splits["test"]
     block, key = make_block(system.step()), system.key(DROPOUT)
     state, points = system.initial_state(), []
     for epoch in range(experiment.epochs):
         data = dataclasses.replace(system.data, plan=system.plan(epoch))
         state = block(state, data, key, jnp.int32(system.steps_per_epoch))
         if (epoch + 1) % every == 0:
-            found = standard_map(*system.embed(state.params, test), corpus.labels[test])
+            found = map_of_test_items(system, state.params)
             points.append([found[name] for name in DIRECTIONS])
     return np.array(points)
 

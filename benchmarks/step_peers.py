@@ -23,6 +23,7 @@ from benchmarks.torch_filters import csr_filter, pyg_layer, torch_device
 from gcnxmodal.chebyshev import pack
 from gcnxmodal.models import gin
 from gcnxmodal.training.sampling import Plan
+from gcnxmodal.training.sharding import named_leaves
 from gcnxmodal.training.state import Data, Step, init_state, make_adam, make_block, make_step, start_epoch
 
 # GIN Section 3.2, and the metrics of its loss.
@@ -63,9 +64,7 @@ class StepProblem:
 
 def named(params: Any) -> dict[str, np.ndarray]:
     """The arrays of an nnx state by name, such as "text_head.kernel"."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    names = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-    return {name.removesuffix(".value"): np.asarray(leaf) for name, leaf in names.items()}
+    return {name.removesuffix(".value"): np.asarray(leaf) for name, leaf in named_leaves(params).items()}
 
 
 def make_problem(case: StepCase, words: Words, seed: int = 0) -> StepProblem:

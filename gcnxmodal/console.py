@@ -1,5 +1,6 @@
 """What the entry points print: progress, the results table, errors."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -40,6 +41,18 @@ def describe(system: System) -> str:
             f"{system.pairs_per_step:,} pairs; on {devices}",
         ]
     )
+
+
+def how_to_go_on(module: str, step: int, arguments: Sequence[str]) -> str:
+    """What to say when a run was stopped and saved: the command line that resumes it.
+
+    >>> print(how_to_go_on("gcnxmodal.train", 1200, ["gin-emoji", "--overwrite"]))
+    stopped, saved at step 1,200. To go on:
+      python -m gcnxmodal.train gin-emoji --resume
+    """
+    again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
+    line = f"  python -m {module} {shlex.join([*again, '--resume'])}"
+    return f"stopped, saved at step {step:,}. To go on:\n{line}"
 
 
 class TrainingDisplay:

@@ -15,24 +15,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import numpy as np
 import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.console import TrainingDisplay, describe, say, sweep_table
+from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, say, sweep_table
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS, finish
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.measure import measure_yardsticks
+from gcnxmodal.experiments.measure import map_of_test_items, measure_yardsticks
 from gcnxmodal.experiments.members import Member, expand, groups, parse_over
 from gcnxmodal.experiments.run_folder import RunFolder, write_json
 from gcnxmodal.experiments.sweep_folder import SweepFolder, summarise, sweep_config
 from gcnxmodal.experiments.system import DROPOUT, System, build
 from gcnxmodal.experiments.together import Together
 from gcnxmodal.report.sweep_page import write_sweep_report
-from gcnxmodal.retrieval.evaluate import standard_map
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.ensemble import member_state
 from gcnxmodal.training.interrupt import Interrupt
@@ -84,15 +84,16 @@ def run(preset: str, arguments: Arguments) -> SweepFolder:
     config = sweep_config(preset, base, over, arguments.seeds)
     folder.check(config, resume=arguments.resume, overwrite=arguments.overwrite)
     grouped = groups(members)
-    # Each group's inputs are made before anything is written, and made again when its turn comes: all at once
-    # they might not fit.
-    for group in grouped:
-        _build(group)
+    # Every group's inputs are made before anything is written, the first group's last. The others are made
+    # again when their turn comes: all at once they might not fit.
+    for group in reversed(grouped):
+        system = _build(group)
     if not arguments.resume:
         folder.start(config, members)
     say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
     for number, group in enumerate(grouped):
-        _run_group(preset, folder, number, group)
+        if not _finished(folder, group):
+            _run_group(preset, folder, number, group, system if number == 0 else _build(group))
     results = [_results(folder.member(member)) for member in members]
     summary = summarise(members, results)
     yardsticks = next((found["yardsticks"] for found in results if found is not None), {})
@@ -111,11 +112,15 @@ def _build(group: Sequence[Member]) -> System:
     return build(experiment, load_corpus(experiment.data, experiment.text))
 
 
-def _run_group(preset: str, folder: SweepFolder, number: int, group: Sequence[Member]) -> None:
+def _finished(folder: SweepFolder, group: Sequence[Member]) -> bool:
     folders = [folder.member(member) for member in group]
-    if all(member.results.exists() or _diverged(member).exists() for member in folders):
-        return
-    system = _build(group)
+    return all(member.results.exists() or _diverged(member).exists() for member in folders)
+
+
+def _run_group(
+    preset: str, folder: SweepFolder, number: int, group: Sequence[Member], system: System
+) -> None:
+    folders = [folder.member(member) for member in group]
     together = Together(system, [member.experiment for member in group])
     say(f"\n{len(group)} x {describe(system)}")
     checkpoints = Checkpoints(folder.checkpoints(number), together.fingerprint(), report=say)
@@ -146,7 +151,6 @@ def _train(
     together: Together, state: TrainState, checkpoints: Checkpoints, folders: Sequence[RunFolder]
 ) -> tuple[TrainState, float]:
     system, experiment = together.system, together.system.experiment
-    test = system.inputs.corpus.splits["test"]
     pairs = system.pairs_per_step * len(folders)
     display = TrainingDisplay(experiment.epochs, system.steps_per_epoch, pairs, int(state.step))
 
@@ -161,10 +165,8 @@ def _train(
             line = {"epoch": epoch + 1, "step": int(state.step), **own, "seconds": seconds / len(folders)}
             line["pairs_per_second"] = rate
             if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
-                params = member_state(state, index).params
-                line["standard"] = standard_map(
-                    *member.embed(params, test), system.inputs.corpus.labels[test]
-                )
+                params = jax.tree.map(lambda leaf, index=index: leaf[index], state.params)
+                line["standard"] = map_of_test_items(member, params)
             run_folder.append_metrics(line)
             lines.append(line)
         if lines:
@@ -210,7 +212,7 @@ def _results(folder: RunFolder) -> dict[str, Any] | None:
 def command_line(preset: str, arguments: Arguments) -> str:
     """The line that makes this sweep."""
     words = [word for field in arguments.over for word in ("--over", field)]
-    line = finish.command_line(preset, arguments.experiment).replace("gcnxmodal.train", "gcnxmodal.sweep", 1)
+    line = finish.command_line(preset, arguments.experiment, "gcnxmodal.sweep")
     return f"{line} {shlex.join([*words, '--seeds', str(arguments.seeds)])}"
 
 
@@ -225,9 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as stop:
-        again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
-        say(f"stopped, saved at step {stop.step:,}. To go on:")
-        say(f"  python -m gcnxmodal.sweep {shlex.join([*again, '--resume'])}")
+        say(how_to_go_on("gcnxmodal.sweep", stop.step, arguments))
         return 128 + stop.signal
     except Diverged as stop:
         print(f"error: no member has a loss that is a number at step {stop.step:,}", file=sys.stderr)

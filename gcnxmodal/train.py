@@ -6,7 +6,6 @@ In a job of several processes each runs this; docs/sharding.md.
 import contextlib
 import dataclasses
 import hashlib
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,15 +15,15 @@ from tensorboardX import SummaryWriter
 
 from gcnxmodal import sweep
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.console import TrainingDisplay, describe, results_table, say
+from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, results_table, say
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment, validate
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.finish import finish
+from gcnxmodal.experiments.measure import map_of_test_items
 from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict
 from gcnxmodal.experiments.system import DROPOUT, System, build, mesh_for
-from gcnxmodal.retrieval.evaluate import standard_map
 from gcnxmodal.training import cluster
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.interrupt import Interrupt
@@ -134,7 +133,7 @@ def _train(
         line["pairs_per_second"] = system.steps_per_epoch * system.pairs_per_step / seconds
         if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
             params = to_one_device(state.params)
-            line["standard"] = cluster.together(lambda: cluster.first_only(_test_map, system, params))
+            line["standard"] = cluster.together(lambda: cluster.first_only(map_of_test_items, system, params))
         if record is not None:
             record.epoch(line)
 
@@ -153,12 +152,6 @@ def _train(
             on_epoch=on_epoch,
             interrupt=interrupt,
         )
-
-
-def _test_map(system: System, params: Any) -> dict[str, float]:
-    corpus = system.inputs.corpus
-    test = corpus.splits["test"]
-    return standard_map(*system.embed(params, test), corpus.labels[test])
 
 
 class _Record:
@@ -215,9 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as stop:
-        again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
-        tell(f"stopped, saved at step {stop.step:,}. To go on:")
-        tell(f"  python -m gcnxmodal.train {shlex.join([*again, '--resume'])}")
+        tell(how_to_go_on("gcnxmodal.train", stop.step, arguments))
         return 128 + stop.signal
     except Diverged as stop:
         print(

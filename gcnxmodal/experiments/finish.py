@@ -69,10 +69,10 @@ def finish(
     return results
 
 
-def command_line(preset: str, experiment: Experiment) -> str:
+def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.train") -> str:
     """The line that makes this run: the preset, and each value that differs from it."""
     before = flat(experiment_dict(PRESETS[preset][1]))
-    words = ["python -m gcnxmodal.train", preset]
+    words = [f"python -m {module}", preset]
     for field, value in flat(experiment_dict(experiment)).items():
         if value != before[field]:
             option = f"--{field.replace('_', '-')}"

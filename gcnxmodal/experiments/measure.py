@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from gcnxmodal.baselines import BASELINES
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments.system import System
-from gcnxmodal.retrieval.evaluate import evaluate
+from gcnxmodal.retrieval.evaluate import evaluate, standard_map
 
 
 def measure(
@@ -36,6 +36,13 @@ def measure(
         "chance": chance["protocols"],
     }
     return results, {"model": model, **yardsticks}
+
+
+def map_of_test_items(system: System, params: Any) -> dict[str, float]:
+    """MAP of the test items under `standard`: what is measured on the way."""
+    corpus = system.inputs.corpus
+    test = corpus.splits["test"]
+    return standard_map(*system.embed(params, test), corpus.labels[test])
 
 
 def measure_yardsticks(corpus: Corpus) -> dict[str, dict[str, Any]]:

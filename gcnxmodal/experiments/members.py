@@ -12,8 +12,11 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import Experiment, validate
 from gcnxmodal.experiments.run_folder import EXPERIMENT, experiment_dict, flat
 
-VMAPPED = ("seed", "train.margin", "train.balance", "train.l2", "train.learning_rate", "train.decay")
-"""Fields that change numbers and no shapes: members that differ in these only are one vmapped program."""
+VALUES = ("margin", "balance", "l2", "learning_rate", "decay")
+"""Fields of `TrainConfig` that change numbers and no shapes, so that a program takes them as arguments.
+
+Members that differ in these and the seed only are one vmapped program.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +79,11 @@ def expand(experiment: Experiment, over: Mapping[str, Sequence[Any]], seeds: int
 
 def groups(members: Sequence[Member]) -> list[list[Member]]:
     """The members that train as one program, in order."""
+    arguments = {"seed", *(f"train.{name}" for name in VALUES)}
     found: dict[str, list[Member]] = {}
     for member in members:
         fields = flat(experiment_dict(member.experiment))
-        shape = json.dumps({name: value for name, value in fields.items() if name not in VMAPPED})
+        shape = json.dumps({name: value for name, value in fields.items() if name not in arguments})
         found.setdefault(shape, []).append(member)
     return list(found.values())
 

@@ -9,13 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from gcnxmodal.experiments.config import Experiment
+from gcnxmodal.experiments.members import VALUES
 from gcnxmodal.experiments.system import System
 from gcnxmodal.training.ensemble import over_members, stack_plans, stack_states
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.state import Data, TrainState
-
-VALUES = ("margin", "balance", "l2", "learning_rate", "decay")
-"""Fields of `TrainConfig` that the program takes as arguments, one value a member."""
 
 
 class Together:

@@ -67,39 +67,46 @@ def write_report(
     for plot in (plot for group in plots.values() for plot in group):
         save_png(plot, folder)
     lonely = values.flatten(details.get("model", {}).get("queries_without_relevant", {}))
-    text = (
-        environment()
-        .get_template("page.html")
-        .render(
-            title=title,
-            system=system,
-            results=results,
-            date=date,
-            command=command,
-            paper=paper_row,
-            gallery=gallery,
-            verdict=verdict(system, results),
-            protocols={name: tables.protocol_rows(results, system, name) for name in results["protocols"]},
-            exact_pair={
-                direction: tables.exact_pair_rows(results, details, system, direction)
-                for direction in results["exact_pair"]
-            },
-            lonely=[(name, count) for name, count in lonely if count != "0"],
-            plots={name: [_figure(plot) for plot in group] for name, group in plots.items()},
-            provenance=list(values.flatten(results.get("provenance", {}))),
-            graph=list(values.flatten(results.get("graph", {}))),
-            versions=list(values.flatten(results.get("versions", {}))),
-            config=list(values.flatten(config)),
-        )
+    return write_page(
+        run_dir / "report.html",
+        "page.html",
+        title=title,
+        system=system,
+        results=results,
+        date=date,
+        command=command,
+        paper=paper_row,
+        gallery=gallery,
+        verdict=verdict(system, results),
+        protocols={name: tables.protocol_rows(results, system, name) for name in results["protocols"]},
+        exact_pair={
+            direction: tables.exact_pair_rows(results, details, system, direction)
+            for direction in results["exact_pair"]
+        },
+        lonely=[(name, count) for name, count in lonely if count != "0"],
+        plots={name: [figure(plot) for plot in group] for name, group in plots.items()},
+        provenance=list(values.flatten(results.get("provenance", {}))),
+        graph=list(values.flatten(results.get("graph", {}))),
+        versions=list(values.flatten(results.get("versions", {}))),
+        config=list(values.flatten(config)),
     )
-    path = run_dir / "report.html"
+
+
+def write_page(path: Path, template: str, **content: Any) -> Path:
+    """Write a template filled with `content`; returns the path."""
+    text = _environment().get_template(template).render(**content)
     # A lone surrogate out of a careless JSON file has no UTF-8; as a reference browsers show U+FFFD for it.
     path.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
     return path
 
 
-def environment() -> jinja2.Environment:
-    """Templates with the page's style and formats."""
+def figure(plot: Plot) -> Markup:
+    """The plot as markup for a template."""
+    # Made by Matplotlib and re-serialised by ElementTree, which escapes every name in it.
+    return Markup(inline(plot.figure, plot.name, plot.alt))
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gcnxmodal.report", "."),
         autoescape=True,
@@ -124,8 +131,3 @@ def environment() -> jinja2.Environment:
 
 def _file(name: str) -> str:
     return resources.files("gcnxmodal.report").joinpath(name).read_text("utf-8")
-
-
-def _figure(plot: Plot) -> Markup:
-    # Made by Matplotlib and re-serialised by ElementTree, which escapes every name in it.
-    return Markup(inline(plot.figure, plot.name, plot.alt))

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from gcnxmodal.report import tables, values
-from gcnxmodal.report.page import environment
+from gcnxmodal.report import values
+from gcnxmodal.report.page import figure, write_page
 from gcnxmodal.report.plots import save_png, sweep_plot
-from gcnxmodal.report.svg import inline
 
 
 def write_sweep_report(
@@ -45,27 +42,21 @@ def write_sweep_report(
     if plot is not None:
         (folder / "plots").mkdir(exist_ok=True)
         save_png(plot, folder / "plots")
-    text = (
-        environment()
-        .get_template("sweep.html")
-        .render(
-            title=title,
-            report=report,
-            rows=rows,
-            best=best,
-            protocols=list(best["protocols"]) if best else [],
-            yardsticks={name.upper(): found for name, found in report["yardsticks"].items()},
-            protocol_meaning=tables.PROTOCOLS,
-            plot=None if plot is None else Markup(inline(plot.figure, plot.name, plot.alt)),
-            command=command,
-            date=date,
-            config=list(values.flatten(report["experiment"])),
-            versions=list(values.flatten(report["versions"])),
-        )
+    return write_page(
+        folder / "report.html",
+        "sweep.html",
+        title=title,
+        report=report,
+        rows=rows,
+        best=best,
+        protocols=list(best["protocols"]) if best else [],
+        yardsticks={name.upper(): found for name, found in report["yardsticks"].items()},
+        plot=None if plot is None else figure(plot),
+        command=command,
+        date=date,
+        config=list(values.flatten(report["experiment"])),
+        versions=list(values.flatten(report["versions"])),
     )
-    path = folder / "report.html"
-    path.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
-    return path
 
 
 def setting_name(setting: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 import dataclasses
 import types
 
-import numpy as np
 import pytest
 
 from benchmarks import epoch
@@ -97,23 +96,20 @@ def test_trajectory_measures_every_so_many_steps_across_epochs(monkeypatch):
     class FakeData:
         plan: int | None = None
 
-    corpus = types.SimpleNamespace(splits={"test": slice(None)}, labels=np.zeros(3))
     system = types.SimpleNamespace(
-        inputs=types.SimpleNamespace(corpus=corpus),
         data=FakeData(),
         steps_per_epoch=3,
         plan=lambda epoch: epoch,
         step=lambda: None,
         key=lambda purpose: None,
         initial_state=lambda: types.SimpleNamespace(params=()),
-        embed=lambda params, rows: (params, params),
     )
 
     def block(state, data, key, steps):
         return types.SimpleNamespace(params=(*state.params, (data.plan, int(steps))))
 
     monkeypatch.setattr(epoch, "make_block", lambda step: block)
-    monkeypatch.setattr(epoch, "standard_map", lambda texts, images, labels: {"average": texts})
+    monkeypatch.setattr(epoch, "map_of_test_items", lambda system, params: {"average": params})
     points = epoch.trajectory(system, every=2)
     assert [next(points) for _ in range(3)] == [
         (2, ((0, 2),)),
