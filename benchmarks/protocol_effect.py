@@ -23,6 +23,7 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.inputs import scale_images
+from gcnxmodal.experiments.retriever import Retriever
 from gcnxmodal.experiments.system import DROPOUT, build
 from gcnxmodal.retrieval.evaluate import evaluate
 from gcnxmodal.training.state import make_block
@@ -59,7 +60,9 @@ def curve(corpus: Corpus, seed: int, steps: int, every: int) -> list[dict[str, A
         count = min(every - int(state.step) % every, system.steps_per_epoch - row)
         state = block(state, data, key, jnp.int32(count))
         if int(state.step) % every == 0:
-            found = evaluate(*system.embed(state.params), system.inputs.corpus.labels, corpus.splits)
+            found = evaluate(
+                *Retriever(system, state.params).embed(), system.inputs.corpus.labels, corpus.splits
+            )
             points.append({"step": int(state.step), **found["protocols"]})
             print(f"seed {seed} step {points[-1]['step']:>4} " + _line(points[-1]), flush=True)
     return points

@@ -37,8 +37,9 @@ from benchmarks.harness import table, write_result
 from benchmarks.specs import DATASETS
 from gcnxmodal.chebyshev.layout import SparseLayout, pack
 from gcnxmodal.experiments.config import ModelConfig
-from gcnxmodal.experiments.system import METRICS, abstract_model
-from gcnxmodal.models import gin
+from gcnxmodal.experiments.model import Surroundings, abstract_model, constants_of
+from gcnxmodal.experiments.system import METRICS
+from gcnxmodal.models import dual_path
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import make_mesh, state_shardings
 from gcnxmodal.training.state import Data, init_state, make_adam, make_step
@@ -127,7 +128,8 @@ def _group(line: str) -> int:
 def compile_step(layout: SparseLayout, mesh: Mesh, filters: int, batch: int) -> Any:
     """The step for a mesh, compiled from shapes alone."""
     config = ModelConfig(filters=(filters, filters), dimension=SHAPE.dimension)
-    graphdef, params, _ = nnx.split(abstract_model(layout, SHAPE.image_size, config, mesh), nnx.Param, ...)
+    around = Surroundings(layout, jnp.zeros((0, 0)), (SHAPE.image_size,))
+    graphdef, params, _ = nnx.split(abstract_model(around, config, mesh), nnx.Param, ...)
     optimizer = make_adam(1e-3)
     state = jax.eval_shape(lambda p: init_state(p, optimizer, METRICS), params)
     shardings = state_shardings(state, mesh)
@@ -140,15 +142,15 @@ def compile_step(layout: SparseLayout, mesh: Mesh, filters: int, batch: int) -> 
         return jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
 
     data = Data(
-        counts_nN=array(jnp.float32, TEXTS, SHAPE.words),
+        texts_nT=array(jnp.float32, TEXTS, SHAPE.words),
         images_nd=array(jnp.float32, TEXTS, SHAPE.image_size),
         labels_nC=array(jnp.bool_, TEXTS, CLASSES),
-        constants=jax.tree.map(shape_of, nnx.State({"graph": gin.Constant(layout)})),
+        constants=jax.tree.map(shape_of, constants_of(around, config)),
         plan=Plan(array(jnp.int32, STEPS, batch), array(jnp.int32, STEPS, batch)),
     )
     key = shape_of(jax.eval_shape(lambda: jax.random.key(0)))
     step = jax.jit(
-        make_step(graphdef, optimizer, gin.loss, grid=False, mesh=mesh),
+        make_step(graphdef, optimizer, dual_path.loss, grid=False, mesh=mesh),
         donate_argnums=0,
         out_shardings=(shardings, None),
     )

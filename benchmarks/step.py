@@ -54,14 +54,14 @@ def stages(problem: StepProblem) -> dict[str, Callable[[], Any]]:
     assert data.plan is not None
     texts, images = data.plan.texts[0], data.plan.images[0]
     match = (data.labels_nC[texts] & data.labels_nC[images]).any(axis=1)
-    layout = data.constants["graph"].get_value()
-    filters = {name: jnp.asarray(w) for name, w in weights.items() if name.startswith("convolutions")}
+    layout = data.constants["text"]["graph"].get_value()
+    filters = {name: jnp.asarray(w) for name, w in weights.items() if name.startswith("text.convolutions")}
     dense = {name: jnp.asarray(w) for name, w in weights.items() if name not in filters}
 
     def encode(filters, counts_nN, texts, layout):
         x_NFB = counts_nN[texts].T[:, None, :]
         for layer in range(2):
-            theta, bias = (filters[f"convolutions.{layer}.{name}"] for name in ("theta", "bias"))
+            theta, bias = (filters[f"text.convolutions.{layer}.{name}"] for name in ("theta", "bias"))
             x_NFB = jax.nn.relu(chebyshev_filter_batch(x_NFB, theta, layout) + bias[:, None])
         return x_NFB.reshape(-1, len(texts))
 
@@ -86,7 +86,7 @@ def stages(problem: StepProblem) -> dict[str, Callable[[], Any]]:
         return optax.apply_updates(params, updates), opt_state
 
     update = jax.jit(update, donate_argnums=(0, 1))
-    x_VB = jax.jit(encode)(filters, data.counts_nN, texts, layout)
+    x_VB = jax.jit(encode)(filters, data.texts_nT, texts, layout)
     params = jax.tree.map(jnp.copy, {**filters, **dense})
     gradients = jax.tree.map(jnp.copy, params)
     state = params, adam.init(params)
@@ -97,7 +97,7 @@ def stages(problem: StepProblem) -> dict[str, Callable[[], Any]]:
         return state
 
     return {
-        "graph": lambda: graph(filters, data.counts_nN, texts, layout, x_VB),
+        "graph": lambda: graph(filters, data.texts_nT, texts, layout, x_VB),
         "dense": lambda: heads(dense, x_VB, data.images_nd, images, match),
         "Adam": train_adam,
     }

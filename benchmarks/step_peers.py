@@ -21,7 +21,7 @@ from benchmarks.graphs import Words
 from benchmarks.specs import DATASETS, ORDERS, StepCase
 from benchmarks.torch_filters import csr_filter, pyg_layer, torch_device
 from gcnxmodal.chebyshev import pack
-from gcnxmodal.models import gin
+from gcnxmodal.models import dual_path, gin
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import named_leaves
 from gcnxmodal.training.state import Data, Step, init_state, make_adam, make_block, make_step, start_epoch
@@ -95,7 +95,7 @@ def make_problem(case: StepCase, words: Words, seed: int = 0) -> StepProblem:
         images_SB=images_SB,
         graphdef=graphdef,
         params=params,
-        constants=nnx.State({"graph": gin.Constant(layout)}),
+        constants=nnx.State({"text": {"graph": dual_path.Constant(layout)}}),
     )
 
 
@@ -106,7 +106,7 @@ StepPeer = Callable[[int], Any]
 def make_data(problem: StepProblem) -> Data:
     """The training items and batches on the device."""
     return Data(
-        counts_nN=jnp.asarray(problem.words.counts.toarray()),
+        texts_nT=jnp.asarray(problem.words.counts.toarray()),
         images_nd=jnp.asarray(problem.images_nd),
         labels_nC=jnp.asarray(problem.labels_nC),
         constants=problem.constants,
@@ -125,7 +125,7 @@ def optimizer() -> Any:
 
 def our_step(graphdef: nnx.GraphDef) -> Step:
     """`state, metrics = step(state, data, key)`."""
-    loss = functools.partial(gin.loss, margin=MARGIN, balance=BALANCE, l2=L2)
+    loss = functools.partial(dual_path.loss, margin=MARGIN, balance=BALANCE, l2=L2)
     return make_step(graphdef, optimizer(), loss, grid=False)
 
 
@@ -165,7 +165,8 @@ def torch_csr(problem: StepProblem, dtype: str = "float32", device: str | None =
         for name, weight in problem.weights.items()
     }
     convolutions = [
-        (weights[f"convolutions.{layer}.theta"], weights[f"convolutions.{layer}.bias"]) for layer in range(2)
+        (weights[f"text.convolutions.{layer}.theta"], weights[f"text.convolutions.{layer}.bias"])
+        for layer in range(2)
     ]
 
     def encode_texts(counts_BN):
@@ -182,7 +183,7 @@ def torch_csr(problem: StepProblem, dtype: str = "float32", device: str | None =
         return (product_BD @ weights["score_head.kernel"] + weights["score_head.bias"])[:, 0]
 
     filters = [weight for layer in convolutions for weight in layer]
-    dense = [weight for name, weight in weights.items() if not name.startswith("convolutions")]
+    dense = [weight for name, weight in weights.items() if not name.startswith("text.convolutions")]
     return _torch(problem, encode_texts, encode_images, score, filters, dense, device)
 
 
@@ -193,7 +194,7 @@ def pyg(problem: StepProblem) -> StepPeer:
     device, weights = torch_device(), problem.weights
     laplacian, lambda_max = problem.words.laplacian, problem.words.lambda_max
     layers = [
-        pyg_layer(laplacian, lambda_max, weights[f"convolutions.{layer}.theta"], device, bias=True)
+        pyg_layer(laplacian, lambda_max, weights[f"text.convolutions.{layer}.theta"], device, bias=True)
         for layer in range(2)
     ]
 

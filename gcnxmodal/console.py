@@ -33,7 +33,7 @@ def describe(system: System) -> str:
     return "\n".join(
         [
             f"{corpus.provenance['source']}: {sizes} items, {len(corpus.class_names)} classes, "
-            f"image features {system.inputs.images.shape[1]}",
+            f"images {' x '.join(map(str, system.inputs.images.shape[1:]))}",
             f"word graph: {graph['words']:,} words ({graph['words_with_vector']:,} with a vector), "
             f"{graph['edges']:,} edges"
             + (f"; {wordless:,} documents have no vocabulary word and are kept" if wordless else ""),

@@ -10,11 +10,9 @@ import tyro
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import results_table, say
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.finish import finish
+from gcnxmodal.experiments.finished_run import restore
 from gcnxmodal.experiments.run_folder import RunFolder
-from gcnxmodal.experiments.system import build
-from gcnxmodal.training.checkpoint import Checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +31,9 @@ def run(arguments: Arguments) -> RunFolder:
     Raises:
         InputError: if the folder is not a run, or its checkpoints cannot be used.
     """
-    folder = RunFolder(arguments.run)
-    preset, experiment = folder.read_config()
-    if arguments.root is not None:
-        experiment = dataclasses.replace(
-            experiment, data=dataclasses.replace(experiment.data, root=arguments.root)
-        )
-    if not folder.checkpoints.exists():
-        raise InputError(f"{folder.checkpoints}: not there; the run has no checkpoint to evaluate")
-    system = build(experiment, load_corpus(experiment.data, experiment.text))
-    checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=say)
-    restored = checkpoints.restore(system.initial_state())
-    checkpoints.close()
-    if restored is None:
-        raise InputError(f"{folder.checkpoints}: no complete checkpoint; train again, or resume the run")
-    state, step = restored
+    folder, preset, system, params, step = restore(arguments.run, arguments.root, say)
     say(f"checkpoint at step {step:,}")
-    results = finish(system, state.params, folder, preset)
+    results = finish(system, params, folder, preset)
     say("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
     return folder
 

@@ -1,8 +1,8 @@
 """Train many models together: `python -m gcnxmodal.sweep PRESET --over FIELD=VALUE,VALUE --seeds N`.
 
-Members that differ in seed, margin, balance, L2, learning rate or decay only are trained as one vmapped
-program; other fields make groups, one program each. Every member ends as a run folder of its own; the sweep's
-report has mean and spread over seeds.
+Members that differ in seed, margin, balance, L2, learning rate, decay or number of co-attention layers only
+are trained as one vmapped program; other fields make groups, one program each. Every member ends as a run
+folder of its own; the sweep's report has mean and spread over seeds.
 """
 
 import dataclasses
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
 import numpy as np
 import tyro
 
@@ -34,7 +33,6 @@ from gcnxmodal.experiments.system import DROPOUT, System, build
 from gcnxmodal.experiments.together import Together
 from gcnxmodal.report.sweep_page import write_sweep_report
 from gcnxmodal.training.checkpoint import Checkpoints
-from gcnxmodal.training.ensemble import member_state
 from gcnxmodal.training.interrupt import Interrupt
 from gcnxmodal.training.loop import Diverged, Interrupted, train
 from gcnxmodal.training.state import TrainState
@@ -134,7 +132,7 @@ def _run_group(
     checkpoints.close()
     yardsticks = measure_yardsticks(system.inputs.corpus)
     for index, (member, run_folder) in enumerate(zip(together.members, folders, strict=True)):
-        own = member_state(state, index)
+        own = together.state_of(state, index)
         if (broken := int(own.first_nan)) >= 0:
             say(f"{run_folder.path.name}: the loss is not a number from step {broken:,} on; left out")
             write_json(_diverged(run_folder), {"step": broken})
@@ -165,8 +163,7 @@ def _train(
             line = {"epoch": epoch + 1, "step": int(state.step), **own, "seconds": seconds / len(folders)}
             line["pairs_per_second"] = rate
             if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
-                params = jax.tree.map(lambda leaf, index=index: leaf[index], state.params)
-                line["standard"] = map_of_test_items(member, params)
+                line["standard"] = map_of_test_items(member, together.params_of(state.params, index))
             run_folder.append_metrics(line)
             lines.append(line)
         if lines:

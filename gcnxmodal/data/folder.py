@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import feature_matrix, load_npz
@@ -22,6 +22,7 @@ from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.features import picture_features
 from gcnxmodal.data.files import fingerprint, require_file, require_folder
 from gcnxmodal.data.metadata import find_metadata, read_metadata
+from gcnxmodal.data.pixels import RESOLUTION, picture_pixels
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
@@ -36,7 +37,7 @@ def load(
     tokenizer: Tokenizer,
     image_feature: str,
     cache_dir: Path,
-    resolution: int = 224,
+    resolution: int | None = None,
     split_seed: int = 0,
     test_fraction: float = 0.2,
 ) -> Corpus:
@@ -45,7 +46,8 @@ def load(
     Args:
         root: the folder.
         image_feature: "efficientnet-lite0", of the pictures that `file_name` names, at `resolution` x
-            `resolution` pixels; or "features", the array `images` of features.npz.
+            `resolution` pixels (by default 224); the "pixels" themselves (64); or "features", the array
+            `images` of features.npz.
         split_seed, test_fraction: for metadata without the field `split`: a split stratified by class, in
             which rows of one picture stay together.
 
@@ -61,7 +63,8 @@ def load(
     splits = _given_splits(rows, names, metadata)
     pictures = None if names is None else [root / name for name in names]
     needed = _feature_sources(root, metadata, image_feature, pictures)
-    computed = image_feature == "efficientnet-lite0"
+    computed = image_feature != "features"
+    resolution = resolution or (RESOLUTION if image_feature == "pixels" else 224)
     shown = pictures is not None and all(picture.is_file() for picture in pictures)
     options = {
         "root": str(root.resolve()),
@@ -73,7 +76,9 @@ def load(
         "pictures": shown,
     }
 
-    def features() -> Float[np.ndarray, "n d"]:
+    def features() -> np.ndarray:
+        if image_feature == "pixels":
+            return picture_pixels(needed, resolution)
         if computed:
             return picture_features(needed, resolution, cache_dir=cache_dir)
         array = load_npz(needed[0], ["images"], _SAVE_FEATURES)["images"]
@@ -103,9 +108,10 @@ def _feature_sources(
     """The files that the features come from: the pictures themselves, or features.npz."""
     if image_feature == "features":
         return [require_file(root / "features.npz", _SAVE_FEATURES)]
-    if image_feature != "efficientnet-lite0":
+    if image_feature not in ("efficientnet-lite0", "pixels"):
         raise InputError(
-            f"--data.image-feature is '{image_feature}'; a folder has 'efficientnet-lite0' or 'features'"
+            f"--data.image-feature is '{image_feature}'; a folder has 'efficientnet-lite0', 'pixels' or "
+            "'features'"
         )
     if pictures is None:
         raise InputError(

@@ -28,6 +28,7 @@ from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.features import picture_features
 from gcnxmodal.data.files import fingerprint, read_text, require_file, require_folder
+from gcnxmodal.data.pixels import RESOLUTION, picture_pixels
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -61,15 +62,15 @@ def load(
     tokenizer: Tokenizer,
     image_feature: str,
     cache_dir: Path,
-    resolution: int = 224,
+    resolution: int | None = None,
 ) -> Corpus:
     """The corpus in its official split; items in the order of the training list, then of the test list.
 
     Args:
         root: the folder of the archive.
         image_feature: "sift" (raw_features.mat), "cnn" (cnn_features.npz), the path of an `.npz` with arrays
-            `train` and `test` (as it is or from `root`), or "efficientnet-lite0", of images/<category>/*.jpg
-            at `resolution` x `resolution` pixels.
+            `train` and `test` (as it is or from `root`), "efficientnet-lite0", of images/<category>/*.jpg at
+            `resolution` x `resolution` pixels (by default 224), or the "pixels" themselves (64).
 
     Raises:
         InputError: if a file is missing or malformed, or its rows do not match the lists.
@@ -78,7 +79,8 @@ def load(
     class_names, items = _read_lists(root)
     texts = [root / "texts" / f"{item.text_id}.xml" for item in items]
     pictures = [root / "images" / class_names[item.category] / f"{item.image_id}.jpg" for item in items]
-    computed = image_feature == "efficientnet-lite0"
+    computed = image_feature in ("efficientnet-lite0", "pixels")
+    resolution = resolution or (RESOLUTION if image_feature == "pixels" else 224)
     needed = [*texts, *(pictures if computed else [_feature_file(root, image_feature)])]
     for path in needed:
         require_file(path, _FETCH)
@@ -92,7 +94,9 @@ def load(
         "pictures": with_pictures,
     }
 
-    def features() -> Float[np.ndarray, "n d"]:
+    def features() -> np.ndarray:
+        if image_feature == "pixels":
+            return picture_pixels(pictures, resolution)
         if computed:
             return picture_features(pictures, resolution, cache_dir=cache_dir)
         return _read_features(_feature_file(root, image_feature), items)
@@ -151,8 +155,8 @@ def _feature_file(root: Path, image_feature: str) -> Path:
         return root / named[image_feature]
     if not image_feature.endswith(".npz"):
         raise InputError(
-            f"--data.image-feature is '{image_feature}'; wikipedia has 'sift', 'cnn', 'efficientnet-lite0' "
-            "or the path of an .npz file with arrays train and test"
+            f"--data.image-feature is '{image_feature}'; wikipedia has 'sift', 'cnn', 'efficientnet-lite0', "
+            "'pixels' or the path of an .npz file with arrays train and test"
         )
     path = Path(image_feature)
     return path if path.exists() else root / path

@@ -1,5 +1,6 @@
 """Presets: every experiment is one frozen value. A new paper is one file and one line here."""
 
 from gcnxmodal.experiments.gin import GIN_PRESETS
+from gcnxmodal.experiments.scanet import SCANET_PRESETS
 
-PRESETS = {**GIN_PRESETS}
+PRESETS = {**GIN_PRESETS, **SCANET_PRESETS}

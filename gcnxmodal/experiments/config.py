@@ -17,8 +17,11 @@ class DataConfig:
     root: Path | None = None
     """Folder of the data set; `emoji` needs none."""
     image_feature: str = "efficientnet-lite0"
-    """What stands for a picture: efficientnet-lite0 (from pictures); for wikipedia also cnn, sift or an .npz
-    file; for folder also `features` (its features.npz)."""
+    """What stands for a picture: efficientnet-lite0 (from pictures); pixels, which train a CNN-5; for
+    wikipedia also cnn, sift or an .npz file; for folder also `features` (its features.npz)."""
+    resolution: int | None = None
+    """Side of the pictures in pixels, as the network or the descriptor sees them; by default the loader's
+    (for `pixels`, 64)."""
     image_scale: Literal["raw", "unit", "standard"] = "unit"
     """raw: as they are; unit: divided by one number so that training features have unit variance; standard:
     each feature has mean 0 and variance 1 on the training items."""
@@ -44,6 +47,8 @@ class TextConfig:
     """word2vec (binary or text) or GloVe text file, for `vectors=file`."""
     vector_seed: int = 0
     """Decides the trained word vectors, apart from the run's seed: runs of all seeds share one word graph."""
+    length: int = 200
+    """Words of a text, from its beginning, that the text paths lstm and cnn read."""
     neighbours: int = 8
     """k of the word graph."""
     graph: Literal["union", "directed", "gaussian"] = "union"
@@ -54,16 +59,29 @@ class TextConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """GIN's shape."""
+    """Both paths, and what joins them: GIN, or with co-attention SCANet."""
 
+    text: Literal["gcn", "lstm", "cnn"] = "gcn"
+    """The text path: gcn, graph convolutions; lstm; cnn, Kim's of windows of 3, 4 and 5 words."""
     filters: tuple[int, ...] = (1, 1)
     """Filters of each graph convolution."""
     order: int = 3
     """K: Chebyshev orders."""
+    hidden: int = 256
+    """Size of the state of the text path lstm."""
     dimension: int = 1024
     """D: size of both embeddings."""
     dropout: float = 0.2
     """Probability that an entry of the product of the embeddings is dropped."""
+    attention_layers: int = 0
+    """A: layers of co-attention (SCANet); with 0 it is GIN."""
+    attention_scale: Literal["none", "half-d"] = "none"
+    """What an attention distribution is multiplied by: none, nothing (SCANet's equations); half-d, D/2
+    (surviving code)."""
+    attention_relu: bool = True
+    """A ReLU before the softmax of attention (SCANet's equations; surviving code has none)."""
+    score_activation: Literal["none", "relu", "sigmoid"] = "none"
+    """On the score, in the loss: SCANet's text has a sigmoid, its code all three. It changes no ranking."""
     normalise: bool = False
     """Embeddings without their negative entries, at unit length: the score is a weighted cosine (ours)."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
@@ -135,7 +153,13 @@ def validate(experiment: Experiment) -> None:
         "checkpoint-every": (experiment.checkpoint_every, experiment.checkpoint_every >= 1, "at least 1"),
         "seed": (experiment.seed, 0 <= experiment.seed < 2**32, "from 0 to 2^32 - 1"),
         "data.validation": (data.validation, 0 <= data.validation < 1, "from 0 up to, but not, 1"),
+        "data.resolution": (
+            data.resolution,
+            data.resolution is None or data.resolution >= 32,
+            "at least 32 (pixels), or left out",
+        ),
         "text.words": (text.words, text.words >= 2, "at least 2"),
+        "text.length": (text.length, text.length >= 1, "at least 1"),
         "text.neighbours": (text.neighbours, text.neighbours >= 1, "at least 1"),
         "text.vector-seed": (text.vector_seed, 0 <= text.vector_seed < 2**32, "from 0 to 2^32 - 1"),
         "text.vector-file": (
@@ -149,6 +173,8 @@ def validate(experiment: Experiment) -> None:
             "one or more numbers >= 1",
         ),
         "model.order": (model.order, model.order >= 1, "at least 1"),
+        "model.hidden": (model.hidden, model.hidden >= 1, "at least 1"),
+        "model.attention-layers": (model.attention_layers, model.attention_layers >= 0, "at least 0"),
         "model.dimension": (model.dimension, model.dimension >= 1, "at least 1"),
         "model.dropout": (model.dropout, 0 <= model.dropout < 1, "from 0 up to, but not, 1"),
         "train.positives": (train.positives, train.positives >= 1, "at least 1"),

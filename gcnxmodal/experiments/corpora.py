@@ -22,6 +22,7 @@ def load_corpus(data: DataConfig, text: TextConfig) -> Corpus:
         words=text.words,
         tokenizer=Tokenizer(stop_words=text.stop_words, lemmatise=text.lemmatise),
         image_feature=data.image_feature,
+        resolution=data.resolution,
         cache_dir=cache_dir(),
     )
     if not data.validation:

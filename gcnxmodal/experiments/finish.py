@@ -10,11 +10,15 @@ from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.gin import GIN_TABLE_1
 from gcnxmodal.experiments.measure import measure
+from gcnxmodal.experiments.retriever import Retriever
 from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict, flat, write_json
 from gcnxmodal.experiments.system import System
-from gcnxmodal.report.gallery import build_gallery
+from gcnxmodal.report.gallery import build_gallery, choose, item_of
 from gcnxmodal.report.page import write_report
-from gcnxmodal.retrieval.chunks import top_k
+from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
+
+SYSTEMS = {"gin": "GIN", "scanet": "SCANet"}
+"""The name of a system by the first word of its presets."""
 
 
 def finish(
@@ -55,12 +59,13 @@ def finish(
     write_report(
         folder.path,
         title=preset,
-        system="GIN",
+        system=SYSTEMS[preset.split("-")[0]],
         results=results,
         details=details,
         history=history,
         class_names=system.inputs.corpus.class_names,
         gallery=_gallery(system, params),
+        reasons=_reasons(system, params),
         paper_row=_paper_row(preset),
         config={"preset": preset, **experiment_dict(system.experiment)},
         command=command_line(preset, system.experiment),
@@ -77,7 +82,8 @@ def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.t
         if value != before[field]:
             option = f"--{field.replace('_', '-')}"
             if isinstance(value, bool):
-                words.append(option if value else option.replace("--", "--no-", 1))
+                section, dot, name = option[2:].rpartition(".")
+                words.append(option if value else f"--{section}{dot}no-{name}")
             else:
                 words += [option, *(str(v) for v in (value if isinstance(value, list) else [value]))]
     return " ".join(words)
@@ -90,12 +96,42 @@ def _paper_row(preset: str) -> dict[str, Any] | None:
 
 def _gallery(system: System, params: Any) -> Any:
     test = system.inputs.corpus.splits["test"]
-    texts, images = system.embed(params, test)
-    pictures_of_text, _ = top_k(texts, images, 8)
-    texts_of_picture, _ = top_k(images, texts, 8)
+    retriever = Retriever(system, params)
+    features = retriever.encode(test)
+    pictures_of_text, _ = retriever.search(features, 8, by="text")
+    texts_of_picture, _ = retriever.search(features, 8, by="image")
     return build_gallery(
         system.inputs.corpus,
         test[np.asarray(pictures_of_text)],
         test[np.asarray(texts_of_picture)],
         seed=system.experiment.seed,
     )
+
+
+def _reasons(system: System, params: Any, count: int = 3) -> list[Reasons]:
+    """Why the first pairs of the gallery score as they do."""
+    corpus, texts = system.inputs.corpus, system.inputs.texts
+    test = corpus.splits["test"]
+    rows = test[choose(corpus.labels[test], count, system.experiment.seed)]
+    found = Retriever(system, params).explain(rows)
+    reasons = []
+    for number, row in enumerate(rows):
+        # Of counts the words that are there; of a sequence every place that is filled.
+        places = np.flatnonzero(texts[row] >= 0) if isinstance(texts, np.ndarray) else texts[[row]].indices
+        words = texts[row][places] if isinstance(texts, np.ndarray) else places
+        attention = [
+            describe_attention(f"layer {layer + 1}, from the {side}", np.asarray(weights[layer, number]))
+            for layer in range(system.experiment.model.attention_layers)
+            for side, weights in (("text", found.text_attention), ("image", found.image_attention))
+        ]
+        reasons.append(
+            Reasons(
+                item_of(corpus, row),
+                float(found.scores[number]),
+                heaviest_words(
+                    [corpus.vocabulary.words[w] for w in words], np.asarray(found.words[number])[places]
+                ),
+                tuple(attention),
+            )
+        )
+    return reasons

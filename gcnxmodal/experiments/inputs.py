@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,21 +26,27 @@ class Inputs:
 
     Attributes:
         corpus: the corpus with its vocabulary in the order of the graph's vertices.
-        counts: CSR float32 [n, N], weighted.
-        images: float32 [n, d], scaled.
+        texts: what the text path reads: weighted counts, CSR float32 [n, N]; or word numbers in reading
+            order, int32 [n, L], filled up with -1.
+        images: float32 [n, d], scaled; or pixels, uint8 [n, R, R, 3].
         layout: the scaled Laplacian of the word graph.
+        vectors: word vectors, float32 [N, e]; zero for a word without one.
         graph_report: numbers worth telling: edges, lambda_max, words with a vector.
     """
 
     corpus: Corpus
-    counts: sp.csr_array
+    texts: sp.csr_array | np.ndarray
     images: np.ndarray
     layout: SparseLayout
+    vectors: np.ndarray
     graph_report: dict[str, Any]
 
 
-def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig) -> Inputs:
+def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, path: str = "gcn") -> Inputs:
     """Build the word graph on the training texts, order the vocabulary by it, and scale both modalities.
+
+    Args:
+        path: the text path, which decides what is read of a text: "gcn" counts, "lstm" and "cnn" sequences.
 
     Raises:
         InputError: if the corpus has one class only, or the graph cannot be built (k >= N, bad vectors).
@@ -61,9 +68,10 @@ def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig) -> Inputs:
     graph, corpus = relabel(graph, order), corpus.reordered(order)
     return Inputs(
         corpus=corpus,
-        counts=weight_counts(corpus.counts, text.weighting, train),
+        texts=read_texts(corpus, text, path),
         images=scale_images(corpus.images, data.image_scale, train),
         layout=pack(scaled_laplacian(graph, text.lambda_max)),
+        vectors=np.where(has_vector[:, None], vectors, 0).astype(np.float32)[order],
         graph_report={
             "words": len(corpus.vocabulary),
             "words_with_vector": int(has_vector.sum()),
@@ -76,15 +84,29 @@ def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig) -> Inputs:
 def scale_images(images: np.ndarray, scale: str, train: np.ndarray) -> np.ndarray:
     """Scale features by statistics of the training items.
 
-    raw: unchanged; unit: centred and divided by one number, the root of the mean variance of the features;
-    standard: each feature to mean 0 and variance 1 (a constant feature to 0).
+    raw: unchanged, as pixels always are; unit: centred and divided by one number, the root of the mean
+    variance of the features; standard: each feature to mean 0 and variance 1 (a constant feature to 0).
     """
-    if scale == "raw":
+    if scale == "raw" or images.dtype == np.uint8:
         return images
     mean, variance = images[train].mean(axis=0), images[train].var(axis=0)
     if scale == "unit":
         return (images - mean) / np.sqrt(max(variance.mean(), 1e-12))
     return (images - mean) / np.sqrt(np.where(variance > 1e-12, variance, np.inf))
+
+
+def read_texts(
+    corpus: Corpus, text: TextConfig, path: str, more: Sequence[str] = ()
+) -> sp.csr_array | np.ndarray:
+    """What a text path reads of the texts of a corpus, and after them of `more` texts; see `Inputs.texts`."""
+    if path == "gcn":
+        counts = sp.vstack([corpus.counts, corpus.vocabulary.counts(more)]) if more else corpus.counts
+        return weight_counts(sp.csr_array(counts), text.weighting, corpus.splits["train"])
+    rows = [row[: text.length] for row in corpus.vocabulary.sequences([*corpus.texts, *more])]
+    words = np.full((len(rows), max(map(len, rows))), -1, np.int32)
+    for number, row in enumerate(rows):
+        words[number, : len(row)] = row
+    return words
 
 
 def _vectors(corpus: Corpus, text: TextConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,8 @@ from gcnxmodal.experiments.run_folder import EXPERIMENT, experiment_dict, flat
 VALUES = ("margin", "balance", "l2", "learning_rate", "decay")
 """Fields of `TrainConfig` that change numbers and no shapes, so that a program takes them as arguments.
 
-Members that differ in these and the seed only are one vmapped program.
+Members that differ in these, the seed and the number of co-attention layers only are one vmapped program: it
+has the layers of the deepest, and a member uses its own first ones.
 """
 
 
@@ -79,7 +80,7 @@ def expand(experiment: Experiment, over: Mapping[str, Sequence[Any]], seeds: int
 
 def groups(members: Sequence[Member]) -> list[list[Member]]:
     """The members that train as one program, in order."""
-    arguments = {"seed", *(f"train.{name}" for name in VALUES)}
+    arguments = {"seed", "model.attention_layers", *(f"train.{name}" for name in VALUES)}
     found: dict[str, list[Member]] = {}
     for member in members:
         fields = flat(experiment_dict(member.experiment))

@@ -1,8 +1,9 @@
 """An experiment made concrete: from a configuration and a corpus to a model, its data and its step."""
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,14 +14,13 @@ import optax
 import scipy.sparse as sp
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
 
-from gcnxmodal.chebyshev.layout import SparseLayout
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.config import Experiment, ModelConfig, TrainConfig
+from gcnxmodal.experiments.config import Experiment, TrainConfig
 from gcnxmodal.experiments.inputs import Inputs, make_inputs
-from gcnxmodal.models import gin
+from gcnxmodal.experiments.model import Surroundings, abstract_model, constants_of, make_model, split_model
+from gcnxmodal.models import scanet
 from gcnxmodal.training import sampling, sharding
 from gcnxmodal.training.state import Data, Step, TrainState, init_state, make_adam, make_step
 
@@ -38,8 +38,6 @@ class System:
     """
 
     inputs: Inputs
-    graphdef: nnx.GraphDef
-    constants: Any
     experiment: Experiment
     steps_per_epoch: int
     data: Data
@@ -53,15 +51,35 @@ class System:
     @property
     def parameters(self) -> int:
         """How many numbers are trained."""
-        model = abstract_model(*_shape(self.inputs), self.experiment.model)
+        model = abstract_model(self._around, self.experiment.model)
         return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+    @property
+    def separable(self) -> bool:
+        """Whether the score of a pair is an inner product of its embeddings."""
+        return self.experiment.model.attention_layers < 2
+
+    @functools.cached_property
+    def graphdef(self) -> nnx.GraphDef:
+        """The model's structure."""
+        return split_model(abstract_model(self._around, self.experiment.model))[0]
+
+    @functools.cached_property
+    def constants(self) -> nnx.State:
+        """The model's arrays that are not trained."""
+        return constants_of(self._around, self.experiment.model)
+
+    @property
+    def _around(self) -> Surroundings:
+        inputs = self.inputs
+        return Surroundings(inputs.layout, jnp.asarray(inputs.vectors), inputs.images.shape[1:])
 
     def key(self, purpose: int) -> jax.Array:
         return sharding.replicate(self._local_key(purpose), self.mesh)
 
     def initial_state(self) -> TrainState:
         rngs = nnx.Rngs(self._local_key(INIT))
-        model = _model(*_shape(self.inputs), self.experiment.model, rngs)
+        model = make_model(self._around, self.experiment.model, rngs)
         state = init_state(nnx.state(model, nnx.Param), self._optimizer(self.experiment.train), METRICS)
         return sharding.place(state, sharding.state_shardings(state, self.mesh))
 
@@ -92,12 +110,17 @@ class System:
         corpus = self.inputs.corpus
         return corpus.labels[corpus.splits["train"]]
 
-    def step(self, values: Mapping[str, Any] | None = None) -> Step:
-        """One optimizer step; `values` replace fields of `TrainConfig`, also by traced numbers."""
+    def step(self, values: Mapping[str, Any] | None = None, attention_layers: Any = None) -> Step:
+        """One optimizer step.
+
+        Args:
+            values: in place of fields of `TrainConfig`; also traced numbers.
+            attention_layers: how many of the model's are in use; also a traced number. All, if not given.
+        """
         train = dataclasses.replace(self.experiment.train, **(values or {}))
-        loss = partial(gin.loss, margin=train.margin, balance=train.balance, l2=train.l2)
-        model = abstract_model(*_shape(self.inputs), self.experiment.model, self.mesh)
-        graphdef, _, _ = nnx.split(model, nnx.Param, ...)
+        options = {"margin": train.margin, "balance": train.balance, "l2": train.l2}
+        loss = partial(scanet.loss, used=attention_layers, **options)
+        graphdef, _ = split_model(abstract_model(self._around, self.experiment.model, self.mesh))
         grid = self.experiment.train.pairing == "grid"
         return make_step(graphdef, self._optimizer(train), loss, grid=grid, mesh=self.mesh)
 
@@ -109,18 +132,6 @@ class System:
             first_moment=train.first_moment,
         )
 
-    def embed(self, params: Any, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """texts [n, D] and images [n, D] of the given (by default all) items; score = text . image."""
-        params = sharding.to_one_device(params)
-        rows = np.arange(len(self.inputs.corpus)) if rows is None else rows
-        texts = _in_chunks(
-            partial(_encode_texts, self.graphdef, params, self.constants), self.inputs.counts, rows
-        )
-        images = _in_chunks(
-            partial(_encode_images, self.graphdef, params, self.constants), self.inputs.images, rows
-        )
-        return texts, images
-
     def fingerprint(self) -> dict[str, str]:
         """What a checkpoint belongs to: the model's configuration, and the corpus' words, splits and data."""
         model = repr(
@@ -128,7 +139,7 @@ class System:
         )
         digest = hashlib.sha256()
         corpus = self.inputs.corpus
-        for array in (self.inputs.counts.data, self.inputs.counts.indices, self.inputs.images, corpus.labels):
+        for array in (*_arrays(self.inputs.texts), self.inputs.images, corpus.labels):
             digest.update(np.asarray(array).tobytes())
         for name in sorted(corpus.splits):
             digest.update(corpus.splits[name].tobytes())
@@ -137,7 +148,7 @@ class System:
     def identity(self) -> dict[str, str]:
         """What all processes of a job must hold alike: the fingerprint's parts, and the word graph."""
         graph = hashlib.sha256()
-        for leaf in jax.tree.leaves(self.inputs.layout):
+        for leaf in jax.tree.leaves(self.constants):
             graph.update(np.asarray(leaf).tobytes())
         return {**self.fingerprint(), "word graph": graph.hexdigest()}
 
@@ -165,15 +176,16 @@ def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> S
     Raises:
         InputError: as `make_inputs`, and if a batch is larger than the data.
     """
-    inputs = make_inputs(corpus, experiment.data, experiment.text)
+    inputs = make_inputs(corpus, experiment.data, experiment.text, experiment.model.text)
     rows = corpus.splits["train"]
     train = experiment.train
-    model = abstract_model(*_shape(inputs), experiment.model)
-    graphdef, _, _ = nnx.split(model, nnx.Param, ...)
-    constants = nnx.State({"graph": gin.Constant(inputs.layout)})
     mesh = sharding.one_device() if mesh is None else mesh
-    on_host: Any = (inputs.counts[rows].toarray(), inputs.images[rows], corpus.labels[rows])
-    data = Data(*on_host, constants=constants)
+    texts = inputs.texts[rows]
+    on_host: Any = (
+        texts if isinstance(texts, np.ndarray) else texts.toarray(),
+        inputs.images[rows],
+        corpus.labels[rows],
+    )
     if train.pairing == "grid":
         if max(train.grid_texts, train.grid_images) > len(rows):
             raise InputError(
@@ -187,66 +199,15 @@ def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> S
             raise InputError(
                 f"train.batch {train.batch} exceeds the {train.positives + train.negatives} pairs of an epoch"
             )
+    constants = constants_of(
+        Surroundings(inputs.layout, jnp.asarray(inputs.vectors), inputs.images.shape[1:]), experiment.model
+    )
     return System(
         inputs=inputs,
-        graphdef=graphdef,
-        constants=constants,
         experiment=experiment,
         steps_per_epoch=steps,
-        data=sharding.replicate(data, mesh),
+        data=sharding.replicate(Data(*on_host, constants=constants), mesh),
         mesh=mesh,
-    )
-
-
-class _GINOnMesh(gin.GIN):
-    """GIN in training: the same numbers, its text path written for each device of a mesh."""
-
-    def __init__(self, *args: Any, mesh: Mesh, **options: Any):
-        super().__init__(*args, **options)
-        self.mesh = mesh
-
-    def encode_texts(self, counts_BN: Float[Array, "B N"]) -> Float[Array, "B D"]:
-        graphdef, params, constants = nnx.split(self, nnx.Param, ...)
-
-        def part(params: Any, constants: Any, counts_bN: Array, all_rows: Callable) -> Array:
-            model = nnx.merge(graphdef, params, constants)
-            model.normalise = False  # a device has some columns; the length of a row is that of all
-            multiply = model.text_head.dot_general
-            model.text_head.dot_general = lambda x, *more, **options: multiply(all_rows(x), *more, **options)
-            return gin.GIN.encode_texts(model, counts_bN)
-
-        return self._scaled(sharding.over_mesh(part, self.mesh, params, constants, counts_BN))
-
-
-def abstract_model(
-    layout: SparseLayout, image_size: int, config: ModelConfig, mesh: Mesh | None = None
-) -> gin.GIN:
-    """The model with shapes in place of its parameters; with a mesh, as it is trained there."""
-    kind = gin.GIN if mesh is None else partial(_GINOnMesh, mesh=mesh)
-    return nnx.eval_shape(lambda: _model(layout, image_size, config, nnx.Rngs(0), kind))
-
-
-def _shape(inputs: Inputs) -> tuple[SparseLayout, int]:
-    return inputs.layout, inputs.images.shape[1]
-
-
-def _model(
-    layout: SparseLayout,
-    image_size: int,
-    config: ModelConfig,
-    rngs: nnx.Rngs,
-    kind: Callable[..., gin.GIN] = gin.GIN,
-) -> gin.GIN:
-    return kind(
-        layout,
-        image_size,
-        filters=config.filters,
-        order=config.order,
-        dimension=config.dimension,
-        dropout=config.dropout,
-        normalise=config.normalise,
-        precision=config.precision,
-        rngs=rngs,
     )
 
 
@@ -254,26 +215,5 @@ _balanced = jax.jit(sampling.balanced_pairs, static_argnums=(2, 3, 4))
 _uniform = jax.jit(sampling.uniform_pairs, static_argnums=(2, 3))
 
 
-@partial(jax.jit, static_argnums=0)
-def _encode_texts(graphdef, params, constants, counts_BN):
-    model = nnx.merge(graphdef, params, constants)
-    return model.fold_score(model.encode_texts(counts_BN))
-
-
-@partial(jax.jit, static_argnums=0)
-def _encode_images(graphdef, params, constants, images_Bd):
-    return nnx.merge(graphdef, params, constants).encode_images(images_Bd)
-
-
-def _in_chunks(
-    encode: Callable, rows_of: np.ndarray | sp.csr_array, rows: np.ndarray, chunk: int = 256
-) -> np.ndarray:
-    """Encode the given rows `chunk` at a time (the last chunk padded, so that one program serves all)."""
-    encoded = []
-    for start in range(0, len(rows), chunk):
-        part = rows_of[rows[start : start + chunk]]
-        part = part if isinstance(part, np.ndarray) else part.toarray()
-        padded = np.zeros((chunk, part.shape[1]), np.float32)
-        padded[: len(part)] = part
-        encoded.append(np.asarray(encode(padded))[: len(part)])
-    return np.concatenate(encoded)
+def _arrays(texts: np.ndarray | sp.csr_array) -> tuple[np.ndarray, ...]:
+    return (texts,) if isinstance(texts, np.ndarray) else (texts.data, texts.indices)

@@ -11,25 +11,43 @@ import jax.numpy as jnp
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.members import VALUES
 from gcnxmodal.experiments.system import System
-from gcnxmodal.training.ensemble import over_members, stack_plans, stack_states
+from gcnxmodal.training.ensemble import member_state, over_members, stack_plans, stack_states
 from gcnxmodal.training.sampling import Plan
+from gcnxmodal.training.sharding import named_leaves
 from gcnxmodal.training.state import Data, TrainState
 
 
 class Together:
     """Members of one shape on one corpus; each trains as it would alone, up to rounding.
 
+    Members of fewer co-attention layers than the deepest carry the others along, unused and unchanged.
+
     Args:
         system: of any of them; they share its inputs and data.
-        experiments: theirs, different in the seed and in `VALUES` only.
+        experiments: theirs, different in the seed, in `VALUES` and in the number of co-attention layers only.
     """
 
     def __init__(self, system: System, experiments: Sequence[Experiment]):
-        self.system = system
         self.members = [dataclasses.replace(system, experiment=experiment) for experiment in experiments]
+        self._layers = [experiment.model.attention_layers for experiment in experiments]
+        self.system = self._deepest(self.members[0])
+
+    def _deepest(self, member: System) -> System:
+        model = dataclasses.replace(member.experiment.model, attention_layers=max(self._layers))
+        return dataclasses.replace(member, experiment=dataclasses.replace(member.experiment, model=model))
 
     def initial_state(self) -> TrainState:
-        return stack_states([member.initial_state() for member in self.members])
+        # A model's first layers start the same however many follow.
+        return stack_states([self._deepest(member).initial_state() for member in self.members])
+
+    def state_of(self, state: TrainState, index: int) -> TrainState:
+        """The state of one member, as it would be alone."""
+        return _part(member_state(state, index), jax.eval_shape(self.members[index].initial_state))
+
+    def params_of(self, params: Any, index: int) -> Any:
+        """The parameters of one member, as they would be alone."""
+        own = jax.tree.map(lambda leaf: leaf[index], params)
+        return _part(own, jax.eval_shape(self.members[index].initial_state).params)
 
     def plan(self, epoch: int) -> Plan:
         return stack_plans([member.plan(epoch) for member in self.members])
@@ -38,11 +56,15 @@ class Together:
         """What the step takes for each member: its key of this purpose, and its values."""
         trains = [member.experiment.train for member in self.members]
         values = {name: jnp.array([getattr(train, name) for train in trains]) for name in VALUES}
-        return {"key": jnp.stack([member.key(purpose) for member in self.members]), "values": values}
+        own = {"key": jnp.stack([member.key(purpose) for member in self.members]), "values": values}
+        if len(set(self._layers)) > 1:
+            own["attention_layers"] = jnp.array(self._layers)
+        return own
 
     def step(self) -> Callable[[TrainState, Data, dict[str, Any]], tuple[TrainState, dict[str, jax.Array]]]:
         def one(state: TrainState, data: Data, own: dict[str, Any]):
-            return self.system.step(own["values"])(state, data, own["key"])
+            step = self.system.step(own["values"], own.get("attention_layers"))
+            return step(state, data, own["key"])
 
         return over_members(one)
 
@@ -51,3 +73,9 @@ class Together:
         prints = [member.fingerprint() for member in self.members]
         models = "".join(found["model"] for found in prints)
         return {"model": hashlib.sha256(models.encode()).hexdigest(), "corpus": prints[0]["corpus"]}
+
+
+def _part(tree: Any, like: Any) -> Any:
+    """The leaves of a tree that another one, of fewer leaves, has by name."""
+    leaves = named_leaves(tree)
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in named_leaves(like)])

@@ -50,15 +50,21 @@ def _bfloat16_dot_general(x: Array, weight: Array, dimensions: Any, **_: Any) ->
     return bfloat16_product(x, weight)
 
 
-# HIGH is TF32 on a GPU, and float32 from three bfloat16 products on a TPU; a CPU has float32 only.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "float32": {"precision": jax.lax.Precision.HIGHEST},
-    "tf32": {"precision": jax.lax.Precision.HIGH},
-    "bfloat16": {"dot_general": _bfloat16_dot_general},
+# HIGH is TF32 on a GPU, and float32 from three bfloat16 products on a TPU; a CPU has float32 only. DEFAULT
+# is one bfloat16 product on a TPU, and TF32 on a GPU: what convolutions do for bfloat16.
+PRECISIONS: dict[str, jax.lax.Precision] = {
+    "float32": jax.lax.Precision.HIGHEST,
+    "tf32": jax.lax.Precision.HIGH,
+    "bfloat16": jax.lax.Precision.DEFAULT,
 }
 
 
-def linear(inputs: int, outputs: int, precision: Precision, rngs: nnx.Rngs) -> nnx.Linear:
+def linear(
+    inputs: int, outputs: int, precision: Precision, rngs: nnx.Rngs, *, bias: bool = True
+) -> nnx.Linear:
     """y = x W + b, Glorot uniform W and zero b, multiplied at `precision` in both directions."""
+    options: dict[str, Any] = {"precision": PRECISIONS[precision]}
+    if precision == "bfloat16":
+        options = {"dot_general": _bfloat16_dot_general}
     glorot = nnx.initializers.glorot_uniform()
-    return nnx.Linear(inputs, outputs, kernel_init=glorot, rngs=rngs, **_OPTIONS[precision])
+    return nnx.Linear(inputs, outputs, use_bias=bias, kernel_init=glorot, rngs=rngs, **options)

@@ -66,14 +66,14 @@ def build_gallery(
         seed: decides which items are shown.
     """
     test = corpus.splits["test"]
-    chosen = _choose(corpus.labels[test], count, seed)
+    chosen = choose(corpus.labels[test], count, seed)
     return Gallery(
         _queries(corpus, test[chosen], images_found[chosen]),
         _queries(corpus, test[chosen], texts_found[chosen]),
     )
 
 
-def _choose(labels_TC: Bool[np.ndarray, "T C"], count: int, seed: int) -> Int[np.ndarray, " count"]:
+def choose(labels_TC: Bool[np.ndarray, "T C"], count: int, seed: int) -> Int[np.ndarray, " count"]:
     """A seeded shuffle from which each class in turn takes its next item: few queries show many classes.
 
     An item of several classes counts as one of the first.
@@ -90,10 +90,10 @@ def _choose(labels_TC: Bool[np.ndarray, "T C"], count: int, seed: int) -> Int[np
 def _queries(corpus: Corpus, queries: np.ndarray, found: np.ndarray) -> tuple[Query, ...]:
     return tuple(
         Query(
-            _item(corpus, query),
+            item_of(corpus, query),
             tuple(
                 Hit(
-                    _item(corpus, row),
+                    item_of(corpus, row),
                     relevant=bool((corpus.labels[query] & corpus.labels[row]).any()),
                     own=bool(row == query),
                 )
@@ -104,7 +104,8 @@ def _queries(corpus: Corpus, queries: np.ndarray, found: np.ndarray) -> tuple[Qu
     )
 
 
-def _item(corpus: Corpus, row: int) -> Item:
+def item_of(corpus: Corpus, row: int) -> Item:
+    """An item of the corpus as the page shows it."""
     return Item(
         text=corpus.texts[row],
         classes=tuple(corpus.class_names[c] for c in np.flatnonzero(corpus.labels[row])),

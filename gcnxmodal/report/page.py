@@ -15,6 +15,7 @@ from gcnxmodal.report.gallery import Gallery
 from gcnxmodal.report.palette import css_variables
 from gcnxmodal.report.pictures import data_uri
 from gcnxmodal.report.plots import Plot, class_plots, curve_plots, save_png, training_plots
+from gcnxmodal.report.reasons import Reasons
 from gcnxmodal.report.svg import inline
 from gcnxmodal.report.verdict import verdict
 
@@ -29,6 +30,7 @@ def write_report(
     history: Sequence[Mapping[str, Any]],
     class_names: Sequence[str],
     gallery: Gallery,
+    reasons: Sequence[Reasons],
     paper_row: Mapping[str, Any] | None,
     config: Mapping[str, Any],
     command: str,
@@ -46,6 +48,7 @@ def write_report(
         results: the content of `results.json`; yardsticks and chance may be missing.
         details: {"model": what `retrieval.evaluate` gave, "cca": the same for a yardstick, ...}.
         history: the lines of `metrics.jsonl`; may be empty.
+        reasons: why some pairs score as they do; may be empty.
         paper_row: the published result, or None: "text_query", "image_query", "average"; optionally "source"
             (where it stands) and "note" (what it may be compared with, else `tables.MIXED_PROTOCOLS`).
         config: the content of `config.json`.
@@ -77,6 +80,7 @@ def write_report(
         command=command,
         paper=paper_row,
         gallery=gallery,
+        reasons=reasons,
         verdict=verdict(system, results),
         protocols={name: tables.protocol_rows(results, system, name) for name in results["protocols"]},
         exact_pair={

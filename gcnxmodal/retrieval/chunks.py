@@ -6,7 +6,7 @@ import concurrent.futures
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -51,11 +51,13 @@ def check_embeddings(embeddings_nD: Float[Array | np.ndarray, "n D"], name: str)
 
 def top_k(
     queries_QD: Float[Array | np.ndarray, "Q D"],
-    database_MD: Float[Array | np.ndarray, "M D"],
+    database_MD: Float[Array | np.ndarray, "M D"] | None,
     k: int,
     max_bytes: int = MAX_BYTES,
 ) -> tuple[Int[np.ndarray, "Q k"], Float[np.ndarray, "Q k"]]:
     """The k best database items of each query, best first: (indices, scores).
+
+    Without a database, `queries_QD` are the scores themselves [Q, M].
 
     The database streams past in blocks, beside a running best k, so that scores never take more than
     `max_bytes` (but at the least 8 queries by k + 128 items).
@@ -64,10 +66,14 @@ def top_k(
         InputError: if k is not in 1..M, or an embedding is not finite.
     """
     queries_QD = check_embeddings(queries_QD, "queries")
-    database_MD = check_embeddings(database_MD, "database")
-    Q, (M, D) = len(queries_QD), database_MD.shape
+    M = queries_QD.shape[1] if database_MD is None else len(database_MD)
     if not 1 <= k <= M:
         raise InputError(f"k is {k} and the database has {M} items; choose k from 1 to {M}")
+    if database_MD is None:
+        scores_Qk, indices_Qk = _best(queries_QD, k)
+        return np.asarray(indices_Qk), np.asarray(scores_Qk)
+    database_MD = check_embeddings(database_MD, "database")
+    Q, D = queries_QD.shape
     side = math.isqrt(max_bytes // BYTES_PER_SCORE) // ITEMS * ITEMS
     block = min(_whole(M, ITEMS), max(ITEMS, side))
     rows = _rows(Q, block + k, max_bytes)
@@ -81,12 +87,14 @@ def top_k(
 def measure_rankings(
     measure: Callable[..., tuple],
     queries_QD: Float[Array, "Q D"],
-    database_MD: Float[Array, "M D"],
+    database_MD: Float[Array, "M D"] | None,
     query_labels_QC: Bool[np.ndarray, "Q C"],
     database_labels_MC: Bool[np.ndarray, "M C"],
     max_bytes: int = MAX_BYTES,
 ) -> tuple[np.ndarray, ...]:
     """`measure` applied to each query's ranking of the whole database.
+
+    Without a database, `queries_QD` are the scores themselves [Q, M].
 
     Args:
         measure: (hits_qM, scores_qM, query_q) -> a tuple of arrays [q, ...]. Its arguments: relevance in
@@ -96,10 +104,14 @@ def measure_rankings(
     Returns:
         What `measure` returns, for all Q queries.
     """
-    Q, M = len(queries_QD), len(database_MD)
+    Q, M = len(queries_QD), len(database_labels_MC)
     rows = _rows(Q, M, max_bytes)
+    if database_MD is None:  # scores of padding items, which rank last whatever they are
+        queries_QD = jnp.pad(queries_QD, ((0, 0), (0, _whole(M, ITEMS) - M)))
+    else:
+        database_MD = _pad(database_MD, ITEMS)
     queries = _pad(queries_QD, rows), _pad(jnp.asarray(query_labels_QC), rows)
-    database = _pad(database_MD, ITEMS), _pad(jnp.asarray(database_labels_MC), ITEMS)
+    database = database_MD, _pad(jnp.asarray(database_labels_MC), ITEMS)
     chunks = []
     for start in range(0, Q, rows):
         scores_qN, relevant_qN = _score_chunk(queries, database, start, M, rows)
@@ -178,14 +190,14 @@ def _norms(x_nD: Float[Array, "n D"]) -> Float[Array, " n"]:
 @functools.partial(jax.jit, static_argnames="rows")
 def _score_chunk(
     queries: tuple[Float[Array, "P D"], Bool[Array, "P C"]],
-    database: tuple[Float[Array, "N D"], Bool[Array, "N C"]],
+    database: tuple[Float[Array, "N D"] | None, Bool[Array, "N C"]],
     start: Int[Array, ""],
     M: Int[Array, ""],
     rows: int,
 ) -> tuple[Float[Array, "q N"], Bool[Array, "q N"]]:
     """Scores and relevance of queries start..start+rows; items from M on are padding."""
     embeddings_qD, labels_qC = (lax.dynamic_slice_in_dim(x, start, rows) for x in queries)
-    scores_qN = similarity(embeddings_qD, database[0])
+    scores_qN = embeddings_qD if database[0] is None else similarity(embeddings_qD, database[0])
     real_N = jnp.arange(scores_qN.shape[1]) < M
     return jnp.where(real_N, scores_qN, -jnp.inf), share_a_label(labels_qC, database[1])
 
@@ -199,6 +211,12 @@ def _count_chunk(
 ) -> Int[Array, " q"]:
     labels_qC = lax.dynamic_slice_in_dim(query_labels_PC, start, rows)
     return jnp.sum(share_a_label(labels_qC, database_labels_MC), axis=1)
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def _best(scores_QM: Float[Array, "Q M"], k: int) -> Sequence[Array]:
+    # Of equal scores top_k takes the first; -0.0 is 0.0.
+    return lax.top_k(jnp.where(scores_QM == 0, 0.0, scores_QM), k)
 
 
 @functools.partial(jax.jit, static_argnames=("rows", "k"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,11 @@ from gcnxmodal.retrieval.curves import (
 )
 from gcnxmodal.retrieval.metrics import average_precision_of_hits, exact_pair_ranks, pair_summary
 from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
+
+DATABASES = ("test", "train")  # the splits that the protocols rank
+
+Sides = Mapping[str, tuple[Any, Any]]
+"""By split, (queries, database): embeddings of both, or scores and None."""
 
 
 def evaluate(
@@ -53,28 +59,59 @@ def evaluate(
     """
     _check_aligned(texts_nD, images_nD, labels_nC)
     texts_nD, images_nD = check_embeddings(texts_nD, "texts"), check_embeddings(images_nD, "images")
-    labels = {split: labels_nC[rows] for split, rows in splits.items()}
-    texts, images = ({split: x[rows] for split, rows in splits.items()} for x in (texts_nD, images_nD))
-    sides = {"text_query": (texts["test"], images), "image_query": (images["test"], texts)}
+    texts, images = ({split: x[splits[split]] for split in DATABASES} for x in (texts_nD, images_nD))
+    sides: dict[str, Sides] = {
+        "text_query": {split: (texts["test"], images[split]) for split in DATABASES},
+        "image_query": {split: (images["test"], texts[split]) for split in DATABASES},
+    }
+    return _evaluate(sides, labels_nC, splits, max_bytes)
 
+
+def evaluate_scores(
+    scores: Mapping[str, Mapping[str, Float[Array | np.ndarray, "Q M"]]],
+    labels_nC: Bool[np.ndarray, "n C"],
+    splits: dict[str, Int[np.ndarray, " rows"]],
+    max_bytes: int = MAX_BYTES,
+) -> dict[str, Any]:
+    """`evaluate` of a system whose score is no inner product, from its scores.
+
+    Args:
+        scores: {"text_query", "image_query": {"test", "train": [Q, M]}}: of the test items' texts (images),
+            by row, with the images (texts) of either split.
+
+    Raises:
+        InputError: if a score is not finite.
+    """
+    sides: dict[str, Sides] = {
+        direction: {split: (check_embeddings(matrix, direction), None) for split, matrix in found.items()}
+        for direction, found in scores.items()
+    }
+    return _evaluate(sides, labels_nC, splits, max_bytes)
+
+
+def _evaluate(
+    sides: Mapping[str, Sides],
+    labels_nC: Bool[np.ndarray, "n C"],
+    splits: dict[str, Int[np.ndarray, " rows"]],
+    max_bytes: int,
+) -> dict[str, Any]:
+    labels = {split: labels_nC[splits[split]] for split in DATABASES}
     test = labels["test"]
     standard = {
-        direction: _Standard(
-            *measure_rankings(_measure_standard, queries, database["test"], test, test, max_bytes)
-        )
-        for direction, (queries, database) in sides.items()
+        direction: _Standard(*measure_rankings(_measure_standard, *side["test"], test, test, max_bytes))
+        for direction, side in sides.items()
     }
     protocols, lonely = {}, {}
     for name, protocol in PROTOCOLS.items():
         item_labels = labels[protocol.database]
         lonely[name] = int(np.sum(relevant_counts(test, item_labels, max_bytes) == 0))
         found = {}
-        for direction, (queries, database) in sides.items():
+        for direction, side in sides.items():
             if name == "standard":  # measured above, with its curves
                 found[direction] = standard[direction].average_precision
             else:
-                items = database[protocol.database]
-                found[direction] = average_precisions(queries, items, test, item_labels, protocol, max_bytes)
+                ranked = side[protocol.database]
+                found[direction] = average_precisions(*ranked, test, item_labels, protocol, max_bytes)
         protocols[name] = _mean_scores(found)
     return {
         "protocols": protocols,
@@ -88,6 +125,22 @@ def evaluate(
         },
         "queries_without_relevant": lonely,
     }
+
+
+def standard_map_of_scores(
+    scores_MM: Float[Array | np.ndarray, "M M"],
+    labels_MC: Bool[np.ndarray, "M C"],
+    max_bytes: int = MAX_BYTES,
+) -> dict[str, float]:
+    """`standard_map` from the scores of the test items' texts, by row, with their images."""
+    scores_MM = check_embeddings(scores_MM, "scores")
+    standard = PROTOCOLS["standard"]
+    return _mean_scores(
+        {
+            direction: average_precisions(scores, None, labels_MC, labels_MC, standard, max_bytes)
+            for direction, scores in (("text_query", scores_MM), ("image_query", scores_MM.T))
+        }
+    )
 
 
 def standard_map(
@@ -120,20 +173,23 @@ def standard_map(
 
 def average_precisions(
     queries_QD: Float[Array, "Q D"],
-    database_MD: Float[Array, "M D"],
+    database_MD: Float[Array, "M D"] | None,
     query_labels_QC: Bool[np.ndarray, "Q C"],
     database_labels_MC: Bool[np.ndarray, "M C"],
     protocol: Protocol,
     max_bytes: int = MAX_BYTES,
 ) -> Float[np.ndarray, " Q"]:
-    """AP of each query under a protocol's cut-off and norm; the caller passes the protocol's database."""
+    """AP of each query under a protocol's cut-off and norm; the caller passes the protocol's database.
+
+    Without a database, `queries_QD` are the scores themselves [Q, M].
+    """
     if protocol.cutoff is None:
         # Over all ranks the three norms are one: every relevant item is a hit.
         (ap_Q,) = measure_rankings(
             _measure_ap, queries_QD, database_MD, query_labels_QC, database_labels_MC, max_bytes
         )
         return ap_Q
-    k = min(protocol.cutoff, len(database_MD))
+    k = min(protocol.cutoff, len(database_labels_MC))
     indices_QR, _ = top_k(queries_QD, database_MD, k, max_bytes)
     hits_QR = np.zeros(indices_QR.shape, bool)
     for has_Q, has_M in zip(query_labels_QC.T, database_labels_MC.T, strict=True):

@@ -38,6 +38,10 @@ RULES: dict[str, P] = {
     "image_head.kernel": P(None, MODEL),
     "image_head.bias": P(MODEL),
     "score_head.kernel": P(MODEL, None),
+    "text_attention.kernel": P(None, MODEL),
+    "text_attention.bias": P(MODEL),
+    "image_attention.kernel": P(None, MODEL),
+    "image_attention.bias": P(MODEL),
 }
 
 

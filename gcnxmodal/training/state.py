@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import over_rows
@@ -24,15 +24,15 @@ class Data:
     drawn from all items, and each device gathers its part of them without a word to the others.
 
     Attributes:
-        counts_nN: weighted word counts of the training items.
-        images_nd: their image features.
+        texts_nT: what the text path reads of the training items: weighted word counts, or word numbers.
+        images_nd: their image features, or pixels.
         labels_nC: their classes.
-        constants: the arrays of the model that are not trained (the word graph).
+        constants: the arrays of the model that are not trained (the word graph, word vectors).
         plan: the batches of the present epoch.
     """
 
-    counts_nN: Float[Array, "n N"]
-    images_nd: Float[Array, "n d"]
+    texts_nT: Float[Array, "n N"] | Int[Array, "n L"]
+    images_nd: Float[Array, "n d"] | UInt8[Array, "n R R 3"]
     labels_nC: Bool[Array, "n C"]
     constants: Any
     plan: Plan | None = None
@@ -105,7 +105,7 @@ def make_step(
     Args:
         graphdef: the model's structure, from `nnx.split(model, nnx.Param, ...)`.
         optimizer: an optax transformation.
-        loss: `loss(model, counts_BN, images_Md, match, key) -> (objective, metrics)`.
+        loss: `loss(model, texts_BT, images_Md, match, key) -> (objective, metrics)`.
         grid: every text of a batch meets every image, instead of text b meeting image b.
         mesh: the devices, which share the rows of a batch; one device if not given.
     """
@@ -121,7 +121,7 @@ def make_step(
         def objective(params):
             model = nnx.merge(graphdef, params, data.constants)
             dropout = jax.random.fold_in(key, state.step)
-            return loss(model, data.counts_nN[texts], data.images_nd[images], match, dropout)
+            return loss(model, data.texts_nT[texts], data.images_nd[images], match, dropout)
 
         gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
         if mesh is None or mesh.size == 1:

@@ -7,7 +7,7 @@ from flax import nnx
 
 from benchmarks import floor, seeds, step, step_peers, whole_run
 from benchmarks.specs import STEP_CASES, StepCase
-from gcnxmodal.models import gin
+from gcnxmodal.models import dual_path
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -61,8 +61,8 @@ def test_stages_of_the_step_hold_its_gradients_and_all_its_parameters(tiny, word
         def objective(params):
             model = nnx.merge(problem.graphdef, params, problem.constants)
             match = (data.labels_nC[texts] & data.labels_nC[images]).any(axis=1)
-            batch = data.counts_nN[texts], data.images_nd[images], match, jax.random.key(0)
-            return gin.loss(model, *batch, l2=step_peers.L2)[0]
+            batch = data.texts_nT[texts], data.images_nd[images], match, jax.random.key(0)
+            return dual_path.loss(model, *batch, l2=step_peers.L2)[0]
 
         return jax.grad(objective)(params)
 

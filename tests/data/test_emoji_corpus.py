@@ -206,9 +206,12 @@ def test_cache_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_feature": "cnn"}, r"--data\.image-feature is 'cnn'; emoji has only 'efficientnet-lite0'"),
+        (
+            {"image_feature": "cnn"},
+            "is 'cnn'; emoji has 'efficientnet-lite0' and 'pixels'",
+        ),
         ({"test_fraction": 1.5}, r"test_fraction is 1\.5; choose it between 0 and 1"),
-        ({"resolution": 0}, "resolution is 0 pixels; pictures need at least 1"),
+        ({"resolution": -1}, "resolution is -1 pixels; pictures need at least 1"),
     ],
 )
 def test_bad_option_is_refused(options, change, message):

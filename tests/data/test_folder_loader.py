@@ -399,7 +399,7 @@ def test_pictures_need_file_names(root, options):
 def test_unknown_image_feature_lists_the_known(root, options):
     write(root, ROWS)
     with pytest.raises(
-        InputError, match=r"--data\.image-feature is 'vgg'; a folder has 'efficientnet-lite0' or"
+        InputError, match="is 'vgg'; a folder has 'efficientnet-lite0', 'pixels' or 'features'"
     ):
         load(root, **{**options, "image_feature": "vgg"})
 

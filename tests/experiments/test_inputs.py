@@ -46,9 +46,9 @@ def test_no_test_text_can_change_vocabulary_vectors_or_graph(tmp_path: Path):
     assert before.corpus.vocabulary == after.corpus.vocabulary
     jax.tree.map(np.testing.assert_array_equal, before.layout, after.layout)
     train = before.corpus.splits["train"]
-    np.testing.assert_array_equal(before.counts[train].toarray(), after.counts[train].toarray())
+    np.testing.assert_array_equal(before.texts[train].toarray(), after.texts[train].toarray())
     test = before.corpus.splits["test"]
-    assert (before.counts[test].toarray() != after.counts[test].toarray()).any()
+    assert (before.texts[test].toarray() != after.texts[test].toarray()).any()
 
 
 def test_kept_word_vectors_give_the_same_graph_and_a_damaged_file_is_made_again(folder: Path):
@@ -74,7 +74,7 @@ def test_counts_follow_the_words_when_the_vocabulary_is_reordered(folder: Path):
     inputs = make_inputs(corpus, DataConfig(), TEXT)
     for row in range(5):
         expected = dict(zip(corpus.vocabulary.words, corpus.counts[[row]].toarray()[0], strict=True))
-        found = dict(zip(inputs.corpus.vocabulary.words, inputs.counts[[row]].toarray()[0], strict=True))
+        found = dict(zip(inputs.corpus.vocabulary.words, inputs.texts[[row]].toarray()[0], strict=True))
         assert found == expected
 
 

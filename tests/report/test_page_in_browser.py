@@ -82,7 +82,7 @@ def test_the_verdict_is_on_the_first_screen_of_a_phone(browser, pages):
 def test_every_picture_is_drawn(browser, pages):
     browser.open(pages["emoji"], 1280)
     drawn = browser.run("return [...document.images].map(image => image.complete && image.naturalWidth > 0)")
-    assert len(drawn) == 54
+    assert len(drawn) == 56
     assert all(drawn)
 
 

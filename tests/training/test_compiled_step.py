@@ -20,7 +20,7 @@ from benchmarks import floor
 from benchmarks.specs import DATASETS, ORDERS, STEP_CASES, StepCase
 from gcnxmodal.chebyshev import layer, multiply
 from gcnxmodal.chebyshev.layout import WIDTH, Hubs, SparseLayout
-from gcnxmodal.models import gin
+from gcnxmodal.models import dual_path, gin
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.state import Data, init_state, make_adam, make_block, make_step
 
@@ -77,7 +77,7 @@ class Program:
 
 
 def compiled_step(
-    case: StepCase, loss: Callable = gin.loss, change: Callable = lambda step: step, donate: bool = True
+    case: StepCase, loss: Callable = dual_path.loss, change: Callable = lambda step: step, donate: bool = True
 ) -> Program:
     """GIN's step, compiled from shapes."""
     shape = DATASETS[case.dataset]
@@ -92,7 +92,7 @@ def compiled_step(
     counts, images = (ShapeDtypeStruct((ITEMS, n), jnp.float32) for n in (shape.words, shape.image_size))
     labels = ShapeDtypeStruct((ITEMS, CLASSES), bool)
     plan = Plan(*[ShapeDtypeStruct((STEPS, case.batch), jnp.int32)] * 2)
-    data = Data(counts, images, labels, nnx.State({"graph": gin.Constant(graph)}), plan)
+    data = Data(counts, images, labels, nnx.State({"text": {"graph": dual_path.Constant(graph)}}), plan)
     block: Any = make_block(change(make_step(graphdef, optimizer, loss, grid=False)))
     if not donate:
         block = jax.jit(block.__wrapped__)
@@ -130,7 +130,7 @@ def assert_caught(program: Program, *checks: str) -> None:
 
 def test_a_forward_pass_done_twice_is_caught():
     def rematerialised(*arguments):
-        return jax.checkpoint(gin.loss)(*arguments)
+        return jax.checkpoint(dual_path.loss)(*arguments)
 
     assert_caught(compiled_step(ONE, loss=rematerialised), "flops", "bytes")
 
@@ -138,8 +138,8 @@ def test_a_forward_pass_done_twice_is_caught():
 def test_a_second_copy_of_the_counts_is_caught():
     def change(step):
         def weighted_anew(state, data, key):
-            counts = lax.optimization_barrier(jnp.log1p(data.counts_nN).T).T
-            return step(state, dataclasses.replace(data, counts_nN=counts), key)
+            counts = lax.optimization_barrier(jnp.log1p(data.texts_nT).T).T
+            return step(state, dataclasses.replace(data, texts_nT=counts), key)
 
         return weighted_anew
 

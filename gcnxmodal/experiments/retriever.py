@@ -1,0 +1,189 @@
+"""A trained system applied: features, embeddings, scores, search and what they come from."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.sparse as sp
+from flax import nnx
+from jaxtyping import Array
+
+from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.inputs import read_texts, scale_images
+from gcnxmodal.experiments.system import System
+from gcnxmodal.models import scanet
+from gcnxmodal.models.explanation import Explanation, explain
+from gcnxmodal.retrieval.chunks import top_k
+from gcnxmodal.retrieval.pairs import score_matrix
+from gcnxmodal.retrieval.shortlist import search
+from gcnxmodal.training import sharding
+
+
+class Retriever:
+    """A system with trained parameters, on the first device of this process.
+
+    Args:
+        system: the model and its corpus.
+        params: its parameters, wherever they lie; in a job of several processes, all must take part.
+    """
+
+    def __init__(self, system: System, params: Any):
+        self.system = system
+        self._graphdef = system.graphdef
+        self._model = sharding.to_one_device(params), system.constants
+
+    def encode(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Features f_t [n, D] and f_i [n, D] of the given (by default all) items."""
+        rows = np.arange(len(self.system.inputs.corpus)) if rows is None else rows
+        model = self._model
+        texts = _in_chunks(partial(_encode_texts, self._graphdef, *model), self.system.inputs.texts, rows)
+        return texts, _in_chunks(
+            partial(_encode_images, self._graphdef, *model), self.system.inputs.images, rows
+        )
+
+    def encode_text(self, text: str) -> np.ndarray:
+        """Features f_t [1, D] of a text that is not in the corpus.
+
+        Raises:
+            InputError: if none of its words is in the vocabulary.
+        """
+        experiment, corpus = self.system.experiment, self.system.inputs.corpus
+        if not len(corpus.vocabulary.sequences([text])[0]):
+            raise InputError(
+                f"'{text}': none of its words is among the {len(corpus.vocabulary):,} of the run"
+            )
+        rows = read_texts(corpus, experiment.text, experiment.model.text, [text])
+        encode = partial(_encode_texts, self._graphdef, *self._model)
+        return _in_chunks(encode, rows, np.array([len(corpus)]), 1)
+
+    def encode_image(self, image: np.ndarray) -> np.ndarray:
+        """Features f_i [1, D] of an image that is not in the corpus, given unscaled, [1, d]."""
+        corpus = self.system.inputs.corpus
+        images = np.concatenate([corpus.images, image])
+        rows = scale_images(images, self.system.experiment.data.image_scale, corpus.splits["train"])
+        encode = partial(_encode_images, self._graphdef, *self._model)
+        return _in_chunks(encode, rows, np.array([len(corpus)]), 1)
+
+    def embed(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """texts [n, D] and images [n, D] of the given (by default all) items; score = text . image.
+
+        If the model is not `separable`, that is only the part of the score to shortlist by.
+        """
+        return self.fold(*self.encode(rows))
+
+    def fold(self, texts_nD: np.ndarray, images_nD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features as the embeddings whose inner product is the score."""
+        model = self._model
+        return (
+            np.asarray(_fold_texts(self._graphdef, *model, texts_nD)),
+            np.asarray(_fold_images(self._graphdef, *model, images_nD)),
+        )
+
+    def score(self, texts_QD: np.ndarray, images_MD: np.ndarray, devices: int | None = None) -> np.ndarray:
+        """Scores [Q, M] of every text with every image, by their features; see `score_matrix`."""
+        model = self._model
+        return score_matrix(_PairScore(self._graphdef), model, texts_QD, images_MD, devices=devices)
+
+    def score_aligned(self, texts_PD: np.ndarray, images_PD: np.ndarray) -> np.ndarray:
+        """Scores [P] of aligned pairs, by their features."""
+        score = partial(_score_aligned, self._graphdef, *self._model)
+        return _in_chunks(score, (texts_PD, images_PD), np.arange(len(texts_PD)), 4096)
+
+    def search(
+        self, features: tuple[np.ndarray, np.ndarray], k: int, *, by: str, shortlist: int = 100
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best for each query: (indices [Q, k], scores [Q, k]).
+
+        Args:
+            features: of texts [n, D] and of images [m, D], from `encode`.
+            by: "text": each text is a query, and images are found; or "image".
+            shortlist: where the score depends on the pair, how many of each query are scored.
+        """
+        embeddings = self.fold(*features)
+        texts, images = features
+        if by == "text":
+            queries, database = embeddings
+        else:
+            database, queries = embeddings
+        k = min(k, len(database))
+        if self.system.separable:
+            return top_k(queries, database, k)
+
+        def score(query_P: np.ndarray, item_P: np.ndarray) -> np.ndarray:
+            text_P, image_P = (query_P, item_P) if by == "text" else (item_P, query_P)
+            return self.score_aligned(texts[text_P], images[image_P])
+
+        return search(queries, database, k, shortlist=shortlist, score=score)
+
+    def explain(self, rows: np.ndarray) -> Explanation:
+        """Why these items' own pairs score as they do, as arrays on the host."""
+        texts = self.system.inputs.texts[rows]
+        texts = texts if isinstance(texts, np.ndarray) else texts.toarray()
+        found = _explain(self._graphdef, *self._model, texts, self.system.inputs.images[rows])
+        return jax.device_get(found)
+
+
+@partial(jax.jit, static_argnums=0)
+def _encode_texts(graphdef, params, constants, texts_BT):
+    return nnx.merge(graphdef, params, constants).encode_texts(texts_BT)
+
+
+@partial(jax.jit, static_argnums=0)
+def _encode_images(graphdef, params, constants, images_Bd):
+    return nnx.merge(graphdef, params, constants).encode_images(images_Bd)
+
+
+@partial(jax.jit, static_argnums=0)
+def _fold_texts(graphdef, params, constants, texts_nD):
+    return nnx.merge(graphdef, params, constants).fold_texts(texts_nD)
+
+
+@partial(jax.jit, static_argnums=0)
+def _fold_images(graphdef, params, constants, images_nD):
+    return nnx.merge(graphdef, params, constants).fold_images(images_nD)
+
+
+@partial(jax.jit, static_argnums=0)
+def _score_aligned(graphdef, params, constants, texts_PD, images_PD):
+    return scanet.score_aligned(nnx.merge(graphdef, params, constants), texts_PD, images_PD)
+
+
+@partial(jax.jit, static_argnums=0)
+def _explain(graphdef, params, constants, texts_BT, images_Bd):
+    return explain(nnx.merge(graphdef, params, constants), texts_BT, images_Bd)
+
+
+@dataclasses.dataclass(frozen=True)
+class _PairScore:
+    """`scanet.score_all_pairs` of a structure: equal structures are compiled once."""
+
+    graphdef: nnx.GraphDef
+
+    def __call__(self, model: tuple[Any, Any], texts_QD: Array, images_MD: Array) -> Array:
+        return scanet.score_all_pairs(nnx.merge(self.graphdef, *model), texts_QD, images_MD)
+
+
+Rows = np.ndarray | sp.csr_array
+
+
+def _in_chunks(
+    encode: Callable, rows_of: Rows | tuple[Rows, ...], rows: np.ndarray, chunk: int = 256
+) -> np.ndarray:
+    """Encode the given rows `chunk` at a time (the last chunk padded, so that one program serves all)."""
+    arrays = rows_of if isinstance(rows_of, tuple) else (rows_of,)
+    encoded = []
+    for start in range(0, len(rows), chunk):
+        here = rows[start : start + chunk]
+        encoded.append(np.asarray(encode(*(_dense(array[here], chunk) for array in arrays)))[: len(here)])
+    return np.concatenate(encoded)
+
+
+def _dense(part: Rows, size: int) -> np.ndarray:
+    """The rows as one array, filled up with zeros to `size` rows."""
+    part = part if isinstance(part, np.ndarray) else part.toarray()
+    padded = np.zeros((size, *part.shape[1:]), part.dtype)
+    padded[: len(part)] = part
+    return padded
