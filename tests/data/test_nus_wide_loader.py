@@ -94,11 +94,11 @@ def test_thousand_tags_come_from_their_own_matrix(load, root):
         load(tag_list="1k")
 
 
-def test_lists_may_name_photos_with_the_folders_before_them(load, root):
+def test_lists_may_name_photos_with_folders_before_them_and_capitals(load, root):
     before = load()
     for name in (TRAIN, TEST):
         lines = (root / name).read_text().splitlines()
-        (root / name).write_text("".join(f"C:\\ImageData\\Flickr\\{line}\n" for line in lines))
+        (root / name).write_text("".join(f"C:\\ImageData\\Flickr\\{line.title()}\n" for line in lines))
     after = load()
     assert before.texts == after.texts
     assert before.provenance["hash"] == after.provenance["hash"]
