@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gcnxmodal.errors import InputError
@@ -51,6 +52,52 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check the path and its rights"
+        ) from error
+
+
+LONGEST_LINE = 2**20  # bytes; the longest of the data sets read here, 1,000 numbers, have a few thousand
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Number, from 1, and bytes of each line, without the blanks and the (Unix or Windows) line end after it.
+
+    Read one at a time, so that the memory needed does not grow with the file. Lines end at newlines only:
+    bytes such as 0x85, a line end to Python's text files in Latin-1, are part of a line here.
+
+    Raises:
+        InputError: if the file cannot be read or a line is longer than `LONGEST_LINE`.
+    """
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), 1):
+                if len(line) > LONGEST_LINE:
+                    raise InputError(
+                        f"{path}: line {number} is longer than {LONGEST_LINE:,} bytes; fetch the file again"
+                    )
+                yield number, line.removeprefix(b"\xef\xbb\xbf").rstrip() if number == 1 else line.rstrip()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its rights"
+        ) from error
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root element of a small XML file in UTF-8.
+
+    Raises:
+        InputError: if it cannot be read, is not well-formed, or has a document type definition.
+    """
+    content = read_text(path)
+    # A document type may define entities that grow without bound or name other files; no document has one.
+    if "<!DOCTYPE" in content:
+        raise InputError(
+            f"{path}: has a document type definition, which is never read; remove <!DOCTYPE ...>"
+        )
+    try:
+        return ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise InputError(
+            f"{path}: is not well-formed XML ({error}); mend that line, or fetch it again"
         ) from error
 
 

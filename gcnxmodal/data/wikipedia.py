@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from gcnxmodal.data.arrays import feature_matrix, load_mat, load_npz
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.features import picture_features
-from gcnxmodal.data.files import fingerprint, read_text, require_file, require_folder
+from gcnxmodal.data.files import fingerprint, read_text, read_xml, require_file, require_folder
 from gcnxmodal.data.pixels import RESOLUTION, picture_pixels
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
@@ -221,18 +220,7 @@ def _read_line(line: str, where: str, n_classes: int, split: str) -> Listed:
 
 def _read_document(path: Path) -> str:
     """What stands between <text> and </text>."""
-    content = read_text(path)
-    # A document type may define entities that grow without bound or name other files; no document has one.
-    if "<!DOCTYPE" in content:
-        raise InputError(
-            f"{path}: has a document type definition, which is never read; remove <!DOCTYPE ...>"
-        )
-    try:
-        document = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
-        raise InputError(
-            f"{path}: is not well-formed XML ({error}); mend that line, or fetch it again"
-        ) from error
+    document = read_xml(path)
     text = document.find("text")
     if text is None:
         raise InputError(f"{path}: has no element <text> in <{document.tag}>; fetch it again")

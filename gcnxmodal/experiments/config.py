@@ -12,13 +12,14 @@ from gcnxmodal.errors import InputError
 class DataConfig:
     """Which pairs."""
 
-    name: Literal["emoji", "wikipedia", "folder"] = "emoji"
+    name: Literal["emoji", "wikipedia", "nus-wide", "pascal-voc", "folder"] = "emoji"
     """The loader."""
     root: Path | None = None
     """Folder of the data set; `emoji` needs none."""
     image_feature: str = "efficientnet-lite0"
     """What stands for a picture: efficientnet-lite0 (from pictures); pixels, which train a CNN-5; for
-    wikipedia also cnn, sift or an .npz file; for folder also `features` (its features.npz)."""
+    wikipedia also cnn, sift or an .npz file; for nus-wide also bow (500-d); for pascal-voc and folder also
+    `features` (their features.npz)."""
     resolution: int | None = None
     """Side of the pictures in pixels, as the network or the descriptor sees them; by default the loader's
     (for `pixels`, 64)."""
@@ -41,6 +42,8 @@ class TextConfig:
     """Leave out English stop words."""
     lemmatise: bool = False
     """Reduce words to their lemmas (extra `lemmas`)."""
+    segmenter: Literal["none", "jieba"] = "none"
+    """jieba: cut Chinese text, which has no blanks, into words (extra `chinese`)."""
     vectors: Literal["corpus", "glove", "file"] = "corpus"
     """Word vectors: trained on the training texts, GloVe 6B 50-d (extra `glove`), or a file."""
     vector_file: Path | None = None

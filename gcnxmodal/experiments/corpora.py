@@ -20,7 +20,7 @@ def load_corpus(data: DataConfig, text: TextConfig) -> Corpus:
     corpus = LOADERS[data.name](
         data.root,
         words=text.words,
-        tokenizer=Tokenizer(stop_words=text.stop_words, lemmatise=text.lemmatise),
+        tokenizer=Tokenizer(stop_words=text.stop_words, lemmatise=text.lemmatise, segmenter=text.segmenter),
         image_feature=data.image_feature,
         resolution=data.resolution,
         cache_dir=cache_dir(),

@@ -1,0 +1,335 @@
+import dataclasses
+import tracemalloc
+
+import numpy as np
+import pytest
+from nus_wide_folder import PHOTOS, TAGS, Photo, bag, write_nus_wide
+
+from gcnxmodal.data import LOADERS, nus_wide, nus_wide_files
+from gcnxmodal.errors import InputError
+from gcnxmodal.text.tokens import Tokenizer
+
+IMAGES, TRAIN, TEST = (f"ImageList/{name}Imagelist.txt" for name in ("", "Train", "Test"))
+ALL_TAGS, TAG_LIST = "NUS_WID_Tags/All_Tags.txt", "NUS_WID_Tags/Final_Tag_List.txt"
+SKY = "Groundtruth/AllLabels/Labels_sky.txt"
+BAG = "Low_Level_Features/BoW_int.dat"
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_nus_wide(tmp_path / "nus-wide")
+
+
+@pytest.fixture
+def load(root, tmp_path):
+    def load(**options):
+        options = {
+            "words": 20,
+            "tokenizer": Tokenizer(),
+            "image_feature": "bow",
+            "cache_dir": tmp_path / "cache",
+            "classes": 2,
+            **options,
+        }
+        return LOADERS["nus-wide"](root, **options)
+
+    return load
+
+
+def change(root, name, line, to):
+    """Line `line`, from 1, of a file becomes `to`; None removes it."""
+    path = root / name
+    lines = path.read_bytes().split(b"\r\n")
+    lines[line - 1 : line] = [] if to is None else [to if isinstance(to, bytes) else to.encode()]
+    path.write_bytes(b"\r\n".join(lines))
+
+
+def test_photos_of_exactly_one_of_the_largest_classes_with_a_tag_are_kept(load):
+    corpus = load()
+    # animal 5 and sky 5 are the largest; rows 3 (both), 4 and 9 (no tag), 6 (lake) and 7 (none) are not kept.
+    assert corpus.class_names == ("animal", "sky")
+    assert corpus.texts == ("dog dog", "blue cloud", "dog 2007", "cloud d80", "cloud water", "dog")
+    np.testing.assert_array_equal(corpus.labels.argmax(axis=1), [0, 1, 0, 1, 1, 0])
+    np.testing.assert_array_equal(corpus.splits["train"], [0, 1, 4, 5])
+    np.testing.assert_array_equal(corpus.splits["test"], [2, 3])
+    expected = np.array([bag(row) for row in (0, 1, 2, 5, 8, 10)], np.float32)
+    np.testing.assert_array_equal(corpus.images, expected, strict=True)
+    assert corpus.pictures is None
+    assert corpus.provenance["photos"] == {
+        "listed": 11,
+        "with_their_classes": 8,
+        "left_out_as_listed_twice": 0,
+        "left_out_without_tag": 2,
+        "official_train": 4,
+        "official_test": 2,
+    }
+
+
+def test_several_labels_are_kept_on_request(load):
+    corpus = load(multi_label=True)
+    assert corpus.texts[3] == "dog blue"
+    np.testing.assert_array_equal(corpus.labels[3], [True, True])
+    assert len(corpus) == 7
+    everything = load(multi_label=True, classes=3)
+    assert everything.class_names == ("animal", "lake", "sky")
+    assert everything.texts[-2] == "cloud water"
+    np.testing.assert_array_equal(everything.labels[-2], [False, True, True])
+
+
+def test_words_are_the_tags_of_training_photos_only(load, root):
+    before = load()
+    assert set(before.vocabulary.words) == {"dog", "blue", "cloud", "water"}
+    change(root, ALL_TAGS, 6, "9 d80 d80 d80 2007 water water water water")
+    after = load()
+    assert after.texts[3] == "d80 d80 d80 2007 water water water water"
+    assert before.vocabulary == after.vocabulary
+
+
+def test_thousand_tags_come_from_their_own_matrix(load, root):
+    corpus = load(tag_list="1k")
+    # Without the tags after the third, rows 5 and 8 are about cloud, d80 and water: only row 8 keeps one.
+    assert corpus.texts == ("dog", "blue", "dog", "water", "dog")
+    change(root, "NUS_WID_Tags/AllTags1k.txt", 2, "0\t1")
+    with pytest.raises(InputError, match=r"AllTags1k\.txt: line 2 has 2 fields; expected 3 of 0 or 1"):
+        load(tag_list="1k")
+
+
+def test_lists_may_name_photos_with_folders_before_them_and_capitals(load, root):
+    before = load()
+    for name in (TRAIN, TEST):
+        lines = (root / name).read_text().splitlines()
+        (root / name).write_text("".join(f"C:\\ImageData\\Flickr\\{line.title()}\n" for line in lines))
+    after = load()
+    assert before.texts == after.texts
+    assert before.provenance["hash"] == after.provenance["hash"]
+
+
+def test_unix_line_ends_and_no_blanks_give_the_same_corpus(load, root):
+    before = load()
+    for path in root.rglob("*.*"):
+        content = b"\n".join(line.rstrip() for line in path.read_bytes().split(b"\r\n"))
+        path.write_bytes(content.rstrip(b"\n"))
+    assert load().provenance["hash"] == before.provenance["hash"]
+
+
+def test_tags_in_another_encoding_are_left_out_and_break_nothing(load, root):
+    change(root, ALL_TAGS, 2, b"174174086 caf\xe9 blue \xff\xfe\x85 cloud \xc2\x85")
+    assert load().texts[1] == "blue cloud"
+    change(root, TAG_LIST, 3, b"caf\xe9")
+    assert load().texts[1] == "caf\u00e9 cloud"
+
+
+def many(n):
+    """`n` photos of each split, alternately of two classes, each with tags."""
+    split = {True: "Train", False: "Test"}
+    concept = ("animal", "sky")
+    return tuple(
+        Photo(rf"many\{row:04d}_{row + 100}.jpg", "dog blue", (concept[row // 2 % 2],), split[row % 2 == 0])
+        for row in range(2 * n)
+    )
+
+
+def test_pairs_are_drawn_inside_the_official_lists_by_a_recorded_seed(load, root):
+    write_nus_wide(root, many(60))
+    draw = {"training_pairs": 40, "test_pairs": 10}
+    one, other, again = load(**draw), load(**draw, split_seed=1), load(**draw)
+    assert one.provenance["hash"] == again.provenance["hash"]
+    assert one.provenance["split"]["order"].startswith("by SHA-256 of '0:")
+    assert one.provenance["options"]["split_seed"] == 0
+    for corpus in (one, other):
+        assert {name: len(items) for name, items in corpus.splits.items()} == {"train": 40, "test": 10}
+        assert not set(corpus.splits["train"]) & set(corpus.splits["test"])
+        assert len(corpus) == 50
+    assert one.images.tobytes() != other.images.tobytes()
+
+
+def test_drawn_photos_stay_on_their_side_of_the_official_split(root, load):
+    photos = many(30)
+    write_nus_wide(root, photos)
+    for photo in photos:
+        path = root / "Flickr" / photo.path.replace("\\", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    official = {f"{root}/Flickr/{photo.path}".replace("\\", "/"): photo.split.lower() for photo in photos}
+    corpus = load(training_pairs=20, test_pairs=5)
+    for split, rows in corpus.splits.items():
+        assert {official[corpus.pictures[row]] for row in rows} == {split}
+
+
+def test_fewer_pairs_are_taken_where_there_are_fewer(load):
+    assert load().provenance["split"]["train"] == 4
+    assert load(training_pairs=3).provenance["split"]["train"] == 3
+
+
+def test_photo_listed_twice_counts_once(load, root):
+    again = Photo(r"dogs\0001_14.jpg", "dog", ("animal",), "Test")
+    write_nus_wide(root, (*PHOTOS, again))
+    corpus = load()
+    assert len(corpus) == 6
+    assert corpus.provenance["photos"]["left_out_as_listed_twice"] == 1
+    np.testing.assert_array_equal(corpus.splits["test"], [2, 3])
+
+
+def test_pictures_of_the_chosen_photos_are_encoded(load, root, monkeypatch):
+    asked = []
+
+    def features(pictures, resolution, *, cache_dir):
+        asked.append(([picture.name for picture in pictures], resolution))
+        return np.ones((len(pictures), 3), np.float32)
+
+    monkeypatch.setattr(nus_wide, "picture_features", features)
+    with pytest.raises(
+        InputError, match=r"Flickr/actor/0001_2124494179\.jpg: there is no such file; the photos"
+    ):
+        load(image_feature="efficientnet-lite0")
+    for photo in PHOTOS:
+        path = root / "Flickr" / photo.path.replace("\\", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (root / BAG).unlink()
+    corpus = load(image_feature="efficientnet-lite0", resolution=64)
+    assert asked[0][0][:2] == ["0001_2124494179.jpg", "0002_174174086.jpg"]
+    assert asked[0][1] == 64
+    assert corpus.pictures[0] == str(root / "Flickr/actor/0001_2124494179.jpg")
+
+
+def test_second_load_is_read_from_the_cache(load, monkeypatch):
+    before = load()
+    monkeypatch.setattr(nus_wide, "assemble", None)
+    after = load()
+    assert before.provenance == after.provenance
+    assert before.images.tobytes() == after.images.tobytes()
+
+
+def test_memory_grows_with_the_photos_kept_not_with_the_file(tmp_path):
+    line = b"1 " * 500 + b"\r\n"
+    path = tmp_path / BAG
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        for _ in range(10_000):  # 10 MB
+            file.write(line)
+    folder = nus_wide_files.NusWide(tmp_path, "final")
+    tracemalloc.start()
+    folder.bags(np.array([5, 9_999]), 10_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+NEEDED = {
+    IMAGES: "ImageList",
+    TRAIN: "ImageList",
+    TEST: "ImageList",
+    "ConceptsList/Concepts81.txt": "ConceptsList",
+    SKY: "Groundtruth",
+    ALL_TAGS: "NUS_WID_Tags",
+    TAG_LIST: "NUS_WID_Tags",
+    BAG: "NUS_WID_Low_Level_Features",
+}
+
+
+@pytest.mark.parametrize(("name", "archive"), NEEDED.items(), ids=NEEDED)
+def test_missing_file_is_named_with_its_archive_and_page(load, root, name, archive):
+    (root / name).unlink()
+    with pytest.raises(InputError) as error:
+        load()
+    assert str(error.value).startswith(
+        f"{root / name}: there is no such file; unpack the archive {archive} of "
+    )
+    assert "lms.comp.nus.edu.sg" in str(error.value)
+
+
+def test_files_are_found_in_the_folders_of_their_archives_too(load, root):
+    before = load()
+    (root / "ConceptsList/Concepts81.txt").rename(root / "Concepts81.txt")
+    (root / "NUS_WID_Low_Level_Features").mkdir()
+    (root / "Low_Level_Features").rename(root / "NUS_WID_Low_Level_Features/Low_Level_Features")
+    assert load().provenance["hash"] == before.provenance["hash"]
+
+
+BAD_LINES = {
+    "no photo": (IMAGES, 3, "zoo", r"line 3 is 'zoo'; expected <folder>\\<number>_<photo id>\.jpg"),
+    "outside": (IMAGES, 3, r"..\0001_5.jpg", r"line 3 is '\.\.\\0001_5\.jpg'; expected"),
+    "no id": (IMAGES, 3, r"zoo\0001.jpg", r"line 3 is 'zoo\\0001\.jpg'; expected"),
+    "unlisted": (TEST, 1, r"zoo\0009_99.jpg", r"line 1: photo 'zoo/0009_99\.jpg' is not in Imagelist\.txt"),
+    "in both": (
+        TEST,
+        1,
+        PHOTOS[0].path,
+        r"line 1: photo 'actor/0001_.* is in TrainImagelist\.txt too; remove",
+    ),
+    "no concept": (
+        "ConceptsList/Concepts81.txt",
+        2,
+        "../lake",
+        r"'\.\./lake' is no name of a concept; unpack",
+    ),
+    "flag": (SKY, 4, "-1130179", "line 4 is '-1130179'; expected 0 or 1: unpack the archive Groundtruth"),
+    "flag blank": (SKY, 4, "", "line 4 is ''; expected 0 or 1"),
+    "fewer flags": (SKY, 4, None, r"has 10 lines, but Imagelist\.txt lists 11 photos; fetch both again"),
+    "more flags": (SKY, 4, "1\r\n1", r"line 12 is one too many: Imagelist\.txt lists 11 photos"),
+    "tags of another": (
+        ALL_TAGS,
+        2,
+        "7 dog",
+        r"line 2 starts with '7', but line 2 of .* is photo 174174086; fetch",
+    ),
+    "no tags": (ALL_TAGS, 2, "", "line 2 starts with '', but line 2 of"),
+    "fewer tags": (ALL_TAGS, 11, None, r"has 10 lines, but Imagelist\.txt lists 11 photos"),
+    "counts": (BAG, 6, "1 2 3", "line 6 has 3 fields; expected 500 whole numbers, by blanks: unpack"),
+    "no count": (BAG, 6, "1 " * 499 + "x", "line 6 has 500 fields; expected 500 whole numbers"),
+    "negative": (BAG, 6, "1 " * 499 + "-3", "line 6 has 500 fields; expected 500 whole numbers"),
+    "fewer counts": (BAG, 1, None, r"has 10 lines, but Imagelist\.txt lists 11 photos; fetch both again"),
+    "endless line": (BAG, 1, "1 " * 600_000, "line 1 is longer than 1,048,576 bytes; fetch the file again"),
+}
+
+
+@pytest.mark.parametrize(("name", "line", "to", "message"), BAD_LINES.values(), ids=BAD_LINES)
+def test_bad_line_is_refused_by_file_and_number(load, root, name, line, to, message):
+    change(root, name, line, to)
+    with pytest.raises(InputError, match=f"^{root / name}: {message}"):
+        load()
+    assert not list(root.parent.glob("cache/**/*.npz"))
+
+
+def test_photo_of_neither_list_is_refused(load, root):
+    change(root, TEST, 1, None)
+    with pytest.raises(InputError, match=r"Imagelist\.txt: line 3: photo 'zoo/0001_.*' is in neither Train"):
+        load()
+
+
+def test_empty_tag_list_is_refused(load, root):
+    (root / TAG_LIST).write_text("\r\n")
+    with pytest.raises(InputError, match=r"Final_Tag_List\.txt: there is no tag in it; unpack"):
+        load()
+
+
+BAD_OPTIONS = {
+    "classes": ({"classes": 1}, "classes is 1; it must be at least 2"),
+    "more classes": ({"classes": 4}, r"Concepts81\.txt: lists 3 concepts, but classes is 4; ask for fewer"),
+    "training pairs": ({"training_pairs": 0}, "training_pairs is 0; it must be at least 1"),
+    "test pairs": ({"test_pairs": -1}, "test_pairs is -1; it must be at least 1"),
+    "tag list": ({"tag_list": "5k"}, "tag_list is '5k'; choose one of final, 1k"),
+    "feature": ({"image_feature": "vgg"}, r"--data\.image-feature is 'vgg'; nus-wide has 'bow' .* or 'eff"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS.values(), ids=BAD_OPTIONS)
+def test_option_out_of_range_is_refused(load, options, message):
+    with pytest.raises(InputError, match=message):
+        load(**options)
+
+
+def test_missing_folder_is_named(tmp_path):
+    options = {"words": 5, "tokenizer": Tokenizer(), "image_feature": "bow", "cache_dir": tmp_path}
+    with pytest.raises(
+        InputError, match=r"--data\.root is not set; name the folder with the unpacked archives"
+    ):
+        nus_wide.load(None, **options)
+
+
+def test_tokenizer_is_that_of_the_caller(load):
+    tokenizer = Tokenizer(stop_words=True)
+    assert load(tokenizer=tokenizer).vocabulary.tokenizer == tokenizer
+    assert dataclasses.asdict(tokenizer) == load(tokenizer=tokenizer).provenance["options"]["tokenizer"]
+    assert all(tag in TAGS for text in load().texts for tag in text.split())
