@@ -188,9 +188,7 @@ def nearest(
     return indices_Qk, distances_Qk
 
 
-def _checked(
-    query_codes_QW, database_codes_MW, query_labels_QC, database_labels_MC
-) -> tuple[np.ndarray, ...]:
+def _checked(query_codes_QW, database_codes_MW, query_labels_QC, database_labels_MC) -> _Arrays:
     codes = np.asarray(query_codes_QW), np.asarray(database_codes_MW)
     labels = np.asarray(query_labels_QC, bool), np.asarray(database_labels_MC, bool)
     for side, code, label in zip(("queries", "database"), codes, labels, strict=True):

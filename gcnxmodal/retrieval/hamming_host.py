@@ -104,56 +104,36 @@ def _mark(query_W, labels_V, items_WM, item_labels_VM, start, count, marked):
 @_compiled
 def _precision_sums(queries_QW, labels_QV, items_WM, item_labels_VM, cutoff, out_Q3):
     W, M = items_WM.shape
-    # Two halves of the database are counted side by side: an increment waits for the last one of the same
-    # counter, and the other half's need not.
-    half = (M + 1) // 2
-    count_T, later_T = np.empty(32 * W + 1, np.uint64), np.empty(32 * W + 1, np.uint64)
-    seen, later_seen = np.empty(half + 1, np.uint64), np.empty(half + 1, np.uint64)
-    marked, later_marked = np.empty(TILE, np.uint16), np.empty(TILE, np.uint16)
-    ranks = np.empty(M, np.uint32)
+    count_T = np.empty(32 * W + 1, np.uint64)
+    seen, ranks = np.empty(M + 1, np.uint64), np.empty(M, np.uint32)
+    marked = np.empty(TILE, np.uint16)
     for q in range(len(queries_QW)):
-        query_W, labels_V = queries_QW[q], labels_QV[q]
         for t in range(len(count_T)):
-            count_T[t] = later_T[t] = np.uint64(t) << DISTANCE
-        found = later_found = np.uint64(0)
-        for start in range(0, half, TILE):
-            count, later = min(TILE, half - start), min(TILE, M - half - start)
-            _mark(query_W, labels_V, items_WM, item_labels_VM, start, count, marked)
-            _mark(query_W, labels_V, items_WM, item_labels_VM, half + start, later, later_marked)
+            count_T[t] = np.uint64(t) << DISTANCE
+        found = np.uint64(0)
+        for start in range(0, M, TILE):
+            count = min(TILE, M - start)
+            _mark(queries_QW[q], labels_QV[q], items_WM, item_labels_VM, start, count, marked)
             # Each item writes what it saw; the next one overwrites it unless it was relevant. No branch.
-            for i in range(later):
-                t, relevant = np.uint64(marked[i]) >> ONE, np.uint64(marked[i]) & ONE
-                seen[found] = count_T[t]
-                count_T[t] += (relevant << RELEVANT) + ONE
+            for i in range(np.uint64(count)):
+                mark = np.uint64(marked[i])
+                relevant, counter = mark & ONE, count_T[mark >> ONE]
+                seen[found] = counter
+                count_T[mark >> ONE] = counter + (relevant << RELEVANT) + ONE
                 found += relevant
-                t, relevant = np.uint64(later_marked[i]) >> ONE, np.uint64(later_marked[i]) & ONE
-                later_seen[later_found] = later_T[t]
-                later_T[t] += (relevant << RELEVANT) + ONE
-                later_found += relevant
-            for i in range(later, count):
-                t, relevant = np.uint64(marked[i]) >> ONE, np.uint64(marked[i]) & ONE
-                seen[found] = count_T[t]
-                count_T[t] += (relevant << RELEVANT) + ONE
-                found += relevant
-        # What lies before an item: all that is nearer and, for the second half, the first half's ties.
-        before = np.uint64(0)
+        ahead = np.uint64(0)
         for t in range(len(count_T)):
-            here = (count_T[t] << np.uint64(16)) >> np.uint64(16)
-            all_here = here + ((later_T[t] << np.uint64(16)) >> np.uint64(16))
-            count_T[t], later_T[t] = before, before + here
-            before += all_here
+            here = count_T[t] - (np.uint64(t) << DISTANCE)
+            count_T[t] = ahead
+            ahead += here
         for i in range(found):
             place = seen[i] + count_T[seen[i] >> DISTANCE]
             ranks[(place >> RELEVANT) & COUNT] = (place & COUNT) + ONE
-        for i in range(later_found):
-            place = later_seen[i] + later_T[later_seen[i] >> DISTANCE]
-            ranks[(place >> RELEVANT) & COUNT] = (place & COUNT) + ONE
         total, hit = 0.0, 0
-        relevant = found + later_found
-        while hit < relevant and ranks[hit] <= cutoff:
+        while hit < found and ranks[hit] <= cutoff:
             total += (hit + 1) / ranks[hit]
             hit += 1
-        out_Q3[q, 0], out_Q3[q, 1], out_Q3[q, 2] = total, hit, relevant
+        out_Q3[q, 0], out_Q3[q, 1], out_Q3[q, 2] = total, hit, found
 
 
 @_compiled
