@@ -11,8 +11,8 @@ labels. Each method gets what it works on (packed words, or codes of -1 and 1 in
     the papers' loop, ties by index   its argsort made stable: the ranking is ours, hence the value too
 
 NumPy's default argsort leaves the order of ties open, so that the papers' loop as it is has another value;
-the stable one must agree with ours to 1e-12 a query, with XLA's float32 to 1e-5, or it stops. "search" finds the
-500 nearest of each query, beside faiss's IndexBinaryFlat if `faiss-cpu` is installed: equal distances.
+the stable one must agree with ours to 1e-12 a query (XLA, in float32, to 1e-5), or it stops. "search" finds
+the 500 nearest of each query, beside faiss's IndexBinaryFlat if `faiss-cpu` is installed: equal distances.
 """
 
 from __future__ import annotations
