@@ -26,7 +26,11 @@ from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
-_SAVE_FEATURES = "write it with numpy.savez(file, images=array), a row an item"
+_CONTENTS = "your pictures and metadata.csv, .jsonl or .parquet"
+_SAVE_FEATURES = (
+    "write it with numpy.savez(file, images=array), a row an item, or with python -m gcnxmodal.features"
+)
+_SPLIT_SEED, _TEST_FRACTION = 0, 0.2
 
 
 def load(
@@ -37,8 +41,8 @@ def load(
     image_feature: str,
     cache_dir: Path,
     resolution: int = 224,
-    split_seed: int = 0,
-    test_fraction: float = 0.2,
+    split_seed: int = _SPLIT_SEED,
+    test_fraction: float = _TEST_FRACTION,
 ) -> Corpus:
     """The corpus of a folder, items in the order of its metadata.
 
@@ -52,7 +56,7 @@ def load(
     Raises:
         InputError: if a file is missing or malformed, or a row is.
     """
-    root = require_folder(root, "your pictures and metadata.csv, .jsonl or .parquet")
+    root = require_folder(root, _CONTENTS)
     metadata = find_metadata(root)
     rows = read_metadata(metadata)
     texts = [_text(row["text"], f"{metadata}: row {number}") for number, row in enumerate(rows, 1)]
@@ -95,6 +99,22 @@ def load(
         )
 
     return cached(corpus_path(cache_dir, "folder", options, fingerprint([metadata, *needed])), make)
+
+
+def listed_pictures(root: Path) -> tuple[list[Path], dict[str, Int[np.ndarray, " rows"]]]:
+    """The pictures of a folder in the order of its metadata, and the split that `load` gives them.
+
+    Raises:
+        InputError: if the metadata are malformed or name no pictures, or one is missing.
+    """
+    metadata = find_metadata(root)
+    rows = read_metadata(metadata)
+    labels, _ = _labels(rows, metadata)
+    names = _file_names(rows, metadata)
+    listed = None if names is None else [root / name for name in names]
+    pictures = _feature_sources(root, metadata, "efficientnet-lite0", listed)
+    apart = stratified_split(labels, names or [], _TEST_FRACTION, _SPLIT_SEED)
+    return pictures, _given_splits(rows, names, metadata) or apart
 
 
 def _feature_sources(

@@ -77,7 +77,7 @@ def load(
     root = require_folder(root, _CONTENTS)
     class_names, items = _read_lists(root)
     texts = [root / "texts" / f"{item.text_id}.xml" for item in items]
-    pictures = [root / "images" / class_names[item.category] / f"{item.image_id}.jpg" for item in items]
+    pictures = _pictures(root, class_names, items)
     computed = image_feature == "efficientnet-lite0"
     needed = [*texts, *(pictures if computed else [_feature_file(root, image_feature)])]
     for path in needed:
@@ -118,6 +118,20 @@ def load(
 
     lists = [root / "categories.list", *(_list_file(root, split) for split in SPLITS)]
     return cached(corpus_path(cache_dir, "wikipedia", options, fingerprint([*lists, *needed])), make)
+
+
+def listed_pictures(root: Path) -> dict[str, list[Path]]:
+    """{"train": pictures, "test": pictures}, in the order of the lists.
+
+    Raises:
+        InputError: if a list is missing or malformed, or a picture is missing.
+    """
+    class_names, items = _read_lists(root)
+    pictures = [require_file(picture, _FETCH) for picture in _pictures(root, class_names, items)]
+    return {
+        split: [picture for picture, item in zip(pictures, items, strict=True) if item.split == split]
+        for split in SPLITS
+    }
 
 
 def official_features(root: Path | None) -> dict[str, np.ndarray]:
@@ -173,6 +187,10 @@ def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:
             f"{train.shape[1]}; extract both in the same way"
         )
     return np.concatenate([train, test])
+
+
+def _pictures(root: Path, class_names: list[str], items: list[Listed]) -> list[Path]:
+    return [root / "images" / class_names[item.category] / f"{item.image_id}.jpg" for item in items]
 
 
 def _list_file(root: Path, split: str) -> Path:
