@@ -118,7 +118,7 @@ def _compute(
 
 def _bags(pictures: Sequence[Path], training: np.ndarray | None) -> tuple[np.ndarray, dict[str, Any]]:
     if training is None:
-        fitted_on = f"all {len(pictures):,} pictures, for there is no split: do not test on them"
+        fitted_on = f"all {len(pictures):,} pictures, because this folder has no split"
         training = np.arange(len(pictures))
     else:
         fitted_on = f"the {len(training):,} training items of {len(pictures):,}"
