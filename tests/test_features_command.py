@@ -247,11 +247,13 @@ def test_metadata_without_pictures_say_which_field_is_missing(folder, capsys):
     assert "there is no field 'file_name'" in capsys.readouterr().err
 
 
-def test_all_picture_formats_that_pillow_reads_are_found(tmp_path):
+def test_pictures_of_a_bare_folder_are_told_by_their_suffix(tmp_path):
     names = ["a.JPG", "b.jpeg", "c.png", "d.webp", "e.gif", "f.bmp", "g.tiff"]
     for name in names:
         Image.new("RGB", (8, 8)).save(tmp_path / name)
-    (tmp_path / "features.npz").touch()
+    (tmp_path / ".thumbnails").mkdir()
+    for name in ("features.npz", "features.h5", ".thumbnails/a.png"):
+        (tmp_path / name).touch()
     assert [path.name for path in find_pictures(tmp_path).pictures] == names
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
-from PIL import Image
 
 from gcnxmodal.data import folder, wikipedia
 from gcnxmodal.data.files import require_folder
 from gcnxmodal.data.metadata import READERS
 from gcnxmodal.errors import InputError
+
+# What counts as a picture in a bare folder. Pillow's own list has HDF5 and other files of features in it.
+SUFFIXES = {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,16 +76,19 @@ def _wikipedia(root: Path) -> PictureSource:
 
 
 def _bare(root: Path) -> PictureSource:
-    known = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    below = [path.relative_to(root) for path in root.rglob("*")]
     names = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.suffix.lower() in known and path.is_file() and not path.name.startswith(".")
+        path.as_posix()
+        for path in below
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.parts)
+        and (root / path).is_file()
     )
     if not names:
         raise InputError(
-            f"{root}: there is no picture in this folder, nor metadata.csv, .jsonl or .parquet, nor the "
-            "lists of the Wikipedia archive; --images must name a folder with one of them"
+            f"{root}: there is no picture in this folder ({' '.join(sorted(SUFFIXES))}), nor metadata.csv, "
+            ".jsonl or .parquet, nor the lists of the Wikipedia archive; --images must name a folder with "
+            "one of them"
         )
     return PictureSource(
         layout="a bare folder",

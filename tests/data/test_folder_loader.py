@@ -173,7 +173,7 @@ def test_unreadable_picture_is_named_before_any_is_encoded(root, options, monkey
     write(root, ROWS)
     draw(root, ROWS)
     (root / "b/4.png").write_bytes(b"not a picture")
-    monkeypatch.setattr("gcnxmodal.models.efficientnet.load_pretrained", lambda: pytest.fail("encoded"))
+    monkeypatch.setattr("gcnxmodal.data.features._encoder", lambda *_: lambda _: pytest.fail("encoded"))
     options["image_feature"] = "efficientnet-lite0"
     with pytest.raises(
         InputError, match=r"b/4\.png: not a readable picture .* replace the file or drop its row"
