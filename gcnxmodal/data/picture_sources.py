@@ -58,7 +58,8 @@ def _generic(root: Path) -> PictureSource:
         training=splits["train"],
         arrays=lambda features: {"images": features},
         output="features.npz",
-        usage=f"launch/local gin-folder --data.root {root} --data.image-feature features",
+        usage=f"to train on them, as {root / 'features.npz'}: "
+        f"launch/local gin-folder --data.root {root} --data.image-feature features",
     )
 
 
@@ -71,7 +72,7 @@ def _wikipedia(root: Path) -> PictureSource:
         training=np.arange(train),
         arrays=lambda features: {"train": features[:train], "test": features[train : train + test]},
         output="{backbone}.npz",
-        usage=f"launch/local gin-wikipedia --data.root {root} --data.image-feature {{output}}",
+        usage=f"to train on them: launch/local gin-wikipedia --data.root {root} --data.image-feature {{output}}",
     )
 
 

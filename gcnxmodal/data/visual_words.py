@@ -98,7 +98,7 @@ def fit_codebook(
                     f"{training_pictures[0].parent}: {count} training pictures have {len(descriptors)} SIFT "
                     f"descriptors, too few for {words} visual words; give more pictures, or another backbone"
                 )
-            options: dict[str, Any] = {"batch_size": 4096, "n_init": 3, "random_state": seed}
+            options: dict[str, Any] = {"batch_size": 4096, "n_init": 1, "random_state": seed}
             model = MiniBatchKMeans(words, **options).fit(descriptors)
             codebook_WD = np.asarray(model.cluster_centers_, np.float32)
             parts.save_rows(path, codebook_WD)
