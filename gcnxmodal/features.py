@@ -68,7 +68,7 @@ def run(arguments: Arguments) -> Path:
     features, how = _compute(arguments, weights, source)
     about = {"backbone": arguments.backbone, **how, "gcnxmodal": __version__}
     _write(output, {**source.arrays(features), "about": np.array(json.dumps(about))})
-    say(f"{output}: {len(features):,} x {features.shape[1]:,} features\n{source.usage.format(output=output)}")
+    say(f"{output}: {len(features):,} x {features.shape[1]:,} features\n{source.usage(output)}")
     return output
 
 

@@ -91,8 +91,9 @@ def test_folder_with_metadata_trains_on_what_is_written(generic, cache, tmp_path
     assert json.loads(str(found["about"]))["backbone"] == "gist"
 
 
-def test_wikipedia_archive_trains_on_what_is_written(archive, cache, tmp_path):
+def test_wikipedia_archive_trains_on_what_is_written(archive, cache, tmp_path, capsys):
     assert features.main(command(archive, "gist")) == 0
+    assert f"--data.image-feature {archive / 'gist.npz'}\n" in capsys.readouterr().out
     found = arrays(archive / "gist.npz")
     assert {name: found[name].shape for name in ("train", "test")} == {"train": (3, 512), "test": (2, 512)}
     pictures = [archive / f"images/{('art', 'biology')[i % 2]}/i{i}.jpg" for i in (3, 1, 2, 5, 4)]

@@ -31,8 +31,8 @@ class PictureSource:
     """From the features, a row a picture, to the arrays that are saved."""
     output: str
     """Where they are saved by default, a name in the folder; {backbone} stands for the backbone's."""
-    usage: str
-    """How to train on them; {output} stands for the file."""
+    usage: Callable[[Path], str]
+    """How to train on them, once they are saved in a file."""
 
 
 def find_pictures(root: Path) -> PictureSource:
@@ -58,8 +58,10 @@ def _generic(root: Path) -> PictureSource:
         training=splits["train"],
         arrays=lambda features: {"images": features},
         output="features.npz",
-        usage=f"to train on them, as {root / 'features.npz'}: "
-        f"launch/local gin-folder --data.root {root} --data.image-feature features",
+        usage=lambda _: (
+            f"to train on them, as {root / 'features.npz'}: "
+            f"launch/local gin-folder --data.root {root} --data.image-feature features"
+        ),
     )
 
 
@@ -72,7 +74,9 @@ def _wikipedia(root: Path) -> PictureSource:
         training=np.arange(train),
         arrays=lambda features: {"train": features[:train], "test": features[train : train + test]},
         output="{backbone}.npz",
-        usage=f"to train on them: launch/local gin-wikipedia --data.root {root} --data.image-feature {{output}}",
+        usage=lambda output: (
+            f"to train on them: launch/local gin-wikipedia --data.root {root} --data.image-feature {output}"
+        ),
     )
 
 
@@ -97,5 +101,5 @@ def _bare(root: Path) -> PictureSource:
         training=None,
         arrays=lambda features: {"images": features, "file_names": np.array(names)},
         output="features.npz",
-        usage="to train on them, add metadata.csv: docs/your-own-data.md",
+        usage=lambda _: "to train on them, add metadata.csv: docs/your-own-data.md",
     )
