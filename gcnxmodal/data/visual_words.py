@@ -123,8 +123,8 @@ def histogram(
 ) -> Float32[np.ndarray, " W"]:
     """The share of the descriptors whose nearest word, by Euclidean distance, is each one.
 
-    >>> histogram(np.eye(3, 128, dtype=np.float32), np.eye(2, 128, dtype=np.float32)).round(2).tolist()
-    [0.67, 0.33]
+    >>> histogram(np.eye(4, 128, dtype=np.float32), np.eye(2, 128, dtype=np.float32)).tolist()
+    [0.75, 0.25]
     """
     if not len(descriptors):
         return np.zeros(len(codebook_WD), np.float32)

@@ -1,3 +1,4 @@
+import doctest
 import sys
 
 import numpy as np
@@ -29,6 +30,10 @@ def test_histogram_counts_nearest_words_against_brute_force():
     distances = ((descriptors[:, None].astype(np.float64) - codebook) ** 2).sum(axis=2)
     expected = [(distances.argmin(axis=1) == word).mean() for word in range(7)]
     np.testing.assert_allclose(histogram(descriptors, codebook), expected, atol=1e-6)
+
+
+def test_doctest():
+    assert doctest.testmod(visual_words) == (0, 1)
 
 
 def test_bags_sum_to_one_and_are_zero_without_key_points(tmp_path, pictures):
