@@ -15,8 +15,7 @@ import tyro
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say
 from gcnxmodal.data.cache import cache_dir
-from gcnxmodal.data.features import picture_features
-from gcnxmodal.data.pixels import picture_pixels
+from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.finished_run import FinishedRun, restore
 from gcnxmodal.experiments.retriever import Retriever
@@ -81,16 +80,14 @@ def run(arguments: Arguments) -> list[Found]:
 
 def _image(run: FinishedRun, picture: Path) -> np.ndarray:
     """What stands for a picture in the corpus of this run, [1, ...], before it is scaled."""
-    data = run.system.experiment.data
-    resolution = run.system.inputs.corpus.provenance["options"].get("resolution")
-    if data.image_feature == "efficientnet-lite0":
-        return picture_features([picture], resolution, cache_dir=cache_dir(), progress=False)
-    if data.image_feature == "pixels":
-        return picture_pixels([picture], resolution)
-    raise InputError(
-        f"{run.folder.path}: its images are '{data.image_feature}', which is not made from a picture here; "
-        "only runs with efficientnet-lite0 or pixels can be asked with --picture"
-    )
+    feature = run.system.experiment.data.image_feature
+    if feature not in FROM_PICTURES:
+        raise InputError(
+            f"{run.folder.path}: its images are '{feature}', which is not made from a picture here; only "
+            f"runs with {' or '.join(FROM_PICTURES)} can be asked with --picture"
+        )
+    resolution = run.system.inputs.corpus.provenance["options"]["resolution"]
+    return images_from([picture], feature, resolution, cache_dir=cache_dir())
 
 
 def main(arguments: list[str] | None = None) -> int:

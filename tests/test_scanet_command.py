@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 from small_folder import write_folder
 
-from gcnxmodal import evaluate, train
+from gcnxmodal import evaluate, search, train
+from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.finished_run import restore
+from gcnxmodal.experiments.retriever import Retriever
 
 SMALL = [
     *("scanet-emoji-authors-grid", "--data.name", "folder", "--text.words", "40", "--text.neighbours", "4"),
@@ -57,3 +60,54 @@ def test_it_learns_and_is_measured_again_to_the_same_numbers(
     assert "SCANet" in (run / "report.html").read_text()
     assert evaluate.main([str(run)]) == 0
     assert json.loads((run / "results.json").read_text())["protocols"] == results["protocols"]
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two co-attention layers on pixels."""
+    run = tmp_path_factory.mktemp("asked") / "run"
+    options = ["--data.image-feature", "pixels", "--data.resolution", "32", "--epochs", "1"]
+    assert train.main([*SMALL, *options, "--data.root", str(folder), "--run-dir", str(run)]) == 0
+    return run
+
+
+def test_a_search_ranks_all_items_by_the_full_score_if_the_shortlist_holds_them(trained: Path):
+    run = restore(trained, None, print)
+    retriever = Retriever(run.system, run.params)
+    corpus = run.system.inputs.corpus
+    row = int(corpus.splits["test"][3])
+    texts, images = retriever.encode()
+    scores = retriever.score(texts, images)
+    asked = {
+        "text": (search.Arguments(trained, text=corpus.texts[row], k=5, shortlist=90), scores[row]),
+        "picture": (
+            search.Arguments(trained, picture=Path(corpus.pictures[row]), k=5, shortlist=90),
+            scores[:, row],
+        ),
+    }
+    for arguments, expected in asked.values():
+        found = search.run(arguments)
+        best = np.argsort(-expected, kind="stable")[:5]
+        np.testing.assert_allclose([one.score for one in found], expected[best], rtol=1e-4)
+    short = search.run(search.Arguments(trained, text=corpus.texts[row], k=5, shortlist=5))
+    assert [one.score for one in short] == sorted((one.score for one in short), reverse=True)
+
+
+def test_a_search_among_the_test_items_finds_test_items(trained: Path):
+    found = search.run(search.Arguments(trained, text="word01 word02", k=30, among="test"))
+    assert sorted(one.row for one in found) == list(range(60, 90))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "give one of --text and --picture"),
+        ({"text": "word01", "picture": Path("a.png")}, "give one of --text and --picture"),
+        ({"text": "unheard-of"}, "none of its words is among the 40 of the run"),
+        ({"text": "word01", "k": 0}, "--k is 0"),
+        ({"picture": Path("missing.png")}, r"missing\.png"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_refused(trained: Path, arguments, message):
+    with pytest.raises(InputError, match=message):
+        search.run(search.Arguments(trained, **arguments))

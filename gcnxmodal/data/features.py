@@ -1,157 +1,143 @@
-"""Pictures to EfficientNet-Lite0 features: decoded, encoded in batches on the device, kept on disk."""
+"""Pictures to the features of a pre-trained network, encoded in batches on the device, kept on disk."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
-from tqdm import tqdm
 
-from gcnxmodal.data.cache import replacing
+from gcnxmodal.data import parts
+from gcnxmodal.data import pictures as decoding
+from gcnxmodal.data.files import require_file
+from gcnxmodal.data.pictures import centre_square, imagenet_crop
 from gcnxmodal.errors import InputError
-from gcnxmodal.models import efficientnet
+from gcnxmodal.models import convolution, efficientnet, imagenet, resnet, vgg, weights
 
-_log = logging.getLogger(__name__)
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A pre-trained network and what it is shown."""
+
+    network: ModuleType
+    """With FEATURES, load_pretrained(path) and normalise(pixels)."""
+    decode: Callable[[Path, int], UInt8[np.ndarray, "R R 3"]]
+    """Pixels of a picture file at a resolution."""
+    smallest: int
+    largest: int | None
+    """Sides of the square the network can see, in pixels."""
+    published: str | None = None
+    """Where the user gets the weights; None where a package brings them."""
+
+
+_TORCHVISION = "of torchvision's pre-trained models (docs/picture-features.md)"
+BACKBONES = {
+    # The smallest sides are the networks' total stride.
+    "efficientnet-lite0": Backbone(efficientnet, centre_square, 32, None),
+    "vgg19": Backbone(vgg, imagenet_crop, 224, 224, f"vgg19-dcbb9e9d.pth {_TORCHVISION}"),
+    "resnet50": Backbone(resnet, imagenet_crop, 32, None, f"resnet50-0676ba61.pth {_TORCHVISION}"),
+}
 
 
 def picture_features(
-    pictures: Sequence[Path], resolution: int, *, cache_dir: Path, progress: bool = True, batch: int = 32
-) -> Float[np.ndarray, "n 1280"]:
-    """The EfficientNet-Lite0 feature of each picture file, float32, in the order given.
+    pictures: Sequence[Path],
+    resolution: int,
+    *,
+    cache_dir: Path,
+    backbone: str = "efficientnet-lite0",
+    weights_file: Path | None = None,
+    progress: bool = True,
+    batch: int = 32,
+) -> Float[np.ndarray, "n d"]:
+    """The feature of each picture file, float32, in the order given.
 
-    The result is cached under the contents of the files, the resolution, the weights and the code, so equal
-    pictures are encoded once wherever they lie. The cache is written when whole: a killed run leaves none.
+    The result is cached under the contents of the files, the resolution, the weights and the code, in parts;
+    see parts.py.
 
     Args:
-        resolution: side of the square the network sees, in pixels; at least 32, its total stride.
+        resolution: side of the square the network sees, in pixels.
+        backbone: one of BACKBONES.
+        weights_file: its weights; by default those that a package brings.
         progress: show bars, where there is a terminal.
         batch: pictures per call of the network; the last batch is padded, so it is compiled once.
 
     Raises:
-        InputError: if there is no picture, the resolution is too small, or a picture cannot be read. Every
-            picture is decoded once before the network starts, so that none is found broken after it ran.
+        InputError: if there is no picture, a picture or the weights cannot be read, or the resolution is not
+            one of the network's. Every picture is decoded once before the network starts.
     """
     if not pictures:
         raise InputError("pictures: there is none to encode; give at least one file")
-    if resolution < 32:
-        raise InputError(f"resolution is {resolution} pixels; EfficientNet-Lite0 needs at least 32")
-    silent = None if progress else True  # None: a bar only where there is a terminal
+    chosen = BACKBONES[backbone]
+    require_resolution(resolution, backbone)
+    file = require_weights(backbone, weights_file)
+    modules = (chosen.network, convolution, imagenet, weights, parts, decoding)
+    code = [Path(__file__), *(Path(str(module.__file__)) for module in modules)]
     with ThreadPoolExecutor() as pool:
-        path = (
-            cache_dir / "features" / f"efficientnet-lite0-{resolution}-{_key(pictures, resolution, pool)}.npy"
+        size = min(batch, parts.PART, len(pictures))
+        return parts.in_parts(
+            pictures,
+            chosen.network.FEATURES,
+            name=f"{backbone}-{resolution}",
+            key=[resolution, *map(parts.digest, (file, *code))],
+            cache_dir=cache_dir,
+            pool=pool,
+            make_encode=lambda: _encoder(chosen, file, resolution, size, pool),
+            progress=progress,
         )
-        features = _load(path, len(pictures))
-        if features is None:
-            for _ in tqdm(
-                pool.map(_open, pictures), "checking pictures", len(pictures), unit="picture", disable=silent
-            ):
-                pass
-            features = _encode(pictures, resolution, min(batch, len(pictures)), pool, silent)
-            _save(path, features)
-    return features
 
 
-def decode(picture: Path, resolution: int) -> UInt8[np.ndarray, "R R 3"]:
-    """The centre square of a picture, upright, its transparent pixels over white, as RGB of one size.
-
-    The same as scaling the shorter side to `resolution` and cropping the centre, in one bicubic resampling
-    (antialiased, as Pillow does). Of an animation, the first frame.
+def require_weights(backbone: str, weights_file: Path | None) -> Path:
+    """The file of the network's weights.
 
     Raises:
-        InputError: if the file is missing, damaged or no picture.
+        InputError: if it is not there, or none is given and no package brings it.
     """
-    # Paper: its authors crop the central 224/256 of a photograph; here the whole shorter side is kept,
-    # because drawings such as emoji reach to their edges.
-    return np.asarray(ImageOps.fit(_open(picture), (resolution, resolution), Image.Resampling.BICUBIC))
+    published = BACKBONES[backbone].published
+    if weights_file is not None:
+        return require_file(weights_file, f"name {published or 'the weights of ' + backbone}")
+    if published is not None:
+        raise InputError(f"--weights is not set; {backbone} needs {published}")
+    return BACKBONES[backbone].network.weights_path()
 
 
-def _open(picture: Path) -> Image.Image:
-    """Decode to 8-bit RGB at full size."""
-    try:
-        with Image.open(picture) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255, not scale it
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return image.convert("RGB")
-    except Exception as error:  # Pillow's decoders raise far more than OSError on damaged files
-        raise InputError(
-            f"{picture}: not a readable picture ({error}); replace the file or drop its row"
-        ) from error
+def require_resolution(resolution: int, backbone: str) -> None:
+    """Raises InputError if the network cannot see squares of this side."""
+    smallest, largest = BACKBONES[backbone].smallest, BACKBONES[backbone].largest
+    if resolution < smallest or (largest is not None and resolution > largest):
+        needs = f"exactly {smallest}" if smallest == largest else f"at least {smallest}"
+        raise InputError(f"resolution is {resolution} pixels; {backbone} needs {needs}")
 
 
-def _key(pictures: Sequence[Path], resolution: int, pool: Executor) -> str:
-    """A hash of all that the features depend on: pictures, weights, resolution and the code between."""
-    code = (Path(__file__), Path(efficientnet.__file__))
-    files = [*pictures, efficientnet.weights_path(), *code]
-    digests = list(pool.map(_digest, files))
-    return hashlib.sha256(json.dumps([resolution, digests]).encode()).hexdigest()[:16]
-
-
-def _digest(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(
-            f"{file}: cannot be read ({error.strerror}); restore the file or drop its row"
-        ) from error
-
-
-def _encode(
-    pictures: Sequence[Path], resolution: int, batch: int, pool: Executor, silent: bool | None
-) -> Float[np.ndarray, "n 1280"]:
-    graph, weights = nnx.split(efficientnet.load_pretrained())
+def _encoder(
+    backbone: Backbone, weights_file: Path, resolution: int, batch: int, pool: Executor
+) -> Callable[[Sequence[Path]], Iterator[np.ndarray]]:
+    """A function from pictures to their features, in pieces of `batch` rows."""
+    graph, weights = nnx.split(backbone.network.load_pretrained(weights_file))
 
     @jax.jit
-    def encode(weights: nnx.State, pixels_BRR3: jax.Array) -> jax.Array:
-        return nnx.merge(graph, weights)(efficientnet.normalise(pixels_BRR3))
+    def network(weights: nnx.State, pixels_BRR3: jax.Array) -> jax.Array:
+        return nnx.merge(graph, weights)(backbone.network.normalise(pixels_BRR3))
 
-    encoded: list[jax.Array] = []
-    with tqdm(desc="picture features", total=len(pictures), unit="picture", disable=silent) as bar:
-        for start in range(0, len(pictures), batch):
-            files = pictures[start : start + batch]
-            pixels_BRR3 = np.zeros((batch, resolution, resolution, 3), np.uint8)
-            for row, picture in enumerate(pool.map(decode, files, [resolution] * len(files))):
-                pixels_BRR3[row] = picture
-            encoded.append(encode(weights, pixels_BRR3))
+    def dispatch(files: Sequence[Path]) -> jax.Array:
+        pixels_BRR3 = np.zeros((batch, resolution, resolution, 3), np.uint8)
+        for row, picture in enumerate(pool.map(backbone.decode, files, [resolution] * len(files))):
+            pixels_BRR3[row] = picture
+        return network(weights, pixels_BRR3)[: len(files)]
+
+    def encode(files: Sequence[Path]) -> Iterator[np.ndarray]:
+        running = None
+        for start in range(0, len(files), batch):
+            following = dispatch(files[start : start + batch])
             # Wait for the batch before, so that the device works while the next pictures are decoded.
-            jax.block_until_ready(encoded[-2:-1])
-            bar.update(len(files))
-        return np.concatenate([np.asarray(features) for features in encoded])[: len(pictures)]
+            if running is not None:
+                yield np.asarray(running)
+            running = following
+        yield np.asarray(running)
 
-
-def _load(path: Path, rows: int) -> Float[np.ndarray, "n 1280"] | None:
-    """The cached features; None, and a warning if the file is damaged, where there are none."""
-    if not path.exists():
-        return None
-    try:
-        features = np.load(path, allow_pickle=False)
-        if features.shape == (rows, efficientnet.FEATURES) and features.dtype == np.float32:
-            return features
-        problem = f"{features.dtype} {list(features.shape)}"
-    except (OSError, ValueError, EOFError) as error:
-        problem = str(error)
-    _log.warning("%s: these cached features are damaged (%s); making them again", path, problem)
-    return None
-
-
-def _save(path: Path, features: Float[np.ndarray, "n 1280"]) -> None:
-    """Keep the features; a cache that cannot be written costs the next run time, not this one."""
-    try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, features)
-    except OSError as error:
-        _log.warning(
-            "%s: the features could not be cached (%s); $GCNXMODAL_CACHE may name another folder", path, error
-        )
+    return encode

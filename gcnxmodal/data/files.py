@@ -10,20 +10,20 @@ from pathlib import Path
 from gcnxmodal.errors import InputError
 
 
-def require_folder(root: Path | None, contents: str) -> Path:
-    """`root` if it is a folder with something in it.
+def require_folder(root: Path | None, contents: str, option: str = "--data.root") -> Path:
+    """`root`, which the user names by `option`, if it is a folder with something in it.
 
     Raises:
         InputError: if it is not given, missing, no folder, or empty; `contents` says what belongs in it.
     """
     if root is None:
-        raise InputError(f"--data.root is not set; name the folder with {contents}")
+        raise InputError(f"{option} is not set; name the folder with {contents}")
     if not root.exists():
-        raise InputError(f"{root}: there is no such folder; --data.root must name the folder with {contents}")
+        raise InputError(f"{root}: there is no such folder; {option} must name the folder with {contents}")
     if not root.is_dir():
-        raise InputError(f"{root}: this is not a folder; --data.root must name the folder with {contents}")
+        raise InputError(f"{root}: this is not a folder; {option} must name the folder with {contents}")
     if next(root.iterdir(), None) is None:
-        raise InputError(f"{root}: this folder is empty; --data.root must name the folder with {contents}")
+        raise InputError(f"{root}: this folder is empty; {option} must name the folder with {contents}")
     return root
 
 

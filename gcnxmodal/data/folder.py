@@ -19,15 +19,18 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import feature_matrix, load_npz
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
-from gcnxmodal.data.features import picture_features
 from gcnxmodal.data.files import fingerprint, require_file, require_folder
+from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from, resolution_for
 from gcnxmodal.data.metadata import find_metadata, read_metadata
-from gcnxmodal.data.pixels import RESOLUTION, picture_pixels
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
-_SAVE_FEATURES = "write it with numpy.savez(file, images=array), a row an item"
+_CONTENTS = "your pictures and metadata.csv, .jsonl or .parquet"
+_SAVE_FEATURES = (
+    "write it with numpy.savez(file, images=array), a row an item, or with python -m gcnxmodal.features"
+)
+_SPLIT_SEED, _TEST_FRACTION = 0, 0.2
 
 
 def load(
@@ -38,8 +41,8 @@ def load(
     image_feature: str,
     cache_dir: Path,
     resolution: int | None = None,
-    split_seed: int = 0,
-    test_fraction: float = 0.2,
+    split_seed: int = _SPLIT_SEED,
+    test_fraction: float = _TEST_FRACTION,
 ) -> Corpus:
     """The corpus of a folder, items in the order of its metadata.
 
@@ -54,7 +57,7 @@ def load(
     Raises:
         InputError: if a file is missing or malformed, or a row is.
     """
-    root = require_folder(root, "your pictures and metadata.csv, .jsonl or .parquet")
+    root = require_folder(root, _CONTENTS)
     metadata = find_metadata(root)
     rows = read_metadata(metadata)
     texts = [_text(row["text"], f"{metadata}: row {number}") for number, row in enumerate(rows, 1)]
@@ -63,24 +66,21 @@ def load(
     splits = _given_splits(rows, names, metadata)
     pictures = None if names is None else [root / name for name in names]
     needed = _feature_sources(root, metadata, image_feature, pictures)
-    computed = image_feature != "features"
-    resolution = resolution or (RESOLUTION if image_feature == "pixels" else 224)
+    resolution = resolution_for(image_feature, resolution)
     shown = pictures is not None and all(picture.is_file() for picture in pictures)
     options = {
         "root": str(root.resolve()),
         "words": words,
         "tokenizer": dataclasses.asdict(tokenizer),
         "image_feature": image_feature,
-        "resolution": resolution if computed else None,
+        "resolution": resolution,
         "split": "metadata" if splits else {"seed": split_seed, "test_fraction": test_fraction},
         "pictures": shown,
     }
 
     def features() -> np.ndarray:
-        if image_feature == "pixels":
-            return picture_pixels(needed, resolution)
-        if computed:
-            return picture_features(needed, resolution, cache_dir=cache_dir)
+        if resolution is not None:
+            return images_from(needed, image_feature, resolution, cache_dir=cache_dir)
         array = load_npz(needed[0], ["images"], _SAVE_FEATURES)["images"]
         return feature_matrix(array, needed[0], "images", len(rows))
 
@@ -102,13 +102,29 @@ def load(
     return cached(corpus_path(cache_dir, "folder", options, fingerprint([metadata, *needed])), make)
 
 
+def listed_pictures(root: Path) -> tuple[list[Path], dict[str, Int[np.ndarray, " rows"]]]:
+    """The pictures of a folder in the order of its metadata, and the split that `load` gives them.
+
+    Raises:
+        InputError: if the metadata are malformed or name no pictures, or one is missing.
+    """
+    metadata = find_metadata(root)
+    rows = read_metadata(metadata)
+    labels, _ = _labels(rows, metadata)
+    names = _file_names(rows, metadata)
+    listed = None if names is None else [root / name for name in names]
+    pictures = _feature_sources(root, metadata, "efficientnet-lite0", listed)
+    apart = stratified_split(labels, names or [], _TEST_FRACTION, _SPLIT_SEED)
+    return pictures, _given_splits(rows, names, metadata) or apart
+
+
 def _feature_sources(
     root: Path, metadata: Path, image_feature: str, pictures: list[Path] | None
 ) -> list[Path]:
     """The files that the features come from: the pictures themselves, or features.npz."""
     if image_feature == "features":
         return [require_file(root / "features.npz", _SAVE_FEATURES)]
-    if image_feature not in ("efficientnet-lite0", "pixels"):
+    if image_feature not in FROM_PICTURES:
         raise InputError(
             f"--data.image-feature is '{image_feature}'; a folder has 'efficientnet-lite0', 'pixels' or "
             "'features'"

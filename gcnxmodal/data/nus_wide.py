@@ -30,8 +30,8 @@ from jaxtyping import Float, Int
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
-from gcnxmodal.data.features import picture_features
 from gcnxmodal.data.files import fingerprint, require_file, require_folder
+from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from, resolution_for
 from gcnxmodal.data.nus_wide_files import PAGE, TAG_LISTS, NusWide, photo_id
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
@@ -47,7 +47,7 @@ def load(
     tokenizer: Tokenizer,
     image_feature: str,
     cache_dir: Path,
-    resolution: int = 224,
+    resolution: int | None = None,
     classes: int = 10,
     multi_label: bool = False,
     tag_list: str = "final",
@@ -59,8 +59,8 @@ def load(
 
     Args:
         root: the folder of the archives.
-        image_feature: "bow" (BoW_int.dat), or "efficientnet-lite0", of Flickr/ at `resolution` x
-            `resolution` pixels.
+        image_feature: "bow" (BoW_int.dat), or made from Flickr/ at `resolution` x `resolution` pixels; see
+            `from_pictures`.
         classes: this many concepts, those with the most photos in the whole data set.
         multi_label: also keep photos that have several of these concepts.
         tag_list: "final" (the 5,018 tags) or "1k": a photo's text is those of its tags that are in it.
@@ -73,14 +73,15 @@ def load(
     _check_options(image_feature, classes, tag_list, training_pairs, test_pairs)
     root = require_folder(root, _CONTENTS)
     folder = NusWide(root, tag_list)
-    computed = image_feature == "efficientnet-lite0"
+    resolution = resolution_for(image_feature, resolution)
+    computed = resolution is not None
     needed = [*folder.lists(), *([] if computed else [folder.bag()])]
     options = {
         "root": str(root.resolve()),
         "words": words,
         "tokenizer": dataclasses.asdict(tokenizer),
         "image_feature": image_feature,
-        "resolution": resolution if computed else None,
+        "resolution": resolution,
         "classes": classes,
         "multi_label": multi_label,
         "tag_list": tag_list,
@@ -121,8 +122,8 @@ def load(
         shown = computed or (folder.pictures.is_dir() and all(picture.is_file() for picture in pictures))
 
         def features() -> Float[np.ndarray, "n d"]:
-            if computed:
-                return picture_features(pictures, resolution, cache_dir=cache_dir)
+            if resolution is not None:
+                return images_from(pictures, image_feature, resolution, cache_dir=cache_dir)
             return folder.bags(kept, len(photos))
 
         return assemble(
@@ -166,9 +167,9 @@ def _choose(
 def _check_options(
     image_feature: str, classes: int, tag_list: str, training_pairs: int, test_pairs: int
 ) -> None:
-    if image_feature not in ("bow", "efficientnet-lite0"):
+    if image_feature not in ("bow", *FROM_PICTURES):
         raise InputError(
-            f"--data.image-feature is '{image_feature}'; nus-wide has 'bow' (BoW_int.dat) or "
+            f"--data.image-feature is '{image_feature}'; nus-wide has 'bow' (BoW_int.dat), 'pixels' or "
             "'efficientnet-lite0' (of Flickr/)"
         )
     if tag_list not in TAG_LISTS:

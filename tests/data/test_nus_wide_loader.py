@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from nus_wide_folder import PHOTOS, TAGS, Photo, bag, write_nus_wide
 
-from gcnxmodal.data import LOADERS, nus_wide, nus_wide_files
+from gcnxmodal.data import LOADERS, from_pictures, nus_wide, nus_wide_files
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -177,7 +177,7 @@ def test_pictures_of_the_chosen_photos_are_encoded(load, root, monkeypatch):
         asked.append(([picture.name for picture in pictures], resolution))
         return np.ones((len(pictures), 3), np.float32)
 
-    monkeypatch.setattr(nus_wide, "picture_features", features)
+    monkeypatch.setattr(from_pictures, "picture_features", features)
     with pytest.raises(
         InputError, match=r"Flickr/actor/0001_2124494179\.jpg: there is no such file; the photos"
     ):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gcnxmodal.data import LOADERS, pascal_voc
+from gcnxmodal.data import LOADERS, from_pictures, pascal_voc
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -135,7 +135,7 @@ def test_pictures_of_the_chosen_images_are_encoded(load, root, monkeypatch):
         assert (pictures, resolution) == (chosen, 96)
         return np.ones((5, 2), np.float32)
 
-    monkeypatch.setattr(pascal_voc, "picture_features", features)
+    monkeypatch.setattr(from_pictures, "picture_features", features)
     corpus = load(image_feature="efficientnet-lite0", resolution=96)
     assert corpus.pictures == tuple(map(str, chosen))
     chosen[0].unlink()

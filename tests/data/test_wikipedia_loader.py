@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from gcnxmodal.data import wikipedia
+from gcnxmodal.data import from_pictures, wikipedia
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -81,7 +81,7 @@ def test_pictures_lie_in_the_folder_of_their_class(load, root, monkeypatch):
         assert (pictures, resolution) == (paths, 96)
         return np.ones((6, 2), np.float32)
 
-    monkeypatch.setattr(wikipedia, "picture_features", features)
+    monkeypatch.setattr(from_pictures, "picture_features", features)
     assert load("efficientnet-lite0", resolution=96).images.shape == (6, 2)
     assert load("cnn").pictures == tuple(map(str, paths))
     paths[3].unlink()
