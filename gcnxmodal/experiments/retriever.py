@@ -85,7 +85,7 @@ class Retriever:
     def score(self, texts_QD: np.ndarray, images_MD: np.ndarray, devices: int | None = None) -> np.ndarray:
         """Scores [Q, M] of every text with every image, by their features; see `score_matrix`."""
         model = self._model
-        return score_matrix(_PairScore(self._graphdef), model, texts_QD, images_MD, devices=devices)
+        return score_matrix(PairScore(self._graphdef), model, texts_QD, images_MD, devices=devices)
 
     def score_aligned(self, texts_PD: np.ndarray, images_PD: np.ndarray) -> np.ndarray:
         """Scores [P] of aligned pairs, by their features."""
@@ -157,7 +157,7 @@ def _explain(graphdef, params, constants, texts_BT, images_Bd):
 
 
 @dataclasses.dataclass(frozen=True)
-class _PairScore:
+class PairScore:
     """`scanet.score_all_pairs` of a structure: equal structures are compiled once."""
 
     graphdef: nnx.GraphDef

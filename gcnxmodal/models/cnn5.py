@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from gcnxmodal.models.dense import PRECISIONS, Precision
+from gcnxmodal.models.dense import Precision
+from gcnxmodal.models.window import Window
 
 CHANNELS = (32, 64, 128, 128, 256)
 SMALLEST = 2 ** len(CHANNELS)  # pixels: one is left after all layers
@@ -26,12 +27,13 @@ class CNN5(nnx.Module):
     def __init__(self, resolution: int, *, precision: Precision = "float32", rngs: nnx.Rngs):
         self.convolutions = nnx.List(
             [
-                nnx.Conv(
+                Window(
+                    (3, 3),
                     before,
                     after,
-                    (3, 3),
+                    padding="SAME",
                     kernel_init=nnx.initializers.he_uniform(),
-                    precision=PRECISIONS[precision],
+                    precision=precision,
                     rngs=rngs,
                 )
                 for before, after in zip((3, *CHANNELS), CHANNELS, strict=False)
@@ -43,5 +45,13 @@ class CNN5(nnx.Module):
         """Features of RGB pictures, 0 to 255."""
         x_BHWC = pixels_BRR3.astype(jnp.float32) / 127.5 - 1
         for convolution in self.convolutions:
-            x_BHWC = nnx.max_pool(jax.nn.relu(convolution(x_BHWC)), (2, 2), (2, 2))
+            x_BHWC = _halved(jax.nn.relu(convolution(x_BHWC)))
         return x_BHWC.reshape(len(x_BHWC), -1)
+
+
+def _halved(x_BHWC: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
+    """The largest of each 2 x 2; an odd last row or column is left out."""
+    B, H, W, C = x_BHWC.shape
+    x_BHWC = x_BHWC[:, : H // 2 * 2, : W // 2 * 2]
+    # Not a reduce_window: its gradient, a select-and-scatter, is slow on every platform.
+    return x_BHWC.reshape(B, H // 2, 2, W // 2, 2, C).max(axis=(2, 4))

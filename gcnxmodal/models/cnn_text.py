@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from gcnxmodal.models.dense import PRECISIONS, Precision
+from gcnxmodal.models.dense import Precision
+from gcnxmodal.models.window import Window
 from gcnxmodal.models.word_sequence import WordSequence
 
 WIDTHS = (3, 4, 5)
@@ -31,13 +32,13 @@ class CNNText(WordSequence):
         super().__init__(vectors)
         self.convolutions = nnx.List(
             [
-                nnx.Conv(
+                Window(
+                    (width,),
                     vectors.shape[1],
                     MAPS,
-                    (width,),
                     padding="VALID",
                     kernel_init=nnx.initializers.glorot_uniform(),
-                    precision=PRECISIONS[precision],
+                    precision=precision,
                     rngs=rngs,
                 )
                 for width in WIDTHS
