@@ -43,15 +43,15 @@ def describe(system: System) -> str:
     )
 
 
-def how_to_go_on(module: str, step: int, arguments: Sequence[str]) -> str:
-    """What to say when a run was stopped and saved: the command line that resumes it.
+def how_to_go_on(module: str, step: int, arguments: Sequence[str], *, resume: bool = True) -> str:
+    """What to say when a run was stopped and saved: the line that goes on, with --resume if it needs that.
 
     >>> print(how_to_go_on("gcnxmodal.train", 1200, ["gin-emoji", "--overwrite"]))
     stopped, saved at step 1,200. To go on:
       python -m gcnxmodal.train gin-emoji --resume
     """
     again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
-    line = f"  python -m {module} {shlex.join([*again, '--resume'])}"
+    line = f"  python -m {module} {shlex.join([*again, '--resume'] if resume else again)}"
     return f"stopped, saved at step {step:,}. To go on:\n{line}"
 
 

@@ -90,7 +90,7 @@ def run(preset: str, arguments: Arguments) -> SweepFolder:
         folder.start(config, members)
     say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
     for number, group in enumerate(grouped):
-        if not _finished(folder, group):
+        if not folder.finished(group):
             _run_group(preset, folder, number, group, system if number == 0 else _build(group))
     results = [_results(folder.member(member)) for member in members]
     summary = summarise(members, results)
@@ -110,11 +110,6 @@ def _build(group: Sequence[Member]) -> System:
     return build(experiment, load_corpus(experiment.data, experiment.text))
 
 
-def _finished(folder: SweepFolder, group: Sequence[Member]) -> bool:
-    folders = [folder.member(member) for member in group]
-    return all(member.results.exists() or _diverged(member).exists() for member in folders)
-
-
 def _run_group(
     preset: str, folder: SweepFolder, number: int, group: Sequence[Member], system: System
 ) -> None:
@@ -128,14 +123,19 @@ def _run_group(
         say(f"resuming at step {step:,}")
     for member in folders:
         member.rewind(int(state.step) // system.steps_per_epoch)
-    state, compile_seconds = _train(together, state, checkpoints, folders)
+    try:
+        state, compile_seconds = _train(together, state, checkpoints, folders)
+    except Diverged as stop:
+        for member in folders:
+            write_json(member.diverged, {"step": stop.step})
+        raise
     checkpoints.close()
     yardsticks = measure_yardsticks(system.inputs.corpus)
     for index, (member, run_folder) in enumerate(zip(together.members, folders, strict=True)):
         own = together.state_of(state, index)
         if (broken := int(own.first_nan)) >= 0:
             say(f"{run_folder.path.name}: the loss is not a number from step {broken:,} on; left out")
-            write_json(_diverged(run_folder), {"step": broken})
+            write_json(run_folder.diverged, {"step": broken})
             continue
         say(f"measuring {run_folder.path.name}")
         kept = Checkpoints(run_folder.checkpoints, member.fingerprint(), report=say)
@@ -196,10 +196,6 @@ def _mean(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         directions = mean["standard"]
         mean["standard"] = {d: float(np.mean([line["standard"][d] for line in lines])) for d in directions}
     return mean
-
-
-def _diverged(folder: RunFolder) -> Path:
-    return folder.path / "diverged.json"
 
 
 def _results(folder: RunFolder) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ class RunFolder:
     config.json     preset and every value of the experiment
     metrics.jsonl   a line an epoch
     results.json    the measurements at the end
+    diverged.json   in its place, in a sweep: the step from which on the loss was not a number
     report.html, plots/, tensorboard/, checkpoints/
     """
 
@@ -28,6 +29,7 @@ class RunFolder:
         self.config = path / "config.json"
         self.metrics = path / "metrics.jsonl"
         self.results = path / "results.json"
+        self.diverged = path / "diverged.json"
         self.report = path / "report.html"
         self.checkpoints = path / "checkpoints"
         self.tensorboard = path / "tensorboard"

@@ -35,6 +35,11 @@ class SweepFolder:
     def member(self, member: Member) -> RunFolder:
         return RunFolder(self.path / "members" / member.name)
 
+    def finished(self, members: Sequence[Member]) -> bool:
+        """Whether each of the members has results, or none because its loss was not a number."""
+        folders = [self.member(member) for member in members]
+        return all(folder.results.exists() or folder.diverged.exists() for folder in folders)
+
     def check(self, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Refuse what would write over another sweep; changes nothing.
 
@@ -66,17 +71,30 @@ class SweepFolder:
             self.member(member).start(config["preset"], member.experiment, overwrite=False)
         write_json(self.config, config)
 
-    def _check_same(self, config: Mapping[str, Any]) -> None:
+    def difference(self, config: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+        """Name, stored value and `config`'s value of the first field that differs; None if none does.
+
+        Where the data lie is no difference.
+
+        Raises:
+            InputError: if sweep.json is not one of ours.
+        """
         try:
             stored = flat(json.loads(self.config.read_text(encoding="utf-8")))
         except (ValueError, AttributeError) as error:
             raise InputError(f"{self.config}: not a sweep's configuration: {error}") from error
         for field, value in flat(dict(config)).items():
             if stored.get(field) != value and field != "experiment.data.root":
-                raise InputError(
-                    f"{self.config}: the sweep has {field} = {stored.get(field)} but the command says "
-                    f"{value}; resume with the same value, or start another --run-dir"
-                )
+                return field, stored.get(field), value
+        return None
+
+    def _check_same(self, config: Mapping[str, Any]) -> None:
+        if found := self.difference(config):
+            field, stored, value = found
+            raise InputError(
+                f"{self.config}: the sweep has {field} = {stored} but the command says "
+                f"{value}; resume with the same value, or start another --run-dir"
+            )
 
 
 def sweep_config(preset: str, base: Any, over: Mapping[str, Sequence[Any]], seeds: int) -> dict[str, Any]:
