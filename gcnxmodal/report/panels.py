@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from gcnxmodal.report.palette import COLOURS, Series
@@ -25,13 +26,17 @@ _INK, _MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "lin
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A curve. Without `x`, a level across the whole width, at `y[0]`; without a label, it is not named."""
+    """A curve. Without `x`, a level across the whole width, at `y[0]`; without a label, it is not named.
+
+    With `spread`, a band of so much to either side, and a marker at each point.
+    """
 
     label: str
     series: Series
     x: tuple[float, ...]
     y: tuple[float, ...]
     width: float = 1.6
+    spread: tuple[float, ...] = ()
 
 
 @contextlib.contextmanager
@@ -67,8 +72,12 @@ def line_panel(
         for line in lines:
             style = {"color": line.series.colour, "linewidth": line.width, "zorder": 2 + line.width}
             style |= {"dashes": line.series.dashes or (None, None), "label": line.label}
+            if line.spread:
+                low, high = (np.add(line.y, np.multiply(sign, line.spread)) for sign in (-1, 1))
+                axes.fill_between(line.x, low, high, color=line.series.colour, alpha=0.18, linewidth=0)
+                style |= {"marker": line.series.marker, "markersize": 5, "clip_on": False}
             if line.x:
-                handles += axes.plot(line.x, line.y, marker="o" if len(line.x) == 1 else None, **style)
+                handles += axes.plot(line.x, line.y, **{"marker": "o" if len(line.x) == 1 else None, **style})
             else:
                 handles.append(axes.axhline(line.y[0], **style))
         axes.margins(x=0)
@@ -123,6 +132,48 @@ def bar_panel(
         axes.set_yticks(range(len(names)), names, color=_INK)
         axes.spines["left"].set_visible(True)
         _legend(figure, handles, height, handle_length=1)
+    return figure
+
+
+def heat_panel(
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    framed: Sequence[Sequence[str]],
+) -> Figure:
+    """A table whose cells are the deeper the higher their value, which stands in them.
+
+    Args:
+        framed: a second line for each cell; a cell that has one is framed.
+    """
+    above, below, side = 60, 12, 56
+    height = above + side * len(rows) + below
+    measured = [value for row in values for value in row if value is not None]
+    low, high = min(measured), max(measured)
+    with plain_text():
+        left = 20 + 6.2 * max(len(name) for name in rows)
+        figure, axes = _panel(title, height, left=left, right=14, above=above, below=below)
+        for y, (line, words) in enumerate(zip(values, framed, strict=True)):
+            for x, (value, second) in enumerate(zip(line, words, strict=True)):
+                # Not deeper than lets the ink be read on it, in the light colours and in the dark ones.
+                share = 0.5 if high == low or value is None else (value - low) / (high - low)
+                fill = {"color": COLOURS["model"][0], "alpha": 0.0 if value is None else 0.06 + 0.36 * share}
+                axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, linewidth=0, **fill))
+                if second:
+                    frame = {"edgecolor": _INK, "linewidth": 1.4, "facecolor": "none"}
+                    axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, **frame))
+                text = DASH if value is None else f"{value:.3f}".removeprefix("0")
+                middle: Any = {"ha": "center", "va": "center", "color": _INK}
+                weight = "bold" if value == high else "normal"
+                axes.text(x, y - (0.14 if second else 0), text, size=_FONT + 2, weight=weight, **middle)
+                axes.text(x, y + 0.22, second, size=_FONT - 1, **middle)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), columns, color=_MUTED)
+        axes.set_yticks(range(len(rows)), rows, color=_MUTED)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
     return figure
 
 

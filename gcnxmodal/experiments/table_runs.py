@@ -1,0 +1,187 @@
+"""The runs of a paper's table: which are there, which are missing, and the table with their numbers."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.members import Member, expand
+from gcnxmodal.experiments.paper_tables import PaperTable, Source
+from gcnxmodal.experiments.run_folder import RunFolder
+from gcnxmodal.experiments.sweep_folder import SweepFolder, sweep_config
+from gcnxmodal.experiments.table_parts import Part
+from gcnxmodal.report.paper_table import DIRECTIONS, Cell, FilledTable, Moments
+from gcnxmodal.retrieval.protocols import PROTOCOLS
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A sweep to be run: a part with the seeds first, ..., first + seeds - 1, in a folder of its own."""
+
+    part: Part
+    path: Path
+    first: int
+    seeds: int
+    resume: bool
+
+    @property
+    def experiment(self) -> Any:
+        return dataclasses.replace(self.part.experiment, seed=self.first)
+
+
+class PartFolder:
+    """The sweeps of a part, one for each range of seeds.
+
+    seedsA-B/       a sweep of the seeds A to B
+
+    What is asked for again is there already; more seeds become one sweep more.
+    """
+
+    def __init__(self, part: Part, runs: Path):
+        self.part = part
+        self.path = runs / part.name
+
+    def sweeps(self) -> dict[tuple[int, int], SweepFolder]:
+        """The sweeps that have begun, by their first and last seed."""
+        found = {}
+        for path in self.path.glob("seeds*-*"):
+            if (match := re.fullmatch(r"seeds(\d+)-(\d+)", path.name)) and (path / "sweep.json").exists():
+                found[int(match[1]), int(match[2])] = SweepFolder(path)
+        return dict(sorted(found.items()))
+
+    def check(self) -> None:
+        """Refuse sweeps that were made with other options; changes nothing.
+
+        Raises:
+            InputError: naming the folder, the field and the fix.
+        """
+        for (first, last), sweep in self.sweeps().items():
+            job = self._job(first, last, resume=True)
+            config = sweep_config(self.part.preset, job.experiment, self.part.over, job.seeds)
+            if found := sweep.difference(config):
+                field, stored, value = found
+                raise InputError(
+                    f"{sweep.config}: these runs have {field} = {stored} but the command says {value}; "
+                    "give the same value, --overwrite to replace them, or another --folder"
+                )
+
+    def jobs(self, seeds: int) -> list[Job]:
+        """What must run until the first `seeds` seeds are there: unfinished sweeps, then missing seeds."""
+        jobs, begun = [], set()
+        for (first, last), sweep in self.sweeps().items():
+            begun |= set(range(first, last + 1))
+            if first < seeds and not sweep.finished(self._members(range(first, last + 1))):
+                jobs.append(self._job(first, last, resume=True))
+        missing = [seed for seed in range(seeds) if seed not in begun]
+        for place, seed in enumerate(missing):
+            if place == 0 or missing[place - 1] != seed - 1:
+                last = seed
+                while last + 1 in missing:
+                    last += 1
+                jobs.append(self._job(seed, last, resume=False))
+        return jobs
+
+    def runs(self, setting: Mapping[str, Any], seeds: int) -> dict[int, RunFolder]:
+        """The folder of each seed that has been started, of the members with a setting."""
+        found = {}
+        for (first, last), sweep in self.sweeps().items():
+            for member in self._members(range(first, min(last + 1, seeds))):
+                if member.setting == dict(setting):
+                    found[member.experiment.seed] = sweep.member(member)
+        return dict(sorted(found.items()))
+
+    def _job(self, first: int, last: int, *, resume: bool) -> Job:
+        return Job(self.part, self.path / f"seeds{first}-{last}", first, last - first + 1, resume)
+
+    def _members(self, seeds: range) -> list[Member]:
+        if not seeds:
+            return []
+        return expand(dataclasses.replace(self.part.experiment, seed=seeds.start), self.part.over, len(seeds))
+
+
+def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTable:
+    """The table with the numbers of the runs in `folder`; what has none has a reason.
+
+    A function of the runs alone: the same runs give the same table.
+    """
+    parts = {part.name: PartFolder(part, folder / "runs") for part in table.parts}
+    cells, used = {}, []
+    for row in table.rows:
+        for column in table.columns:
+            paper, source = table.paper.get((row, column)), table.ours.get((row, column))
+            if source is not None:
+                cell, results = _cell(parts[source.part], source, seeds)
+                used += results
+                cells[row, column] = dataclasses.replace(cell, paper=paper)
+            elif paper is not None:
+                cells[row, column] = Cell(paper, reason=table.quoted.get(row, "quoted only"))
+    reports = [sweep.path / "report.html" for part in parts.values() for sweep in part.sweeps().values()]
+    return FilledTable(
+        **{
+            name: getattr(table, name)
+            for name in ("name", "title", "kinds", "rows", "columns", "quoted", "digits", "caption")
+        },
+        **{name: getattr(table, name) for name in ("training", "notes", "plot")},
+        cells=cells,
+        made=_made(used, seeds),
+        runs=tuple(path.relative_to(folder).as_posix() for path in reports if path.exists()),
+        command=command,
+    )
+
+
+def _cell(folder: PartFolder, source: Source, seeds: int) -> tuple[Cell, list[dict[str, Any]]]:
+    """Our side of a cell, and the results it is from."""
+    runs = folder.runs(source.setting, seeds)
+    results = {seed: _read(run.results) for seed, run in runs.items() if run.results.exists()}
+    diverged = tuple(seed for seed, run in runs.items() if run.diverged.exists())
+    if diverged and source.system == "model":
+        reason = f"the loss was not a number with {len(diverged)} of {len(results) + len(diverged)} seeds"
+    else:
+        reason = "" if results else folder.part.missing or "not run yet: left out by --only"
+    found = list(results.values())
+    if not found:
+        return Cell(diverged=diverged, reason=reason), []
+    commits = tuple(dict.fromkeys(result["commit"] for result in found))
+    if source.system != "model":  # a yardstick is fitted once, and not random
+        ours = {
+            protocol: {direction: Moments(value[direction]) for direction in DIRECTIONS}
+            for protocol, value in found[0]["yardsticks"][source.system].items()
+        }
+        return Cell(ours=ours, commits=commits[:1], reason=reason), found
+    ours = {protocol: _moments([result["protocols"][protocol] for result in found]) for protocol in PROTOCOLS}
+    return Cell(ours=ours, seeds=tuple(results), diverged=diverged, commits=commits, reason=reason), found
+
+
+def _moments(rows: Sequence[Mapping[str, float]]) -> dict[str, Moments]:
+    values = {direction: [row[direction] for row in rows] for direction in DIRECTIONS}
+    return {
+        name: Moments(float(np.mean(found)), float(np.std(found)) if len(found) > 1 else None)
+        for name, found in values.items()
+    }
+
+
+def _made(results: Iterable[Mapping[str, Any]], seeds: int) -> tuple[tuple[str, str], ...]:
+    results = list(results)
+    if not results:
+        return ()
+    dates = sorted(result["date"][:10] for result in results)
+    return (
+        ("mean ± standard deviation over seeds", f"0 to {seeds - 1}") if seeds > 1 else ("seed", "0"),
+        ("commit", _list(result["commit"] for result in results)),
+        ("device", _list(result["device"] for result in results)),
+        ("JAX", _list(result["versions"]["jax"] for result in results)),
+        ("measured", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"),
+    )
+
+
+def _list(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
