@@ -201,13 +201,14 @@ def test_runs_of_other_options_are_not_mixed_in(finished):
 def test_overwrite_replaces_the_chosen_parts_only(tmp_path: Path, monkeypatch):
     def run(preset: str, arguments: sweep.Arguments):
         assert arguments.run_dir is not None
-        arguments.run_dir.mkdir(parents=True)
+        arguments.run_dir.mkdir(parents=True, exist_ok=True)
 
     data = write_folder(tmp_path / "data")
     monkeypatch.setattr(sweep, "run", run)
     runs = tmp_path / "tables" / "scanet-3" / "runs"
     for part in ("gcn", "lstm"):
         (runs / part / "seeds0-1" / "mark").mkdir(parents=True)
+    (runs / "gcn" / "seeds0-1" / "sweep.json").write_text("{}")
     make(small(data), tmp_path / "tables", overwrite=True)
     assert [path.parents[1].name for path in runs.glob("*/*/mark")] == ["lstm"]
 
