@@ -16,11 +16,11 @@ class Options:
     root: Path | None = None
     """English Wikipedia: folder of the archive of Rasiwasia et al. 2010."""
     nus_wide: Path | None = None
-    """NUS-WIDE, its 10 largest classes, in the folder layout (docs/your-own-data.md)."""
+    """NUS-WIDE: folder of the official distribution (docs/data-sets.md)."""
     pascal: Path | None = None
-    """Pascal VOC 2007, single-object images, in the folder layout."""
+    """Pascal VOC 2007: folder of the official distribution, tags and features (docs/data-sets.md)."""
     tvgraz: Path | None = None
-    """TVGraz, in the folder layout (gin-1)."""
+    """TVGraz, in the folder layout (docs/your-own-data.md; gin-1)."""
     ch_wiki: Path | None = None
     """Chinese Wikipedia, in the folder layout (gin-1)."""
     data: Literal["wikipedia", "emoji"] = "wikipedia"
