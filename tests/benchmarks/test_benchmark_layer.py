@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import layer, scale
+from benchmarks import layer, layer_profile, scale
 from benchmarks.peers import PEERS
 from benchmarks.specs import LayerCase
 
@@ -64,3 +64,17 @@ def test_each_axis_of_scale_changes_one_thing():
             name for point in points for name in vars(point) if vars(point)[name] != vars(points[0])[name]
         }
         assert len(changed) == 1, axis
+
+
+def test_parts_of_the_profile_are_those_of_one_layer(tiny, words):
+    problem = layer.make_problem(LayerCase(tiny, 3, 3, 5, False), words)
+    parts = layer_profile.parts(problem)
+    N, F, B = problem.x_NFB.shape
+    product = np.asarray(parts["product"]())
+    theirs = np.asarray(parts["product, CSR"]()).reshape(N, B, F).transpose(0, 2, 1)
+    np.testing.assert_allclose(theirs, product, atol=1e-5)
+    weights = np.stack(parts["weights"](), axis=1)  # [N, K, F, B]
+    theirs = np.asarray(parts["weights, CSR"]()).reshape(N, B, -1, F).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(theirs, weights, atol=1e-5)
+    expected = layer.exact(problem)[0]
+    np.testing.assert_allclose(np.asarray(parts["step"]()[0]), expected, atol=1e-4)
