@@ -6,6 +6,7 @@ with two layers or more) a shortlist by inner product is ranked anew by the full
 
 import dataclasses
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say
 from gcnxmodal.data.cache import cache_dir
 from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from
+from gcnxmodal.data.raster import rasterise
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.finished_run import FinishedRun, restore
 from gcnxmodal.experiments.retriever import Retriever
@@ -59,16 +61,18 @@ def run(arguments: Arguments) -> list[Found]:
     """
     if (arguments.text is None) == (arguments.picture is None):
         raise InputError("give one of --text and --picture")
-    if arguments.k < 1:
-        raise InputError(f"--k is {arguments.k}; it must be at least 1")
+    for option in ("k", "shortlist"):
+        if getattr(arguments, option) < 1:
+            raise InputError(f"--{option} is {getattr(arguments, option)}; it must be at least 1")
     run = restore(arguments.run, arguments.root, say)
     corpus, retriever = run.system.inputs.corpus, Retriever(run.system, run.params)
     rows = np.arange(len(corpus)) if arguments.among == "all" else corpus.splits[arguments.among]
-    texts, images = retriever.encode(rows)
     if arguments.picture is None:
-        features, by = (retriever.encode_text(arguments.text or ""), images), "text"
+        features = retriever.encode_new_text(arguments.text or ""), retriever.encode_images(rows)
+        by = "text"
     else:
-        features, by = (texts, retriever.encode_image(_image(run, arguments.picture))), "image"
+        asked = retriever.encode_new_image(_image(run, arguments.picture))
+        features, by = (retriever.encode_texts(rows), asked), "image"
     indices, scores = retriever.search(features, arguments.k, by=by, shortlist=arguments.shortlist)
     found = [Found(int(rows[i]), float(s)) for i, s in zip(indices[0], scores[0], strict=True)]
     for rank, one in enumerate(found, 1):
@@ -87,7 +91,10 @@ def _image(run: FinishedRun, picture: Path) -> np.ndarray:
             f"runs with {' or '.join(FROM_PICTURES)} can be asked with --picture"
         )
     resolution = run.system.inputs.corpus.provenance["options"]["resolution"]
-    return images_from([picture], feature, resolution, cache_dir=cache_dir())
+    with tempfile.TemporaryDirectory() as folder:
+        if picture.suffix == ".svg":  # as the emoji corpus has them
+            [picture] = rasterise([picture], resolution, Path(folder), progress=False)
+        return images_from([picture], feature, resolution, cache_dir=cache_dir())
 
 
 def main(arguments: list[str] | None = None) -> int:

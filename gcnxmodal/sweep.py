@@ -115,7 +115,7 @@ def _run_group(
 ) -> None:
     folders = [folder.member(member) for member in group]
     together = Together(system, [member.experiment for member in group])
-    say(f"\n{len(group)} x {describe(system)}")
+    say(f"\n{len(group)} x {describe(together.system)}")
     checkpoints = Checkpoints(folder.checkpoints(number), together.fingerprint(), report=say)
     state = together.initial_state()
     if restored := checkpoints.restore(state):

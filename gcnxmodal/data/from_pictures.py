@@ -19,8 +19,19 @@ FROM_PICTURES = {"efficientnet-lite0": 224, "pixels": 64}
 
 
 def resolution_for(image_feature: str, asked: int | None) -> int | None:
-    """The resolution asked for or the default; None for what is not made from pictures."""
-    return (asked or FROM_PICTURES[image_feature]) if image_feature in FROM_PICTURES else None
+    """The resolution asked for or the default; None for what is not made from pictures.
+
+    Raises:
+        InputError: if one is asked for where there are no pictures to see.
+    """
+    if image_feature in FROM_PICTURES:
+        return asked or FROM_PICTURES[image_feature]
+    if asked is not None:
+        raise InputError(
+            f"--data.resolution is {asked}, but --data.image-feature {image_feature} is not made from "
+            f"pictures here; leave it out, or choose {' or '.join(FROM_PICTURES)}"
+        )
+    return None
 
 
 def images_from(

@@ -6,7 +6,7 @@ authors' archive unpacks to:
     trainset_txt_img_cat.list, testset_txt_img_cat.list    text id, image id, class 1..C, tab-separated
     categories.list                                        the class names, one a line
     texts/<text id>.xml
-    images/<category>/<image id>.jpg                       only for "efficientnet-lite0" and the gallery
+    images/<category>/<image id>.jpg                       for features made from pictures, and the gallery
     raw_features.mat                                       only for "sift" and `official_features`
 
 All feature arrays are in the order of the lists.

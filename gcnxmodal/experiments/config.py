@@ -21,11 +21,11 @@ class DataConfig:
     wikipedia also cnn, sift or an .npz file; for nus-wide also bow (500-d); for pascal-voc and folder also
     `features` (their features.npz)."""
     resolution: int | None = None
-    """Side of the pictures in pixels, as the network or the descriptor sees them; by default the loader's
-    (for `pixels`, 64)."""
+    """Side of the pictures in pixels, for efficientnet-lite0 and pixels; by default the loader's (for pixels,
+    64)."""
     image_scale: Literal["raw", "unit", "standard"] = "unit"
-    """raw: as they are; unit: divided by one number so that training features have unit variance; standard:
-    each feature has mean 0 and variance 1 on the training items."""
+    """Of features (pixels stay). raw: as they are; unit: divided by one number so that training features have
+    unit variance; standard: each feature has mean 0 and variance 1 on the training items."""
     validation: float = 0.0
     """Fraction of the training items held out and used in place of the test set, to choose options."""
 
@@ -37,7 +37,7 @@ class TextConfig:
     words: int = 10_055
     """N: the most common words of the training texts."""
     weighting: Literal["counts", "l1", "l2", "log1p", "tfidf"] = "counts"
-    """What stands at a word's vertex."""
+    """What stands at a word's vertex (text path gcn)."""
     stop_words: bool = False
     """Leave out English stop words."""
     lemmatise: bool = False
@@ -67,9 +67,9 @@ class ModelConfig:
     text: Literal["gcn", "lstm", "cnn"] = "gcn"
     """The text path: gcn, graph convolutions; lstm; cnn, Kim's of windows of 3, 4 and 5 words."""
     filters: tuple[int, ...] = (1, 1)
-    """Filters of each graph convolution."""
+    """Filters of each graph convolution (text path gcn)."""
     order: int = 3
-    """K: Chebyshev orders."""
+    """K: Chebyshev orders (text path gcn)."""
     hidden: int = 256
     """Size of the state of the text path lstm."""
     dimension: int = 1024
@@ -89,7 +89,7 @@ class ModelConfig:
     """Embeddings without their negative entries, at unit length: the score is a weighted cosine (ours)."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     """Of the products of the dense layers. tf32: as GPUs do by default; bfloat16: operands rounded, float32
-    sums. Weights, scores and losses are float32 in all of them."""
+    sums (convolutions: the platform's default). Weights, scores and losses are float32 in all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,7 @@ class TrainConfig:
     balance: float = 0.35
     """lambda of the loss."""
     l2: float = 0.005
-    """Weight of 1/2 ||.||^2 over the dense layers."""
+    """Weight of 1/2 ||.||^2 over heads, co-attention and score; the paths themselves have none."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,15 +10,15 @@ from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.gin import GIN_TABLE_1
 from gcnxmodal.experiments.measure import measure
+from gcnxmodal.experiments.published import SCANET_2, SCANET_COLUMNS
 from gcnxmodal.experiments.retriever import Retriever
 from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict, flat, write_json
 from gcnxmodal.experiments.system import System
-from gcnxmodal.report.gallery import build_gallery, choose, item_of
+from gcnxmodal.report.gallery import Gallery, build_gallery, choose_queries, item_of
 from gcnxmodal.report.page import write_report
 from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
 
-SYSTEMS = {"gin": "GIN", "scanet": "SCANet"}
-"""The name of a system by the first word of its presets."""
+REASONS = 3  # queries of the gallery whose own pairs are explained
 
 
 def finish(
@@ -56,16 +56,18 @@ def finish(
         **environment(),
     }
     write_json(folder.results, results)
+    retriever = Retriever(system, params)
+    queries = choose_queries(system.inputs.corpus, system.experiment.seed)
     write_report(
         folder.path,
         title=preset,
-        system=SYSTEMS[preset.split("-")[0]],
+        system="SCANet" if system.experiment.model.attention_layers else "GIN",
         results=results,
         details=details,
         history=history,
         class_names=system.inputs.corpus.class_names,
-        gallery=_gallery(system, params),
-        reasons=_reasons(system, params),
+        gallery=_gallery(retriever, queries),
+        reasons=_reasons(retriever, queries[:REASONS]),
         paper_row=_paper_row(preset),
         config={"preset": preset, **experiment_dict(system.experiment)},
         command=command_line(preset, system.experiment),
@@ -90,30 +92,35 @@ def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.t
 
 
 def _paper_row(preset: str) -> dict[str, Any] | None:
-    row = GIN_TABLE_1.get(preset.removesuffix("-tuned"))
-    return None if row is None else {**row, "source": "GIN (Yu et al. 2018), Table 1"}
+    """The published result of a preset's system on its data set."""
+    if row := GIN_TABLE_1.get(preset.removesuffix("-tuned")):
+        return {**row, "source": "GIN (Yu et al. 2018), Table 1"}
+    column = next((name for name in SCANET_COLUMNS if preset.startswith(f"scanet-{name}-")), None)
+    if column is None:
+        return None
+    found = SCANET_2["SCANet"][SCANET_COLUMNS.index(column)]
+    assert found is not None
+    values = dict(zip(("text_query", "image_query", "average"), found, strict=True))
+    return {**values, "source": "SCANet (Lu et al. 2018), Table 2"}
 
 
-def _gallery(system: System, params: Any) -> Any:
-    test = system.inputs.corpus.splits["test"]
-    retriever = Retriever(system, params)
-    features = retriever.encode(test)
-    pictures_of_text, _ = retriever.search(features, 8, by="text")
-    texts_of_picture, _ = retriever.search(features, 8, by="image")
-    return build_gallery(
-        system.inputs.corpus,
-        test[np.asarray(pictures_of_text)],
-        test[np.asarray(texts_of_picture)],
-        seed=system.experiment.seed,
-    )
-
-
-def _reasons(system: System, params: Any, count: int = 3) -> list[Reasons]:
-    """Why the first pairs of the gallery score as they do."""
-    corpus, texts = system.inputs.corpus, system.inputs.texts
+def _gallery(retriever: Retriever, queries: np.ndarray) -> Gallery:
+    corpus = retriever.system.inputs.corpus
     test = corpus.splits["test"]
-    rows = test[choose(corpus.labels[test], count, system.experiment.seed)]
-    found = Retriever(system, params).explain(rows)
+    images_found, _ = retriever.search(
+        (retriever.encode_texts(queries), retriever.encode_images(test)), 8, by="text"
+    )
+    texts_found, _ = retriever.search(
+        (retriever.encode_texts(test), retriever.encode_images(queries)), 8, by="image"
+    )
+    return build_gallery(corpus, queries, test[images_found], test[texts_found])
+
+
+def _reasons(retriever: Retriever, rows: np.ndarray) -> list[Reasons]:
+    """Why the pairs of these rows score as they do."""
+    inputs, layers = retriever.system.inputs, retriever.system.experiment.model.attention_layers
+    corpus, texts = inputs.corpus, inputs.texts
+    found = retriever.explain(rows)
     reasons = []
     for number, row in enumerate(rows):
         # Of counts the words that are there; of a sequence every place that is filled.
@@ -121,7 +128,7 @@ def _reasons(system: System, params: Any, count: int = 3) -> list[Reasons]:
         words = texts[row][places] if isinstance(texts, np.ndarray) else places
         attention = [
             describe_attention(f"layer {layer + 1}, from the {side}", np.asarray(weights[layer, number]))
-            for layer in range(system.experiment.model.attention_layers)
+            for layer in range(layers)
             for side, weights in (("text", found.text_attention), ("image", found.image_attention))
         ]
         reasons.append(

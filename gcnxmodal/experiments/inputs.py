@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,28 +81,39 @@ def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, path: str = 
     )
 
 
-def scale_images(images: np.ndarray, scale: str, train: np.ndarray) -> np.ndarray:
-    """Scale features by statistics of the training items.
+def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What scales features by statistics of the training items.
 
     raw: unchanged, as pixels always are; unit: centred and divided by one number, the root of the mean
     variance of the features; standard: each feature to mean 0 and variance 1 (a constant feature to 0).
     """
     if scale == "raw" or images.dtype == np.uint8:
-        return images
+        return lambda images: images
     mean, variance = images[train].mean(axis=0), images[train].var(axis=0)
     if scale == "unit":
-        return (images - mean) / np.sqrt(max(variance.mean(), 1e-12))
-    return (images - mean) / np.sqrt(np.where(variance > 1e-12, variance, np.inf))
+        divisor = np.sqrt(max(variance.mean(), 1e-12))
+    else:
+        divisor = np.sqrt(np.where(variance > 1e-12, variance, np.inf))
+    return lambda images: (images - mean) / divisor
+
+
+def scale_images(images: np.ndarray, scale: str, train: np.ndarray) -> np.ndarray:
+    """All images of a corpus, scaled by `image_scaler`."""
+    return image_scaler(images, scale, train)(images)
 
 
 def read_texts(
-    corpus: Corpus, text: TextConfig, path: str, more: Sequence[str] = ()
+    corpus: Corpus, text: TextConfig, path: str, new: Sequence[str] | None = None
 ) -> sp.csr_array | np.ndarray:
-    """What a text path reads of the texts of a corpus, and after them of `more` texts; see `Inputs.texts`."""
+    """What a text path reads of the texts of a corpus, or of `new` ones; see `Inputs.texts`."""
     if path == "gcn":
-        counts = sp.vstack([corpus.counts, corpus.vocabulary.counts(more)]) if more else corpus.counts
-        return weight_counts(sp.csr_array(counts), text.weighting, corpus.splits["train"])
-    rows = [row[: text.length] for row in corpus.vocabulary.sequences([*corpus.texts, *more])]
+        counts, train = corpus.counts, corpus.splits["train"]
+        if new is None:
+            return weight_counts(counts, text.weighting, train)
+        both = sp.csr_array(sp.vstack([counts[train], corpus.vocabulary.counts(new)]))
+        return weight_counts(both, text.weighting, np.arange(len(train)))[len(train) :]
+    texts = corpus.texts if new is None else new
+    rows = [row[: text.length] for row in corpus.vocabulary.sequences(texts)]
     words = np.full((len(rows), max(map(len, rows))), -1, np.int32)
     for number, row in enumerate(rows):
         words[number, : len(row)] = row

@@ -88,7 +88,7 @@ def _coarse(pixels_nRR3: np.ndarray, side: int = 16) -> np.ndarray:
     """Pictures as 3 side^2 mean values, 0 to 1: what a baseline of features is given of pixels."""
     n, R = pixels_nRR3.shape[:2]
     edges = np.linspace(0, R, side, endpoint=False).astype(int)
-    rows = np.add.reduceat(pixels_nRR3.astype(np.float32), edges, axis=1)
+    rows = np.add.reduceat(pixels_nRR3, edges, axis=1, dtype=np.float32)
     sums = np.add.reduceat(rows, edges, axis=2)
     size = np.diff([*edges, R])
     return (sums / (255 * size[:, None, None] * size[:, None])).reshape(n, -1)

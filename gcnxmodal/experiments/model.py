@@ -50,7 +50,7 @@ TEXT_PATHS: dict[str, Callable[[Surroundings, ModelConfig, nnx.Rngs], Any]] = {
     "lstm": _lstm,
     "cnn": _cnn,
 }
-"""A new text path is its file in `models/` and its line here."""
+"""A new text path is its file in `models/`, its line here and its name in `ModelConfig.text`."""
 
 
 def make_model(

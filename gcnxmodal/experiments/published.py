@@ -50,6 +50,9 @@ GIN_1: dict[str, dict[str, Triple]] = {
 # Averages in GIN Table 1 that are not the mean of their row: what they should be.
 GIN_1_SLIPS = {("TCM", "Eng-Wiki"): 0.2625, ("ml-CCA", "Eng-Wiki"): 0.3200, ("TCM", "TVGraz"): 0.7000}
 
+SCANET_COLUMNS = ("wikipedia", "nus-wide", "pascal")
+"""Data sets of the columns of SCANet's Table 2, as the presets call them."""
+
 # SCANet Table 2: Eng-Wiki, NUS-WIDE, Pascal VOC.
 SCANET_2: dict[str, tuple[Triple | None, Triple | None, Triple | None]] = {
     "SCM": ((0.23, 0.28, 0.26), None, None),

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.inputs import read_texts, scale_images
+from gcnxmodal.experiments.inputs import image_scaler, read_texts
 from gcnxmodal.experiments.system import System
 from gcnxmodal.models import scanet
 from gcnxmodal.models.explanation import Explanation, explain
@@ -34,17 +34,23 @@ class Retriever:
         self.system = system
         self._graphdef = system.graphdef
         self._model = sharding.to_one_device(params), system.constants
+        self._texts = partial(_encode_texts, self._graphdef, *self._model)
+        self._images = partial(_encode_images, self._graphdef, *self._model)
+
+    def encode_texts(self, rows: np.ndarray) -> np.ndarray:
+        """Features f_t [n, D] of some items of the corpus."""
+        return _in_chunks(self._texts, self.system.inputs.texts, rows)
+
+    def encode_images(self, rows: np.ndarray) -> np.ndarray:
+        """Features f_i [n, D] of some items of the corpus."""
+        return _in_chunks(self._images, self.system.inputs.images, rows)
 
     def encode(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Features f_t [n, D] and f_i [n, D] of the given (by default all) items."""
+        """Features of texts and images of the given (by default all) items."""
         rows = np.arange(len(self.system.inputs.corpus)) if rows is None else rows
-        model = self._model
-        texts = _in_chunks(partial(_encode_texts, self._graphdef, *model), self.system.inputs.texts, rows)
-        return texts, _in_chunks(
-            partial(_encode_images, self._graphdef, *model), self.system.inputs.images, rows
-        )
+        return self.encode_texts(rows), self.encode_images(rows)
 
-    def encode_text(self, text: str) -> np.ndarray:
+    def encode_new_text(self, text: str) -> np.ndarray:
         """Features f_t [1, D] of a text that is not in the corpus.
 
         Raises:
@@ -56,16 +62,13 @@ class Retriever:
                 f"'{text}': none of its words is among the {len(corpus.vocabulary):,} of the run"
             )
         rows = read_texts(corpus, experiment.text, experiment.model.text, [text])
-        encode = partial(_encode_texts, self._graphdef, *self._model)
-        return _in_chunks(encode, rows, np.array([len(corpus)]), 1)
+        return _in_chunks(self._texts, rows, np.arange(1), 1)
 
-    def encode_image(self, image: np.ndarray) -> np.ndarray:
-        """Features f_i [1, D] of an image that is not in the corpus, given unscaled, [1, d]."""
+    def encode_new_image(self, image: np.ndarray) -> np.ndarray:
+        """Features f_i [1, D] of an image that is not in the corpus, given unscaled, [1, ...]."""
         corpus = self.system.inputs.corpus
-        images = np.concatenate([corpus.images, image])
-        rows = scale_images(images, self.system.experiment.data.image_scale, corpus.splits["train"])
-        encode = partial(_encode_images, self._graphdef, *self._model)
-        return _in_chunks(encode, rows, np.array([len(corpus)]), 1)
+        scaled = image_scaler(corpus.images, self.system.experiment.data.image_scale, corpus.splits["train"])
+        return _in_chunks(self._images, scaled(image), np.arange(1), 1)
 
     def embed(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """texts [n, D] and images [n, D] of the given (by default all) items; score = text . image.
@@ -87,10 +90,12 @@ class Retriever:
         model = self._model
         return score_matrix(PairScore(self._graphdef), model, texts_QD, images_MD, devices=devices)
 
-    def score_aligned(self, texts_PD: np.ndarray, images_PD: np.ndarray) -> np.ndarray:
-        """Scores [P] of aligned pairs, by their features."""
+    def score_chosen(
+        self, features: tuple[np.ndarray, np.ndarray], text_P: np.ndarray, image_P: np.ndarray
+    ) -> np.ndarray:
+        """Scores [P] of chosen pairs: text_P[p] with image_P[p], rows of the features of texts and images."""
         score = partial(_score_aligned, self._graphdef, *self._model)
-        return _in_chunks(score, (texts_PD, images_PD), np.arange(len(texts_PD)), 4096)
+        return _in_chunks(score, features, (text_P, image_P), 4096)
 
     def search(
         self, features: tuple[np.ndarray, np.ndarray], k: int, *, by: str, shortlist: int = 100
@@ -103,18 +108,14 @@ class Retriever:
             shortlist: where the score depends on the pair, how many of each query are scored.
         """
         embeddings = self.fold(*features)
-        texts, images = features
-        if by == "text":
-            queries, database = embeddings
-        else:
-            database, queries = embeddings
+        queries, database = embeddings if by == "text" else embeddings[::-1]
         k = min(k, len(database))
         if self.system.separable:
             return top_k(queries, database, k)
 
         def score(query_P: np.ndarray, item_P: np.ndarray) -> np.ndarray:
-            text_P, image_P = (query_P, item_P) if by == "text" else (item_P, query_P)
-            return self.score_aligned(texts[text_P], images[image_P])
+            pairs = (query_P, item_P) if by == "text" else (item_P, query_P)
+            return self.score_chosen(features, *pairs)
 
         return search(queries, database, k, shortlist=shortlist, score=score)
 
@@ -170,15 +171,19 @@ Rows = np.ndarray | sp.csr_array
 
 
 def _in_chunks(
-    encode: Callable, rows_of: Rows | tuple[Rows, ...], rows: np.ndarray, chunk: int = 256
+    function: Callable, arrays: Rows | tuple[Rows, ...], rows: Any, chunk: int = 256
 ) -> np.ndarray:
-    """Encode the given rows `chunk` at a time (the last chunk padded, so that one program serves all)."""
-    arrays = rows_of if isinstance(rows_of, tuple) else (rows_of,)
-    encoded = []
-    for start in range(0, len(rows), chunk):
-        here = rows[start : start + chunk]
-        encoded.append(np.asarray(encode(*(_dense(array[here], chunk) for array in arrays)))[: len(here)])
-    return np.concatenate(encoded)
+    """`function` of some rows of an array, or of rows of several arrays side by side, `chunk` at a time.
+
+    The last chunk is padded, so that one program serves all.
+    """
+    arrays, rows = (x if isinstance(x, tuple) else (x,) for x in (arrays, rows))
+    results = []
+    for start in range(0, len(rows[0]), chunk):
+        here = [part[start : start + chunk] for part in rows]
+        parts = [_dense(array[part], chunk) for array, part in zip(arrays, here, strict=True)]
+        results.append(np.asarray(function(*parts))[: len(here[0])])
+    return np.concatenate(results)
 
 
 def _dense(part: Rows, size: int) -> np.ndarray:

@@ -34,7 +34,7 @@ INIT, PAIRS, ORDER, DROPOUT = range(4)
 class System:
     """A model with all that trains and applies it.
 
-    Training is on the devices of `mesh`; `embed` on the first device of this process.
+    Training is on the devices of `mesh`; what it learnt is applied by a `Retriever`.
     """
 
     inputs: Inputs
@@ -71,8 +71,7 @@ class System:
 
     @property
     def _around(self) -> Surroundings:
-        inputs = self.inputs
-        return Surroundings(inputs.layout, jnp.asarray(inputs.vectors), inputs.images.shape[1:])
+        return _around(self.inputs)
 
     def key(self, purpose: int) -> jax.Array:
         return sharding.replicate(self._local_key(purpose), self.mesh)
@@ -133,7 +132,7 @@ class System:
         )
 
     def fingerprint(self) -> dict[str, str]:
-        """What a checkpoint belongs to: the model's configuration, and the corpus' words, splits and data."""
+        """What a checkpoint belongs to: the model's configuration, and the data and vectors it reads."""
         model = repr(
             (self.experiment.model, self.experiment.train, self.experiment.seed, self.inputs.images.shape)
         )
@@ -143,10 +142,12 @@ class System:
             digest.update(np.asarray(array).tobytes())
         for name in sorted(corpus.splits):
             digest.update(corpus.splits[name].tobytes())
+        if self.experiment.model.text != "gcn":
+            digest.update(self.inputs.vectors.tobytes())
         return {"model": hashlib.sha256(model.encode()).hexdigest(), "corpus": digest.hexdigest()}
 
     def identity(self) -> dict[str, str]:
-        """What all processes of a job must hold alike: the fingerprint's parts, and the word graph."""
+        """What all processes of a job must hold alike: the fingerprint's parts; the word graph or vectors."""
         graph = hashlib.sha256()
         for leaf in jax.tree.leaves(self.constants):
             graph.update(np.asarray(leaf).tobytes())
@@ -164,6 +165,9 @@ def mesh_for(experiment: Experiment, model_parallel: int | None = None) -> Mesh:
         rows = {"train.grid-texts": train.grid_texts, "train.grid-images": train.grid_images}
     else:
         rows = {"train.batch": train.batch}
+    if model_parallel is None and experiment.model.text != "gcn":
+        # The other text paths have rows to share, and hardly a parameter that `model` would split.
+        model_parallel = sharding.smallest_model_axis(experiment.model.dimension, rows)
     return sharding.make_mesh(model_parallel, dimension=experiment.model.dimension, rows=rows)
 
 
@@ -199,9 +203,7 @@ def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> S
             raise InputError(
                 f"train.batch {train.batch} exceeds the {train.positives + train.negatives} pairs of an epoch"
             )
-    constants = constants_of(
-        Surroundings(inputs.layout, jnp.asarray(inputs.vectors), inputs.images.shape[1:]), experiment.model
-    )
+    constants = constants_of(_around(inputs), experiment.model)
     return System(
         inputs=inputs,
         experiment=experiment,
@@ -209,6 +211,10 @@ def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> S
         data=sharding.replicate(Data(*on_host, constants=constants), mesh),
         mesh=mesh,
     )
+
+
+def _around(inputs: Inputs) -> Surroundings:
+    return Surroundings(inputs.layout, jnp.asarray(inputs.vectors), inputs.images.shape[1:])
 
 
 _balanced = jax.jit(sampling.balanced_pairs, static_argnums=(2, 3, 4))

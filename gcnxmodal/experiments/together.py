@@ -31,6 +31,11 @@ class Together:
         self.members = [dataclasses.replace(system, experiment=experiment) for experiment in experiments]
         self._layers = [experiment.model.attention_layers for experiment in experiments]
         self.system = self._deepest(self.members[0])
+        shapes = {
+            layers: jax.eval_shape(member.initial_state)
+            for layers, member in zip(self._layers, self.members, strict=True)
+        }
+        self._shapes = [shapes[layers] for layers in self._layers]
 
     def _deepest(self, member: System) -> System:
         model = dataclasses.replace(member.experiment.model, attention_layers=max(self._layers))
@@ -42,12 +47,12 @@ class Together:
 
     def state_of(self, state: TrainState, index: int) -> TrainState:
         """The state of one member, as it would be alone."""
-        return _part(member_state(state, index), jax.eval_shape(self.members[index].initial_state))
+        return _part(member_state(state, index), self._shapes[index])
 
     def params_of(self, params: Any, index: int) -> Any:
         """The parameters of one member, as they would be alone."""
         own = jax.tree.map(lambda leaf: leaf[index], params)
-        return _part(own, jax.eval_shape(self.members[index].initial_state).params)
+        return _part(own, self._shapes[index].params)
 
     def plan(self, epoch: int) -> Plan:
         return stack_plans([member.plan(epoch) for member in self.members])

@@ -116,7 +116,9 @@ class DualPath(nnx.Module):
         return images_MD
 
     def penalty(self) -> Float[Array, ""]:
-        """Sum of 1/2 ||.||^2 over weights and biases of the dense layers, not the filters (as code)."""
+        """Sum of 1/2 ||.||^2 over weights and biases of both heads and the score, not of the paths."""
+        # Paper: "regularisation .005"; here, as the code, not on the graph filters, and so on no path's own
+        # weights: an LSTM's or a convolution's are left out too.
         return half_squares(self.text_head, self.image_head, self.score_head)
 
     def scaled(self, features_BD: Float[Array, "B D"]) -> Float[Array, "B D"]:

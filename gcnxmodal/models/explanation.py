@@ -34,7 +34,7 @@ def explain(model: SCANet, texts_BT: Array, images_Bd: Array) -> Explanation:
     with x_t the (weighted) count of a word, or the vector of the word at a place. Where the text path is
     homogeneous and has no bias these add up to the score; else they tell what moves it.
 
-    Source: gradient times input: Shrikumar et al. 2017, Section 3.1.
+    Source: gradient times input, Shrikumar et al. 2017, Section 2.
     """
     images_BD = model.encode_images(images_Bd)
     path = model.text

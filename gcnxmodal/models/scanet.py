@@ -30,8 +30,10 @@ class SCANet(DualPath):
         text, image: the paths, as `DualPath` takes them.
         layers: A.
         attention_scale, attention_relu: as `CoAttention` takes them.
-        used: the number of layers in use, if not all; may be traced.
         options: as `DualPath` takes them.
+
+    Attributes:
+        used: the number of layers in use, if not all; may be traced.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class SCANet(DualPath):
         return self.attention[0].attend_images(images_MD) * images_MD if self.attention else images_MD
 
     def penalty(self) -> Float[Array, ""]:
-        """Sum of 1/2 ||.||^2 over the dense layers, those of co-attention in use included."""
+        """`DualPath.penalty`, and the same of the co-attention layers in use."""
         value = super().penalty()
         for number, layer in enumerate(self.attention):
             own = half_squares(layer)
@@ -125,7 +127,7 @@ def score_aligned(
 ) -> Float[Array, " B"]:
     """Scores of B aligned pairs as they rank: without bias and activation."""
     texts_BD, images_BD = stack(model.attention, texts_BD, images_BD)
-    return (texts_BD * images_BD) @ model.score_head.kernel[:, 0]
+    return jnp.sum(texts_BD * images_BD * model.score_head.kernel[:, 0], axis=-1)
 
 
 def score_all_pairs(
@@ -133,9 +135,14 @@ def score_all_pairs(
 ) -> Float[Array, "Q M"]:
     """Scores of every text with every image as they rank: without bias and activation.
 
-    Q M (A - 1) 4 D^2 operations; the products of the first layer are made once a text and once an image.
-    A text at a time meets all images, so that an intermediate is [M, D], and lies in the cache of a CPU.
+    Of A >= 2 layers: Q M (A - 1) 4 D^2 operations; the products of the first layer are made once a text and
+    once an image. A text at a time meets all images, so that an intermediate is [M, D], and lies in the cache
+    of a CPU.
     """
+    if model.separable:
+        return jnp.matmul(
+            model.fold_texts(texts_QD), model.fold_images(images_MD).T, precision=jax.lax.Precision.HIGHEST
+        )
     first, *rest = model.attention
     folded_QD, folded_MD = model.fold_texts(texts_QD), model.fold_images(images_MD)
     p_QD, p_MD = first.attend_texts(texts_QD), first.attend_images(images_MD)

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from gcnxmodal.corpus import Corpus
 
@@ -49,42 +49,36 @@ class Gallery:
         return all(query.item.picture is None for query in self.text_queries)
 
 
-def build_gallery(
-    corpus: Corpus,
-    images_found: Int[np.ndarray, "T K"],
-    texts_found: Int[np.ndarray, "T L"],
-    *,
-    seed: int,
-    count: int = 6,
-) -> Gallery:
-    """A gallery of `count` test items (all, if there are fewer), chosen without looking at any result.
+def choose_queries(corpus: Corpus, seed: int, count: int = 6) -> Int[np.ndarray, " count"]:
+    """Rows of `count` test items (all, if there are fewer), chosen without looking at any result.
 
-    Args:
-        images_found: for each test item, in the split's order, the corpus rows that its text brought back,
-            the best first.
-        texts_found: the same for its image.
-        seed: decides which items are shown.
+    A seeded shuffle from which each class in turn takes its next item: few queries show many classes. An item
+    of several classes counts as one of the first.
     """
     test = corpus.splits["test"]
-    chosen = choose(corpus.labels[test], count, seed)
-    return Gallery(
-        _queries(corpus, test[chosen], images_found[chosen]),
-        _queries(corpus, test[chosen], texts_found[chosen]),
-    )
-
-
-def choose(labels_TC: Bool[np.ndarray, "T C"], count: int, seed: int) -> Int[np.ndarray, " count"]:
-    """A seeded shuffle from which each class in turn takes its next item: few queries show many classes.
-
-    An item of several classes counts as one of the first.
-    """
-    shuffled = np.random.default_rng(seed).permutation(len(labels_TC))
-    classes = labels_TC[shuffled].argmax(axis=1)
+    shuffled = test[np.random.default_rng(seed).permutation(len(test))]
+    classes = corpus.labels[shuffled].argmax(axis=1)
     turn = np.zeros(len(shuffled), int)  # an item's place among the shuffled items of its class
     for c in np.unique(classes):
         inside = classes == c
         turn[inside] = np.arange(inside.sum())
     return shuffled[np.argsort(turn, kind="stable")][:count]
+
+
+def build_gallery(
+    corpus: Corpus,
+    queries: Int[np.ndarray, " Q"],
+    images_found: Int[np.ndarray, "Q K"],
+    texts_found: Int[np.ndarray, "Q L"],
+) -> Gallery:
+    """The gallery of some items.
+
+    Args:
+        queries: their rows in the corpus.
+        images_found: the rows that the text of each brought back, the best first.
+        texts_found: the same for its image.
+    """
+    return Gallery(_queries(corpus, queries, images_found), _queries(corpus, queries, texts_found))
 
 
 def _queries(corpus: Corpus, queries: np.ndarray, found: np.ndarray) -> tuple[Query, ...]:

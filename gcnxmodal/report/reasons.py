@@ -57,7 +57,8 @@ def heaviest_words(words: Sequence[str], values: Float[np.ndarray, " T"]) -> tup
     sums: dict[str, float] = {}
     for word, value in zip(words, values, strict=True):
         sums[word] = sums.get(word, 0.0) + float(value)
-    top = sorted(sums.items(), key=lambda pair: -abs(pair[1]))[:WORDS]
+    moving = [(word, value) for word, value in sums.items() if value]
+    top = sorted(moving, key=lambda pair: -abs(pair[1]))[:WORDS]
     largest = max((abs(value) for _, value in top), default=0.0) or 1.0
     return tuple(Word(word, value / largest) for word, value in top)
 

@@ -65,13 +65,12 @@ def top_k(
     Raises:
         InputError: if k is not in 1..M, or an embedding is not finite.
     """
-    queries_QD = check_embeddings(queries_QD, "queries")
     M = queries_QD.shape[1] if database_MD is None else len(database_MD)
     if not 1 <= k <= M:
         raise InputError(f"k is {k} and the database has {M} items; choose k from 1 to {M}")
     if database_MD is None:
-        scores_Qk, indices_Qk = _best(queries_QD, k)
-        return np.asarray(indices_Qk), np.asarray(scores_Qk)
+        return _best_of_scores(np.asarray(queries_QD), k, max_bytes)
+    queries_QD = check_embeddings(queries_QD, "queries")
     database_MD = check_embeddings(database_MD, "database")
     Q, D = queries_QD.shape
     side = math.isqrt(max_bytes // BYTES_PER_SCORE) // ITEMS * ITEMS
@@ -86,7 +85,7 @@ def top_k(
 
 def measure_rankings(
     measure: Callable[..., tuple],
-    queries_QD: Float[Array, "Q D"],
+    queries_QD: Float[Array | np.ndarray, "Q D"],
     database_MD: Float[Array, "M D"] | None,
     query_labels_QC: Bool[np.ndarray, "Q C"],
     database_labels_MC: Bool[np.ndarray, "M C"],
@@ -106,15 +105,20 @@ def measure_rankings(
     """
     Q, M = len(queries_QD), len(database_labels_MC)
     rows = _rows(Q, M, max_bytes)
-    if database_MD is None:  # scores of padding items, which rank last whatever they are
-        queries_QD = jnp.pad(queries_QD, ((0, 0), (0, _whole(M, ITEMS) - M)))
-    else:
-        database_MD = _pad(database_MD, ITEMS)
-    queries = _pad(queries_QD, rows), _pad(jnp.asarray(query_labels_QC), rows)
-    database = database_MD, _pad(jnp.asarray(database_labels_MC), ITEMS)
+    database_labels_NC = _pad(jnp.asarray(database_labels_MC), ITEMS)
+    query_labels_PC = _pad(jnp.asarray(query_labels_QC), rows)
+    if database_MD is not None:
+        queries_PD, database_ND = _pad(jnp.asarray(queries_QD), rows), _pad(database_MD, ITEMS)
     chunks = []
     for start in range(0, Q, rows):
-        scores_qN, relevant_qN = _score_chunk(queries, database, start, M, rows)
+        if database_MD is None:  # scores stay where they are but for the rows at hand
+            part_qM = queries_QD[start : start + rows]
+            padding = (0, rows - len(part_qM)), (0, len(database_labels_NC) - M)
+            queries = np.pad(part_qM, padding), query_labels_PC[start : start + rows]
+            scores_qN, relevant_qN = _score_chunk(queries, (None, database_labels_NC), 0, M, rows)
+        else:
+            queries, database = (queries_PD, query_labels_PC), (database_ND, database_labels_NC)
+            scores_qN, relevant_qN = _score_chunk(queries, database, start, M, rows)
         query_q = np.minimum(np.arange(start, start + rows), Q - 1)
         # Padding items score -inf: they rank last, and are cut off.
         if jax.default_backend() == "cpu":
@@ -211,6 +215,19 @@ def _count_chunk(
 ) -> Int[Array, " q"]:
     labels_qC = lax.dynamic_slice_in_dim(query_labels_PC, start, rows)
     return jnp.sum(share_a_label(labels_qC, database_labels_MC), axis=1)
+
+
+def _best_of_scores(scores_QM: np.ndarray, k: int, max_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """`top_k` of scores, some rows at a time."""
+    Q, M = scores_QM.shape
+    rows = _rows(Q, M, max_bytes)
+    parts = []
+    for start in range(0, Q, rows):
+        part_qM = scores_QM[start : start + rows]
+        scores_qk, indices_qk = _best(np.pad(part_qM, ((0, rows - len(part_qM)), (0, 0))), k)
+        parts.append((indices_qk, scores_qk))
+    indices_Qk, scores_Qk = _join(parts, Q)
+    return indices_Qk, scores_Qk
 
 
 @functools.partial(jax.jit, static_argnames="k")

@@ -83,7 +83,7 @@ def evaluate_scores(
         InputError: if a score is not finite.
     """
     sides: dict[str, Sides] = {
-        direction: {split: (check_embeddings(matrix, direction), None) for split, matrix in found.items()}
+        direction: {split: (_finite(matrix, direction), None) for split, matrix in found.items()}
         for direction, found in scores.items()
     }
     return _evaluate(sides, labels_nC, splits, max_bytes)
@@ -133,7 +133,7 @@ def standard_map_of_scores(
     max_bytes: int = MAX_BYTES,
 ) -> dict[str, float]:
     """`standard_map` from the scores of the test items' texts, by row, with their images."""
-    scores_MM = check_embeddings(scores_MM, "scores")
+    scores_MM = _finite(scores_MM, "scores")
     standard = PROTOCOLS["standard"]
     return _mean_scores(
         {
@@ -172,7 +172,7 @@ def standard_map(
 
 
 def average_precisions(
-    queries_QD: Float[Array, "Q D"],
+    queries_QD: Float[Array | np.ndarray, "Q D"],
     database_MD: Float[Array, "M D"] | None,
     query_labels_QC: Bool[np.ndarray, "Q C"],
     database_labels_MC: Bool[np.ndarray, "M C"],
@@ -229,6 +229,19 @@ def _measure_ap(hits_qM: Any, scores_qM: Any, query_q: Any) -> tuple[Any, ...]:
 def _mean_scores(found: dict[str, Float[np.ndarray, " Q"]]) -> dict[str, float]:
     scores = {direction: float(np.mean(ap_Q, dtype=np.float64)) for direction, ap_Q in found.items()}
     return {**scores, "average": sum(scores.values()) / len(scores)}
+
+
+def _finite(scores_QM: Float[Array | np.ndarray, "Q M"], name: str) -> Float[np.ndarray, "Q M"]:
+    """The scores on the host: there is one a pair, and a device may have no room for all.
+
+    Raises:
+        InputError: if one is NaN or infinite.
+    """
+    scores_QM = np.asarray(scores_QM)
+    for number, row_M in enumerate(scores_QM):
+        if not np.isfinite(row_M).all():
+            raise InputError(f"{name}: a score of query {number} is not finite; the model has diverged")
+    return scores_QM
 
 
 def _check_aligned(texts_nD, images_nD, labels_nC) -> None:

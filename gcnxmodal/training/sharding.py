@@ -65,11 +65,7 @@ def make_mesh(
     """
     devices = jax.devices() if devices is None else devices
     count = len(devices)
-    allowed = [
-        size
-        for size in range(1, count + 1)
-        if not (count % size or dimension % size or any(n % (count // size) for n in rows.values()))
-    ]
+    allowed = _allowed(count, dimension, rows)
     batch = " and ".join(f"--{option} {number}" for option, number in rows.items())
     if not allowed:
         share = count // math.gcd(count, dimension)
@@ -87,6 +83,20 @@ def make_mesh(
         )
     shape = (count // model_parallel, model_parallel)
     return jax.make_mesh(shape, (DATA, MODEL), (AxisType.Auto, AxisType.Auto), devices=devices)
+
+
+def smallest_model_axis(dimension: int, rows: Mapping[str, int]) -> int | None:
+    """The least `model` that `make_mesh` takes for all devices: most of them share the batch."""
+    return min(_allowed(len(jax.devices()), dimension, rows), default=None)
+
+
+def _allowed(count: int, dimension: int, rows: Mapping[str, int]) -> list[int]:
+    """Sizes of `model` by which so many devices share D and the rows evenly."""
+    return [
+        size
+        for size in range(1, count + 1)
+        if not (count % size or dimension % size or any(n % (count // size) for n in rows.values()))
+    ]
 
 
 def one_device() -> Mesh:

@@ -33,4 +33,6 @@ def test_a_broken_picture_is_named(tmp_path: Path):
 def test_resolution_is_the_one_asked_for_and_none_without_pictures():
     assert resolution_for("pixels", None) == 64
     assert resolution_for("efficientnet-lite0", 96) == 96
-    assert resolution_for("features", 96) is None
+    assert resolution_for("features", None) is None
+    with pytest.raises(InputError, match=r"--data\.resolution is 96"):
+        resolution_for("features", 96)

