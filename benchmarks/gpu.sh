@@ -41,6 +41,8 @@ part whole_run --epochs 80
 part seeds --seeds 8 --steps 20
 part evaluate
 part evaluate --codes
+part pair_scores
+if [ $# -gt 0 ]; then part encoders --root "$1" --steps 20; fi
 part scale
 part compile "${root[@]}"
 

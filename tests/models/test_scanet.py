@@ -139,3 +139,11 @@ def test_an_unscaled_layer_shrinks_features_and_the_authors_scale_keeps_them(rin
         sizes[variant] = float(jnp.abs(model.score_grid(f_T, f_I) - model.score_head.bias.get_value()).mean())
     # Four factors of D/2 lie between them.
     assert 10 < sizes["authors"] / sizes["paper"] / (D / 2) ** 4 * 100 < 1000
+
+
+def test_bfloat16_products_change_scores_by_their_rounding_only(ring_laplacian):
+    options = VARIANTS["authors"]
+    exact, rounded = (make(ring_laplacian, 2, precision=p, **options) for p in ("float32", "bfloat16"))
+    expected, found = (model.score_grid(*features(model)) for model in (exact, rounded))
+    largest = jnp.abs(expected).max()
+    assert 0 < jnp.abs(found - expected).max() < 0.05 * largest
