@@ -104,3 +104,15 @@ def test_a_corpus_of_one_class_is_refused(tmp_path: Path):
     root = write_folder(tmp_path / "one", classes=1)
     with pytest.raises(InputError, match="one class only"):
         make_inputs(load(root), DataConfig(), TEXT)
+
+
+def test_word_vectors_follow_the_words_at_unit_length(folder: Path):
+    corpus = load(folder)
+    inputs = make_inputs(corpus, DataConfig(), TEXT, "lstm")
+    lengths = np.linalg.norm(inputs.vectors, axis=1)
+    assert ((np.abs(lengths - 1) < 1e-5) | (lengths == 0)).all()
+    assert (lengths > 0).sum() == inputs.graph_report["words_with_vector"]
+    words = inputs.corpus.vocabulary.words
+    for row, text in enumerate(corpus.texts[:5]):
+        read = [words[number] for number in inputs.texts[row] if number >= 0]
+        assert read == corpus.vocabulary.tokenizer(text)[: TEXT.length]
