@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,8 @@ def score_matrix(
     )
     model = jax.device_put(model, NamedSharding(mesh, P()))
     Q, M = len(texts_QD), len(images_MD)
-    q, m = count * min(TEXTS, -(-Q // count)), min(IMAGES, M)
+    q = count * min(TEXTS, math.ceil(Q / count))
+    m = math.ceil(M / math.ceil(M / IMAGES))  # chunks of one size, with hardly any padding
     scores_QM = np.empty((Q, M), np.float32)
     starts = [(row, column) for row in range(0, Q, q) for column in range(0, M, m)]
     for row, column in tqdm(starts, "scoring pairs", unit="chunk", disable=None, leave=False):
