@@ -48,8 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *("--train.learning-rate", "0.003", "--epochs", "12"),
         ],
         [
-            *("--data.image-feature", "pixels", "--data.resolution", "32"),
-            *("--train.learning-rate", "0.003", "--epochs", "12"),
+            *("--data.image-feature", "pixels", "--data.resolution", "32", "--train.augment"),
+            *("--train.learning-rate", "0.003", "--epochs", "30"),
         ],
     ],
     ids=["gcn", "lstm", "cnn", "pixels"],
@@ -64,6 +64,12 @@ def test_it_learns_and_is_measured_again_to_the_same_numbers(
     assert "SCANet" in (run / "report.html").read_text()
     assert evaluate.main([str(run)]) == 0
     assert json.loads((run / "results.json").read_text())["protocols"] == results["protocols"]
+
+
+def test_only_pixels_are_augmented(folder: Path, tmp_path: Path, capsys):
+    options = ["--data.image-feature", "features", "--train.augment", "--data.root", str(folder)]
+    assert train.main([*SMALL, *options, "--run-dir", str(tmp_path / "run")]) == 2
+    assert "--train.augment is True; it must be left out unless" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

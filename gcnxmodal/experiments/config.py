@@ -111,6 +111,8 @@ class TrainConfig:
     """Texts a step, for grid."""
     grid_images: int = 100
     """Images a step, for grid."""
+    augment: bool = False
+    """Mirror and move pictures at random in training; for pixels."""
     learning_rate: float = 1e-3
     """Adam's."""
     decay: float = 1.0
@@ -186,6 +188,11 @@ def validate(experiment: Experiment) -> None:
         "train.grid-texts": (train.grid_texts, train.grid_texts >= 1, "at least 1"),
         "train.grid-images": (train.grid_images, train.grid_images >= 1, "at least 1"),
         "train.learning-rate": (train.learning_rate, 0 < train.learning_rate < math.inf, "above 0"),
+        "train.augment": (
+            train.augment,
+            not train.augment or data.image_feature == "pixels",
+            "left out unless --data.image-feature is pixels",
+        ),
         "train.decay": (train.decay, 0 < train.decay <= 1, "above 0 and at most 1"),
         "train.margin": (train.margin, 0 <= train.margin < math.inf, "at least 0"),
         "train.balance": (train.balance, 0 <= train.balance < math.inf, "at least 0"),

@@ -118,7 +118,7 @@ class System:
         """
         train = dataclasses.replace(self.experiment.train, **(values or {}))
         options = {"margin": train.margin, "balance": train.balance, "l2": train.l2}
-        loss = partial(scanet.loss, used=attention_layers, **options)
+        loss = partial(scanet.loss, used=attention_layers, augment=train.augment, **options)
         graphdef, _ = split_model(abstract_model(self._around, self.experiment.model, self.mesh))
         grid = self.experiment.train.pairing == "grid"
         return make_step(graphdef, self._optimizer(train), loss, grid=grid, mesh=self.mesh)
@@ -165,8 +165,9 @@ def mesh_for(experiment: Experiment, model_parallel: int | None = None) -> Mesh:
         rows = {"train.grid-texts": train.grid_texts, "train.grid-images": train.grid_images}
     else:
         rows = {"train.batch": train.batch}
-    if model_parallel is None and experiment.model.text != "gcn":
-        # The other text paths have rows to share, and hardly a parameter that `model` would split.
+    pixels = experiment.data.image_feature == "pixels"
+    if model_parallel is None and (experiment.model.text != "gcn" or pixels):
+        # These paths have rows to share, and hardly a parameter that `model` would split.
         model_parallel = sharding.smallest_model_axis(experiment.model.dimension, rows)
     return sharding.make_mesh(model_parallel, dimension=experiment.model.dimension, rows=rows)
 

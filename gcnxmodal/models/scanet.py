@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from gcnxmodal.models import dual_path
+from gcnxmodal.models.augment import flip_and_shift
 from gcnxmodal.models.co_attention import AttentionScale, CoAttention, stack
 from gcnxmodal.models.dual_path import DualPath, half_squares
 
@@ -115,10 +116,15 @@ def loss(
     key: Array,
     *,
     used: Array | int | None = None,
+    augment: bool = False,
     **weights: Any,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """`dual_path.loss` of the model with the first `used` of its layers, or all."""
+    """`dual_path.loss` of the model with the first `used` of its layers, or all; of pictures as they are, or
+    with `augment` flipped and shifted."""
     model.used = used
+    if augment:
+        key, own = jax.random.split(key)
+        images_Md = flip_and_shift(own, images_Md)
     return dual_path.loss(model, texts_BT, images_Md, match, key, **weights)
 
 
