@@ -2,12 +2,13 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 from tqdm import tqdm
 
+from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.system import System
 from gcnxmodal.report.sweep_page import setting_name
 from gcnxmodal.training.loop import Progress
@@ -17,6 +18,16 @@ def say(text: str) -> None:
     """One line for the user, also while a bar is on the screen."""
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
+
+
+def status_of(run: Callable[[], Any]) -> int:
+    """The exit code of an entry point: 0; or 2, after saying what the user can mend."""
+    try:
+        run()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def describe(system: System) -> str:

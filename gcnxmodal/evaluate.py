@@ -8,8 +8,7 @@ from typing import Annotated
 import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.console import results_table, say
-from gcnxmodal.errors import InputError
+from gcnxmodal.console import results_table, say, status_of
 from gcnxmodal.experiments.finish import finish
 from gcnxmodal.experiments.finished_run import restore
 from gcnxmodal.experiments.run_folder import RunFolder
@@ -42,12 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 2 bad arguments or data."""
     parsed = tyro.cli(Arguments, prog="python -m gcnxmodal.evaluate", description=__doc__, args=arguments)
     keep_compiled_programs()
-    try:
-        run(parsed)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return status_of(lambda: run(parsed))
 
 
 if __name__ == "__main__":

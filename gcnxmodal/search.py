@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.console import say
+from gcnxmodal.console import say, status_of
 from gcnxmodal.data.cache import cache_dir
 from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from
 from gcnxmodal.data.raster import rasterise
@@ -101,12 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 2 bad arguments or data."""
     parsed = tyro.cli(Arguments, prog="python -m gcnxmodal.search", description=__doc__, args=arguments)
     keep_compiled_programs()
-    try:
-        run(parsed)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return status_of(lambda: run(parsed))
 
 
 if __name__ == "__main__":

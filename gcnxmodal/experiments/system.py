@@ -165,11 +165,14 @@ def mesh_for(experiment: Experiment, model_parallel: int | None = None) -> Mesh:
         rows = {"train.grid-texts": train.grid_texts, "train.grid-images": train.grid_images}
     else:
         rows = {"train.batch": train.batch}
-    pixels = experiment.data.image_feature == "pixels"
-    if model_parallel is None and (experiment.model.text != "gcn" or pixels):
-        # These paths have rows to share, and hardly a parameter that `model` would split.
-        model_parallel = sharding.smallest_model_axis(experiment.model.dimension, rows)
-    return sharding.make_mesh(model_parallel, dimension=experiment.model.dimension, rows=rows)
+    # Of the other text paths, and of pixels, there are rows to share and hardly a parameter to split.
+    heads_first = experiment.model.text == "gcn" and experiment.data.image_feature != "pixels"
+    return sharding.make_mesh(
+        model_parallel,
+        dimension=experiment.model.dimension,
+        rows=rows,
+        most_on_model=sharding.MOST_ON_MODEL if heads_first else 1,
+    )
 
 
 def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> System:

@@ -51,11 +51,12 @@ def make_mesh(
     dimension: int,
     rows: Mapping[str, int],
     devices: Sequence[Any] | None = None,
+    most_on_model: int = MOST_ON_MODEL,
 ) -> Mesh:
     """The devices as a mesh `data` x `model`.
 
     Args:
-        model_parallel: size of `model`; by default as many as fit, up to `MOST_ON_MODEL`.
+        model_parallel: size of `model`; by default as many as fit, up to `most_on_model`.
         dimension: D, which `model` splits.
         rows: option: rows of a batch, which `data` splits.
         devices: all those of all processes, if not given.
@@ -65,7 +66,11 @@ def make_mesh(
     """
     devices = jax.devices() if devices is None else devices
     count = len(devices)
-    allowed = _allowed(count, dimension, rows)
+    allowed = [
+        size
+        for size in range(1, count + 1)
+        if not (count % size or dimension % size or any(n % (count // size) for n in rows.values()))
+    ]
     batch = " and ".join(f"--{option} {number}" for option, number in rows.items())
     if not allowed:
         share = count // math.gcd(count, dimension)
@@ -74,7 +79,7 @@ def make_mesh(
             f"the rows of a batch a multiple of {share}, or use fewer devices"
         )
     if model_parallel is None:
-        model_parallel = max([size for size in allowed if size <= MOST_ON_MODEL], default=allowed[0])
+        model_parallel = max([size for size in allowed if size <= most_on_model], default=allowed[0])
     if model_parallel not in allowed:
         raise InputError(
             f"--model-parallel is {model_parallel}; it must divide the {count} devices and --model.dimension "
@@ -83,20 +88,6 @@ def make_mesh(
         )
     shape = (count // model_parallel, model_parallel)
     return jax.make_mesh(shape, (DATA, MODEL), (AxisType.Auto, AxisType.Auto), devices=devices)
-
-
-def smallest_model_axis(dimension: int, rows: Mapping[str, int]) -> int | None:
-    """The least `model` that `make_mesh` takes for all devices: most of them share the batch."""
-    return min(_allowed(len(jax.devices()), dimension, rows), default=None)
-
-
-def _allowed(count: int, dimension: int, rows: Mapping[str, int]) -> list[int]:
-    """Sizes of `model` by which so many devices share D and the rows evenly."""
-    return [
-        size
-        for size in range(1, count + 1)
-        if not (count % size or dimension % size or any(n % (count // size) for n in rows.values()))
-    ]
 
 
 def one_device() -> Mesh:

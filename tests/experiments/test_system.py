@@ -7,10 +7,11 @@ import jax
 import pytest
 from small_folder import write_folder
 
+from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import DataConfig, Experiment, ModelConfig, TextConfig, TrainConfig
 from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.system import System, build
-from gcnxmodal.training.sharding import smallest_model_axis
+from gcnxmodal.experiments.system import System, build, mesh_for
+from gcnxmodal.training.sharding import make_mesh
 
 
 def system(root: Path, path: str) -> System:
@@ -37,8 +38,25 @@ def test_all_processes_hold_the_same_constants_and_parameters_have_the_declared_
     assert one.parameters == sum(leaf.size for leaf in jax.tree.leaves(one.initial_state().params))
 
 
-def test_the_smallest_model_axis_leaves_most_devices_to_the_batch(monkeypatch):
+@pytest.mark.parametrize(
+    ("path", "image", "shape"),
+    [
+        ("gcn", "features", (1, 8)),
+        ("lstm", "features", (8, 1)),
+        ("gcn", "pixels", (8, 1)),
+    ],
+)
+def test_paths_with_hardly_a_parameter_leave_the_devices_to_the_batch(monkeypatch, path, image, shape):
     monkeypatch.setattr(jax, "devices", lambda: list(range(8)))
-    assert smallest_model_axis(16, {"train.batch": 40}) == 1
-    assert smallest_model_axis(16, {"train.batch": 20}) == 2
-    assert smallest_model_axis(3, {"train.batch": 1}) is None
+    monkeypatch.setattr(jax, "make_mesh", lambda shape, *_, **__: shape)
+    data, model = DataConfig(image_feature=image), ModelConfig(dimension=16, text=path)
+    assert mesh_for(Experiment(data=data, model=model, train=TrainConfig(batch=40))) == shape
+
+
+def test_the_smallest_model_axis_leaves_most_devices_to_the_batch(monkeypatch):
+    monkeypatch.setattr(jax, "make_mesh", lambda shape, *_, **__: shape[1])
+    eight = {"devices": list(range(8)), "most_on_model": 1}
+    assert make_mesh(dimension=16, rows={"train.batch": 40}, **eight) == 1
+    assert make_mesh(dimension=16, rows={"train.batch": 20}, **eight) == 2
+    with pytest.raises(InputError, match="cannot be shared evenly by 8 devices"):
+        make_mesh(dimension=3, rows={"train.batch": 1}, **eight)
