@@ -87,6 +87,15 @@ def test_validation_split_never_sees_test_items_and_keeps_groups_whole(corpus):
     assert held_out == {(0, 1), (2,), (3, 4)}
 
 
+def test_validation_leaves_every_class_a_training_item(corpus):
+    # Of the training items only row 3 is an animal and only row 0 a plant: they are never held out.
+    rare = dataclasses.replace(corpus, labels=np.arange(6)[:, None] % 4 == np.array([3, 0]), groups=None)
+    for seed in range(10):
+        split = rare.validation(0.75, seed).splits
+        assert {0, 3} & set(split["train"]) == {0, 3}
+        assert set(split["train"]) | set(split["test"]) == {0, 1, 2, 3}
+
+
 NAN = np.full((6, 3), 0, np.float32)
 NAN[4, 2] = np.nan
 INFINITE = np.where(np.isnan(NAN), np.float32(np.inf), NAN)
