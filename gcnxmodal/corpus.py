@@ -23,7 +23,8 @@ class Corpus:
         counts: CSR float32 [n, N], raw word counts over `vocabulary`.
         labels: bool [n, C].
         class_names: the C names.
-        splits: {"train": indices, "test": indices}; disjoint, non-empty.
+        splits: {"train": indices, "test": indices}; disjoint, non-empty. There may be others: hashing ranks
+            "retrieval", which has no test item and usually all training items.
         vocabulary: the N words, fitted on the training texts only, and the tokeniser that made them.
         provenance: source, licence, options and hash of what was read (JSON values).
         texts: the n original texts, for the report's gallery and for word vectors.
@@ -188,17 +189,20 @@ def _check_splits(corpus: Corpus, source: str) -> None:
                 f"{source}: the {name} split names row {outside[0]}, but there are {len(corpus)} items; "
                 "number the rows from 0"
             )
-    both = np.intersect1d(train, test)
-    if len(both):
-        raise InputError(
-            f"{source}: row {both[0]} is in train and in test ({len(both)} such rows); remove it from one"
-        )
-    if corpus.groups is not None:
-        shared = np.intersect1d(corpus.groups[train], corpus.groups[test])
-        if len(shared):
+    retrieval = corpus.splits.get("retrieval", np.empty(0, int))
+    for name, rows in (("train", train), ("retrieval", retrieval)):
+        both = np.intersect1d(rows, test)
+        if len(both):
             raise InputError(
-                f"{source}: group {shared[0]} has items in train and in test; keep a group on one side"
+                f"{source}: row {both[0]} is in {name} and in test ({len(both)} such rows); remove it from "
+                "one"
             )
+        if corpus.groups is not None:
+            shared = np.intersect1d(corpus.groups[rows], corpus.groups[test])
+            if len(shared):
+                raise InputError(
+                    f"{source}: group {shared[0]} has items in {name} and in test; keep a group on one side"
+                )
     items = corpus.labels[train].sum(axis=0)
     if (items == 0).any():
         name = corpus.class_names[int(np.argmin(items))]

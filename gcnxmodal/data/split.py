@@ -1,10 +1,11 @@
-"""A train/test split for data that come without one."""
+"""Splits for data that come without one."""
 
 from __future__ import annotations
 
 import collections
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -77,6 +78,48 @@ def iterative_split(
             left_C -= items_GC[group]
     is_test = side_of[group_of] == "test"
     return {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
+
+
+def retrieval_split(
+    n: int, queries: int, training: int, seed: int, groups: Sequence[str] | None = None
+) -> dict[str, Int[np.ndarray, " rows"]]:
+    """{"train": rows, "test": rows, "retrieval": rows}, as cross-modal hashing is measured (DCMH, GCH).
+
+    `queries` of n items are the test queries, all others the database "retrieval", of which `training` are
+    trained on: the first ones in the order of a hash of seed and row number (of seed and name, for items of a
+    group, which stay together on the side of the queries or of the database). That is a permutation which is
+    the same under every NumPy version.
+
+    Where groups are given, those that no longer fit among the queries are passed over, so that at most
+    `queries` items are taken.
+
+    Raises:
+        InputError: if a number is below 1, or there are fewer than `queries` + `training` items.
+    """
+    for name, number in (("queries", queries), ("training", training)):
+        if number < 1:
+            raise InputError(f"{name} is {number}; it must be at least 1")
+    if queries + training > n:
+        raise InputError(
+            f"queries is {queries:,} and training is {training:,}, but there are {n:,} items; ask for fewer"
+        )
+    names = [str(row) for row in range(n)] if groups is None else groups
+    rows_of: dict[str, list[int]] = collections.defaultdict(list)
+    for row, name in zip(range(n), names, strict=True):
+        rows_of[name].append(row)
+    test: list[int] = []
+    database: list[int] = []
+    for name in sorted(rows_of, key=lambda name: _digest(seed, name)):
+        fits = len(test) + len(rows_of[name]) <= queries
+        (test if fits else database).extend(rows_of[name])
+    found = {"train": database[:training], "test": test, "retrieval": database}
+    return {name: np.sort(np.array(rows, int)) for name, rows in found.items()}
+
+
+def describe_split(splits: dict[str, Int[np.ndarray, " rows"]], seed: int, names: str) -> dict[str, Any]:
+    """What a corpus records of a split made here (JSON values); `names` says what the items are called."""
+    order = f"by SHA-256 of '{seed}:<{names}>'"
+    return {"order": order, "seed": seed, **{name: len(rows) for name, rows in splits.items()}}
 
 
 def _digest(seed: int, name: str) -> bytes:

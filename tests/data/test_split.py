@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcnxmodal.data.split import iterative_split, stratified_split
+from gcnxmodal.data.split import describe_split, iterative_split, retrieval_split, stratified_split
 from gcnxmodal.errors import InputError
 
 
@@ -80,3 +80,54 @@ def test_fraction_outside_0_and_1_is_refused(fraction):
     for make in (stratified_split, iterative_split):
         with pytest.raises(InputError, match=r"test_fraction is .* choose it between 0 and 1"):
             make(np.ones((2, 1), bool), ["a", "b"], fraction, 0)
+
+
+def test_queries_are_outside_of_the_database_and_training_items_inside():
+    split = retrieval_split(50, queries=8, training=20, seed=0)
+    assert {name: len(rows) for name, rows in split.items()} == {"train": 20, "test": 8, "retrieval": 42}
+    assert sorted([*split["test"], *split["retrieval"]]) == list(range(50))
+    assert set(split["train"]) < set(split["retrieval"])
+    for rows in split.values():
+        assert (np.diff(rows) > 0).all()
+
+
+def test_retrieval_split_depends_on_the_seed_alone():
+    # Written down from the first run: another machine, Python or NumPy must give the same rows.
+    split = retrieval_split(20, 4, 5, 0)
+    assert split["test"].tolist() == [4, 7, 15, 18]
+    assert split["train"].tolist() == [3, 9, 10, 14, 17]
+    assert retrieval_split(20, 4, 5, 1)["test"].tolist() == [4, 7, 8, 11]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=10, max_size=60), st.integers(0, 3))
+def test_groups_are_queries_or_database_as_a_whole(numbers, seed):
+    groups = [f"picture {number}" for number in numbers]
+    split = retrieval_split(len(groups), 4, 3, seed, groups)
+    assert len(split["test"]) <= 4
+    assert not {groups[row] for row in split["test"]} & {groups[row] for row in split["retrieval"]}
+    assert sorted([*split["test"], *split["retrieval"]]) == list(range(len(groups)))
+
+
+@pytest.mark.parametrize(
+    ("queries", "training", "message"),
+    [
+        (6, 5, "queries is 6 and training is 5, but there are 10 items; ask for fewer"),
+        (0, 5, "queries is 0; it must be at least 1"),
+        (5, 0, "training is 0; it must be at least 1"),
+    ],
+)
+def test_sizes_that_the_items_cannot_give_are_refused(queries, training, message):
+    with pytest.raises(InputError, match=message):
+        retrieval_split(10, queries, training, 0)
+
+
+def test_description_names_order_and_sizes():
+    split = retrieval_split(10, 2, 3, 7)
+    assert describe_split(split, 7, "image number") == {
+        "order": "by SHA-256 of '7:<image number>'",
+        "seed": 7,
+        "train": 3,
+        "test": 2,
+        "retrieval": 8,
+    }
