@@ -2,13 +2,14 @@
 
 import functools
 
-from gcnxmodal.data import emoji, folder, nus_wide, pascal_voc, wikipedia
+from gcnxmodal.data import emoji, folder, mirflickr, nus_wide, pascal_voc, wikipedia
 
 LOADERS = {
     "emoji": emoji.load,
     "emoji-multi-label": functools.partial(emoji.load, multi_label=True),
     "wikipedia": wikipedia.load,
     "nus-wide": nus_wide.load,
+    "mirflickr": mirflickr.load,
     "pascal-voc": pascal_voc.load,
     "folder": folder.load,
 }
