@@ -2,7 +2,7 @@
 
 import functools
 
-from gcnxmodal.data import emoji, folder, mirflickr, nus_wide, pascal_voc, wikipedia
+from gcnxmodal.data import coco, emoji, folder, mirflickr, nus_wide, pascal_voc, wikipedia
 
 LOADERS = {
     "emoji": emoji.load,
@@ -19,6 +19,7 @@ LOADERS = {
         retrieval=True,
     ),
     "mirflickr": mirflickr.load,
+    "coco": coco.load,
     "pascal-voc": pascal_voc.load,
     "folder": folder.load,
 }
