@@ -31,7 +31,7 @@ BLOCK = 128
 CPU_BLOCK = 16
 """The same on a CPU, where comparisons cost more than steps."""
 
-SEARCH_BLOCK = 4096
+SEARCH_BLOCK = 16_384
 """Items that XLA's search merges into the best so far at a time; as many as it seeks, if they are more."""
 
 _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]

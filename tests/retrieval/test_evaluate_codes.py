@@ -199,7 +199,7 @@ def test_nothing_is_larger_than_the_memory(monkeypatch):
         return nearest(queries, items, k, *rest)
 
     monkeypatch.setattr(module, "nearest", recorded)
-    measured(system(), None, max_bytes=32 * 16 * 40)  # 16 queries by 40 items, at 32 bytes each
+    measured(system(), None, max_bytes=64 * 16 * 40)  # 16 queries by 40 items, at 64 bytes each
     in_one_direction = [(16, 40), (16, 40), (8, 40)] + 5 * [(8, 120)]  # 8 queries are the least
     assert shapes == 2 * in_one_direction
 

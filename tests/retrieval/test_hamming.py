@@ -1,6 +1,7 @@
 import doctest
 import importlib.util
 import itertools
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -125,14 +126,15 @@ def test_precisions_are_divided_to_48_binary_digits():
     ] == expected
 
 
-def test_items_are_counted_across_tiles_and_blocks(path):
+def test_items_are_counted_across_tiles_and_blocks(path, monkeypatch):
     data = problem(3, queries=9, items=4 * 1024 + 77)  # more than two tiles in each half of the database
     rows = zip(-distances(*data[:2]), relevance(*data[2:]), strict=True)
     expected = [reference.average_precision(*row) for row in rows]
     np.testing.assert_allclose(average_precisions(*packed(*data)), expected, rtol=1e-12 * (path == "device"))
-    indices, _ = nearest(*packed(*data)[:2], 700)
+    monkeypatch.setattr(hamming, "SEARCH_BLOCK", 300)
     order = np.argsort(distances(*data[:2]), axis=1, kind="stable")
-    np.testing.assert_array_equal(indices, order[:, :700])
+    for k in (40, 700, 4 * 1024 + 77):  # less than a block, more, all items
+        np.testing.assert_array_equal(nearest(*packed(*data)[:2], k)[0], order[:, :k])
 
 
 @pytest.mark.parametrize("k", [1, 17, 301])
@@ -143,6 +145,17 @@ def test_search_is_a_stable_argsort(path, bits, k):
     indices, found = nearest(*packed(*data)[:2], k)
     np.testing.assert_array_equal(indices, order)
     np.testing.assert_array_equal(found, np.take_along_axis(distances(*data[:2]), order, axis=1))
+
+
+def test_search_finds_the_distances_of_faiss(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its SWIG types have no __module__
+        faiss = pytest.importorskip("faiss", reason="needs faiss-cpu, the extra `faiss`")
+    queries, items, *_ = packed(*problem(64))
+    index = faiss.IndexBinaryFlat(64)
+    index.add(items.view(np.uint8))
+    expected = np.sort(index.search(queries.view(np.uint8), 50)[0], axis=1)
+    np.testing.assert_array_equal(nearest(queries, items, 50)[1], expected)
 
 
 @pytest.mark.parametrize(("cutoff", "norm"), [(None, "hits"), *itertools.product([1, 3, 4, 9], NORMS)])
