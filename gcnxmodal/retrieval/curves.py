@@ -39,7 +39,8 @@ def interpolated_precision(hits_QM: Bool[Array | np.ndarray, "Q M"]) -> Float[Ar
     """
     xp = hits_QM.__array_namespace__()
     found_QM = xp.cumsum(hits_QM, axis=1, dtype=xp.int32)
-    precision_QM = found_QM.astype(xp.float32) / xp.arange(1, hits_QM.shape[1] + 1, dtype=xp.float32)
+    real = xp.float32 if isinstance(hits_QM, jax.Array) else xp.float64
+    precision_QM = found_QM.astype(real) / xp.arange(1, hits_QM.shape[1] + 1, dtype=real)
     if isinstance(hits_QM, jax.Array):
         best_QM = lax.cummax(precision_QM, axis=1, reverse=True)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +23,7 @@ from gcnxmodal.retrieval.curves import (
     per_class_map,
 )
 from gcnxmodal.retrieval.metrics import average_precision_of_hits, exact_pair_ranks, pair_summary
-from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
-
-DATABASES = ("test", "train")  # the splits that the protocols rank
+from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol, database_split
 
 Sides = Mapping[str, tuple[Any, Any]]
 """By split, (queries, database): embeddings of both, or scores and None."""
@@ -35,8 +33,9 @@ def evaluate(
     texts_nD: Float[Array | np.ndarray, "n D"],
     images_nD: Float[Array | np.ndarray, "n D"],
     labels_nC: Bool[np.ndarray, "n C"],
-    splits: dict[str, Int[np.ndarray, " rows"]],
+    splits: Mapping[str, Int[np.ndarray, " rows"]],
     max_bytes: int = MAX_BYTES,
+    protocols: Mapping[str, Protocol] = PROTOCOLS,
 ) -> dict[str, Any]:
     """Every protocol and curve of a system that scores a pair by text . image.
 
@@ -45,8 +44,9 @@ def evaluate(
 
     Args:
         texts_nD, images_nD: embeddings of all items of the corpus.
-        splits: rows of "test" and of "train".
+        splits: rows of "test", of "train", and of "retrieval" if a protocol ranks it.
         max_bytes: memory for scores; the results do not depend on it.
+        protocols: by name. Hashing systems are compared under `{**PROTOCOLS, **HASHING_PROTOCOLS}`.
 
     Returns:
         JSON values: protocols {name: {"text_query", "image_query", "average"}}; exact_pair {direction:
@@ -59,25 +59,27 @@ def evaluate(
     """
     _check_aligned(texts_nD, images_nD, labels_nC)
     texts_nD, images_nD = check_embeddings(texts_nD, "texts"), check_embeddings(images_nD, "images")
-    texts, images = ({split: x[splits[split]] for split in DATABASES} for x in (texts_nD, images_nD))
+    databases = ranked_splits(protocols, splits)
+    texts, images = ({split: x[splits[split]] for split in databases} for x in (texts_nD, images_nD))
     sides: dict[str, Sides] = {
-        "text_query": {split: (texts["test"], images[split]) for split in DATABASES},
-        "image_query": {split: (images["test"], texts[split]) for split in DATABASES},
+        "text_query": {split: (texts["test"], images[split]) for split in databases},
+        "image_query": {split: (images["test"], texts[split]) for split in databases},
     }
-    return _evaluate(sides, labels_nC, splits, max_bytes)
+    return _evaluate(sides, labels_nC, splits, max_bytes, protocols)
 
 
 def evaluate_scores(
     scores: Mapping[str, Mapping[str, Float[Array | np.ndarray, "Q M"]]],
     labels_nC: Bool[np.ndarray, "n C"],
-    splits: dict[str, Int[np.ndarray, " rows"]],
+    splits: Mapping[str, Int[np.ndarray, " rows"]],
     max_bytes: int = MAX_BYTES,
+    protocols: Mapping[str, Protocol] = PROTOCOLS,
 ) -> dict[str, Any]:
     """`evaluate` of a system whose score is no inner product, from its scores.
 
     Args:
         scores: {"text_query", "image_query": {"test", "train": [Q, M]}}: of the test items' texts (images),
-            by row, with the images (texts) of either split.
+            by row, with the images (texts) of each split that a protocol ranks.
 
     Raises:
         InputError: if a score is not finite.
@@ -86,45 +88,42 @@ def evaluate_scores(
         direction: {split: (_finite(matrix, direction), None) for split, matrix in found.items()}
         for direction, found in scores.items()
     }
-    return _evaluate(sides, labels_nC, splits, max_bytes)
+    return _evaluate(sides, labels_nC, splits, max_bytes, protocols)
+
+
+def ranked_splits(protocols: Mapping[str, Protocol], splits: Collection[str]) -> list[str]:
+    """The splits that the protocols rank, and the test items, of which the curves are."""
+    return sorted({"test", *(database_split(protocol, splits) for protocol in protocols.values())})
 
 
 def _evaluate(
     sides: Mapping[str, Sides],
     labels_nC: Bool[np.ndarray, "n C"],
-    splits: dict[str, Int[np.ndarray, " rows"]],
+    splits: Mapping[str, Int[np.ndarray, " rows"]],
     max_bytes: int,
+    protocols: Mapping[str, Protocol],
 ) -> dict[str, Any]:
-    labels = {split: labels_nC[splits[split]] for split in DATABASES}
+    labels = {split: labels_nC[splits[split]] for split in ranked_splits(protocols, splits)}
     test = labels["test"]
     standard = {
-        direction: _Standard(*measure_rankings(_measure_standard, *side["test"], test, test, max_bytes))
+        direction: Rankings(*measure_rankings(_measure_standard, *side["test"], test, test, max_bytes))
         for direction, side in sides.items()
     }
-    protocols, lonely = {}, {}
-    for name, protocol in PROTOCOLS.items():
-        item_labels = labels[protocol.database]
+    scores, lonely = {}, {}
+    for name, protocol in protocols.items():
+        database = database_split(protocol, splits)
+        item_labels = labels[database]
         lonely[name] = int(np.sum(relevant_counts(test, item_labels, max_bytes) == 0))
         found = {}
         for direction, side in sides.items():
-            if name == "standard":  # measured above, with its curves
+            if protocol == PROTOCOLS["standard"]:  # measured above, with its curves
                 found[direction] = standard[direction].average_precision
             else:
-                ranked = side[protocol.database]
+                ranked = side[database]
                 found[direction] = average_precisions(*ranked, test, item_labels, protocol, max_bytes)
-        protocols[name] = _mean_scores(found)
-    return {
-        "protocols": protocols,
-        "exact_pair": {direction: pair_summary(found.pair_rank) for direction, found in standard.items()},
-        "curves": {
-            direction: mean_curves(found.interpolated, found.hits_by_rank, found.relevant, len(test))
-            for direction, found in standard.items()
-        },
-        "per_class": {
-            direction: per_class_map(found.average_precision, test) for direction, found in standard.items()
-        },
-        "queries_without_relevant": lonely,
-    }
+        scores[name] = mean_scores(found)
+    details = ranking_details(standard, test)
+    return {"protocols": scores, **details, "queries_without_relevant": lonely}
 
 
 def standard_map_of_scores(
@@ -135,7 +134,7 @@ def standard_map_of_scores(
     """`standard_map` from the scores of the test items' texts, by row, with their images."""
     scores_MM = _finite(scores_MM, "scores")
     standard = PROTOCOLS["standard"]
-    return _mean_scores(
+    return mean_scores(
         {
             direction: average_precisions(scores, None, labels_MC, labels_MC, standard, max_bytes)
             for direction, scores in (("text_query", scores_MM), ("image_query", scores_MM.T))
@@ -160,7 +159,7 @@ def standard_map(
     _check_aligned(texts_MD, images_MD, labels_MC)
     texts_MD, images_MD = check_embeddings(texts_MD, "texts"), check_embeddings(images_MD, "images")
     standard = PROTOCOLS["standard"]
-    return _mean_scores(
+    return mean_scores(
         {
             direction: average_precisions(queries, database, labels_MC, labels_MC, standard, max_bytes)
             for direction, queries, database in (
@@ -201,14 +200,32 @@ def average_precisions(
     return np.asarray(average_precision_of_hits(hits_QR, relevant_Q, protocol.norm))
 
 
-class _Standard(NamedTuple):
-    """What the curves need of each query's ranking."""
+class Rankings(NamedTuple):
+    """What the curves need of each query's ranking of the test items."""
 
     average_precision: np.ndarray  # [Q]
     interpolated: np.ndarray  # [Q, 11]
     hits_by_rank: np.ndarray  # [Q, G]
     relevant: np.ndarray  # [Q]
     pair_rank: np.ndarray  # [Q]
+
+
+def ranking_details(
+    standard: Mapping[str, Rankings], test_labels_MC: Bool[np.ndarray, "M C"]
+) -> dict[str, dict[str, Any]]:
+    """`exact_pair`, `curves` and `per_class` of `evaluate`, from the rankings of each direction."""
+    M = len(test_labels_MC)
+    return {
+        "exact_pair": {direction: pair_summary(found.pair_rank) for direction, found in standard.items()},
+        "curves": {
+            direction: mean_curves(found.interpolated, found.hits_by_rank, found.relevant, M)
+            for direction, found in standard.items()
+        },
+        "per_class": {
+            direction: per_class_map(found.average_precision, test_labels_MC)
+            for direction, found in standard.items()
+        },
+    }
 
 
 def _measure_standard(hits_qM: Any, scores_qM: Any, query_q: Any) -> tuple[Any, ...]:
@@ -226,7 +243,8 @@ def _measure_ap(hits_qM: Any, scores_qM: Any, query_q: Any) -> tuple[Any, ...]:
     return (average_precision_of_hits(hits_qM, hits_qM.sum(axis=1)),)
 
 
-def _mean_scores(found: dict[str, Float[np.ndarray, " Q"]]) -> dict[str, float]:
+def mean_scores(found: Mapping[str, Float[np.ndarray, " Q"]]) -> dict[str, float]:
+    """MAP of each direction, and their average."""
     scores = {direction: float(np.mean(ap_Q, dtype=np.float64)) for direction, ap_Q in found.items()}
     return {**scores, "average": sum(scores.values()) / len(scores)}
 

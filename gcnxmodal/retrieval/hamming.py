@@ -32,7 +32,7 @@ CPU_BLOCK = 16
 """The same on a CPU, where comparisons cost more than steps."""
 
 SEARCH_BLOCK = 4096
-"""Items that XLA's search merges into the best so far at a time."""
+"""Items that XLA's search merges into the best so far at a time; as many as it seeks, if they are more."""
 
 _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -181,8 +181,9 @@ def nearest(
 
         indices_Qk, distances_Qk = hamming_host.nearest(queries_QW, np.ascontiguousarray(items_MW.T), k)
         return indices_Qk, distances_Qk
-    rows = _rows(Q, SEARCH_BLOCK + k, max_bytes)
-    queries_PW, items_BbW = _pad(jnp.asarray(queries_QW), rows), _blocks(items_MW, SEARCH_BLOCK)
+    block = max(SEARCH_BLOCK, k)  # all items at once, where all are ranked
+    rows = _rows(Q, block + k, max_bytes)
+    queries_PW, items_BbW = _pad(jnp.asarray(queries_QW), rows), _blocks(items_MW, block)
     chunks = [hamming_device.nearest(queries_PW[i : i + rows], items_BbW, M, k) for i in range(0, Q, rows)]
     indices_Qk, distances_Qk = _join(chunks, Q)
     return indices_Qk, distances_Qk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Literal
 
 from gcnxmodal.retrieval.metrics import Norm
@@ -13,12 +14,12 @@ class Protocol:
     """How MAP is measured; queries are always the test items of one modality.
 
     Attributes:
-        database: the split whose items of the other modality are ranked.
+        database: the split whose items of the other modality are ranked; see `database_split`.
         cutoff: R, the ranks that count; None for all.
         norm: the divisor Z of the average precision.
     """
 
-    database: Literal["test", "train"]
+    database: Literal["test", "train", "retrieval"]
     cutoff: int | None
     norm: Norm
 
@@ -30,3 +31,22 @@ PROTOCOLS = {
     # fitted, so that text-query MAP is about the accuracy of the text side alone.
     "authors": Protocol(database="train", cutoff=100, norm="hits"),
 }
+
+HASHING_PROTOCOLS = {
+    # What the text of GCH says (Section 4.1), and what its code measures.
+    "hashing@500": Protocol(database="retrieval", cutoff=500, norm="hits"),
+    "hashing": Protocol(database="retrieval", cutoff=None, norm="hits"),
+}
+
+
+def database_split(protocol: Protocol, splits: Collection[str]) -> str:
+    """The split that the protocol ranks: without a split `retrieval`, that is the training split.
+
+    Hashing papers train on a part of what they search; elsewhere all that is no query is trained on.
+
+    >>> database_split(HASHING_PROTOCOLS["hashing"], ("test", "train"))
+    'train'
+    """
+    if protocol.database == "retrieval" and "retrieval" not in splits:
+        return "train"
+    return protocol.database

@@ -11,7 +11,7 @@ import reference.retrieval_numpy as reference
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval import curves, metrics, ranking
 from gcnxmodal.retrieval.evaluate import average_precisions, evaluate, standard_map
-from gcnxmodal.retrieval.protocols import PROTOCOLS
+from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
 
 TRAIN, TEST = np.arange(150), np.arange(150, 230)
 SPLITS = {"train": TRAIN, "test": TEST}
@@ -51,6 +51,26 @@ def test_every_protocol_equals_its_definition(several_labels):
         assert scores["text_query"] == pytest.approx(expected[0], rel=1e-6)
         assert scores["image_query"] == pytest.approx(expected[1], rel=1e-6)
         assert scores["average"] == pytest.approx(np.mean(expected), rel=1e-6)
+
+
+def test_hashing_protocols_rank_the_retrieval_split():
+    texts, images, labels = system(several_labels=True)
+    splits = {"test": TEST, "retrieval": TRAIN, "train": TRAIN[::2]}
+    found = evaluate(texts, images, labels, splits, protocols={**PROTOCOLS, **HASHING_PROTOCOLS})
+    assert set(found["protocols"]) == set(found["queries_without_relevant"])
+    assert set(found["protocols"]) == {"standard", "test@100", "authors", "hashing@500", "hashing"}
+    for name, protocol in HASHING_PROTOCOLS.items():
+        expected = expected_map(texts[TEST], images[TRAIN], labels[TEST], labels[TRAIN], protocol)
+        assert found["protocols"][name]["text_query"] == pytest.approx(expected, rel=1e-6)
+    assert found["protocols"]["authors"] == evaluate(texts, images, labels, splits)["protocols"]["authors"]
+
+
+def test_without_a_retrieval_split_hashing_protocols_rank_the_training_items():
+    texts, images, labels = system()
+    named = {**SPLITS, "retrieval": TRAIN}
+    found, same = (evaluate(texts, images, labels, s, protocols=HASHING_PROTOCOLS) for s in (SPLITS, named))
+    assert found == same
+    assert found["curves"] == evaluate(texts, images, labels, SPLITS)["curves"]
 
 
 @pytest.mark.parametrize("norm", ["hits", "relevant", "min"])
