@@ -18,9 +18,10 @@ import jax.numpy as jnp
 
 from benchmarks.harness import MATMULS, interleave, set_matmul, table, write_result
 from gcnxmodal.experiments import PRESETS
+from gcnxmodal.experiments.build import build
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.system import DROPOUT, build
+from gcnxmodal.experiments.system import DROPOUT
 from gcnxmodal.training.state import make_block
 
 PRESET = "scanet-wikipedia-authors"

@@ -34,11 +34,12 @@ from benchmarks.harness import interleave, table, write_result
 from benchmarks.select_gin import replaced
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS
+from gcnxmodal.experiments.build import build
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.measure import map_of_test_items
 from gcnxmodal.experiments.run_folder import RunFolder
-from gcnxmodal.experiments.system import DROPOUT, System, build
+from gcnxmodal.experiments.system import DROPOUT, System
 from gcnxmodal.training.state import make_block
 
 PRESET = "gin-wikipedia"

@@ -21,10 +21,11 @@ from matplotlib.figure import Figure
 from benchmarks.harness import write_result
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments import PRESETS
+from gcnxmodal.experiments.build import build
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.inputs import scale_images
 from gcnxmodal.experiments.retriever import Retriever
-from gcnxmodal.experiments.system import DROPOUT, build
+from gcnxmodal.experiments.system import DROPOUT
 from gcnxmodal.retrieval.evaluate import evaluate
 from gcnxmodal.training.state import make_block
 

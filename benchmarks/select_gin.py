@@ -20,10 +20,11 @@ from benchmarks.harness import write_result
 from gcnxmodal.baselines import BASELINES
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments import PRESETS
+from gcnxmodal.experiments.build import build
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.measure import evaluate_baseline, map_of_test_items
-from gcnxmodal.experiments.system import DROPOUT, build
+from gcnxmodal.experiments.system import DROPOUT
 from gcnxmodal.training.state import make_block
 
 VALIDATION = 0.2

@@ -36,9 +36,9 @@ from benchmarks.graphs import TEXTS, benchmark_words
 from benchmarks.harness import table, write_result
 from benchmarks.specs import DATASETS
 from gcnxmodal.chebyshev.layout import SparseLayout, pack
-from gcnxmodal.experiments.config import ModelConfig
 from gcnxmodal.experiments.model import Surroundings, abstract_model, constants_of
-from gcnxmodal.experiments.system import METRICS
+from gcnxmodal.experiments.pair_config import ModelConfig
+from gcnxmodal.experiments.pair_system import METRICS
 from gcnxmodal.models import dual_path
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import make_mesh, state_shardings

@@ -45,12 +45,20 @@ def describe(system: System) -> str:
         [
             f"{corpus.provenance['source']}: {sizes} items, {len(corpus.class_names)} classes, "
             f"images {' x '.join(map(str, system.inputs.images.shape[1:]))}",
-            f"word graph: {graph['words']:,} words ({graph['words_with_vector']:,} with a vector), "
-            f"{graph['edges']:,} edges"
+            _words(graph)
             + (f"; {wordless:,} documents have no vocabulary word and are kept" if wordless else ""),
             f"model: {system.parameters:,} parameters; an epoch is {system.steps_per_epoch:,} steps of "
             f"{system.pairs_per_step:,} pairs; on {devices}",
         ]
+    )
+
+
+def _words(graph: dict[str, Any]) -> str:
+    if "edges" not in graph:
+        return f"texts: counts of {graph['words']:,} words"
+    return (
+        f"word graph: {graph['words']:,} words ({graph['words_with_vector']:,} with a vector), "
+        f"{graph['edges']:,} edges"
     )
 
 

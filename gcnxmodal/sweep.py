@@ -23,13 +23,14 @@ from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, say, swee
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS, finish
+from gcnxmodal.experiments.build import build
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.measure import map_of_test_items, measure_yardsticks
 from gcnxmodal.experiments.members import Member, expand, groups, parse_over
 from gcnxmodal.experiments.run_folder import RunFolder, write_json
 from gcnxmodal.experiments.sweep_folder import SweepFolder, summarise, sweep_config
-from gcnxmodal.experiments.system import DROPOUT, System, build
+from gcnxmodal.experiments.system import DROPOUT, System
 from gcnxmodal.experiments.together import Together
 from gcnxmodal.report.sweep_page import write_sweep_report
 from gcnxmodal.training.checkpoint import Checkpoints
@@ -42,7 +43,7 @@ from gcnxmodal.training.state import TrainState
 class Arguments:
     """The experiment they all start from, what differs, and where the sweep is kept."""
 
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Experiment)
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     over: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """FIELD=VALUE,VALUE: a field and its values; with several of these, all combinations are trained."""
     seeds: int = 1

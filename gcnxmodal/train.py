@@ -18,12 +18,13 @@ from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, results_table, say
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS
+from gcnxmodal.experiments.build import build, mesh_for
 from gcnxmodal.experiments.config import Experiment, validate
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.finish import finish
 from gcnxmodal.experiments.measure import map_of_test_items
 from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict
-from gcnxmodal.experiments.system import DROPOUT, System, build, mesh_for
+from gcnxmodal.experiments.system import DROPOUT, System
 from gcnxmodal.training import cluster
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.interrupt import Interrupt
@@ -38,7 +39,7 @@ DEFAULT_PRESET = "gin-emoji"
 class Arguments:
     """An experiment, and where and how to run it."""
 
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Experiment)
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     run_dir: Path | None = None
     """Folder of the run; by default runs/PRESET-seedS."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

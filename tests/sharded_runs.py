@@ -13,11 +13,13 @@ import jax
 import numpy as np
 
 from benchmarks.sharding import collectives
-from gcnxmodal.experiments.config import DataConfig, Experiment, ModelConfig, TextConfig, TrainConfig
+from gcnxmodal.experiments.build import build, mesh_for
+from gcnxmodal.experiments.config import DataConfig, TextConfig
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.measure import map_of_test_items
+from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
 from gcnxmodal.experiments.retriever import Retriever
-from gcnxmodal.experiments.system import DROPOUT, System, build, mesh_for
+from gcnxmodal.experiments.system import DROPOUT, System
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.sharding import make_mesh
 from gcnxmodal.training.state import TrainState, make_block, start_epoch
@@ -56,7 +58,7 @@ class Trained:
 
     def __init__(self, folder: Path, plan: str, shape: tuple[int, int]):
         model, train = PLANS[plan]
-        experiment = Experiment(
+        experiment = PairExperiment(
             data=DataConfig(name="folder", root=folder, image_feature="features"),
             text=TextConfig(words=40, neighbours=4),
             model=model,

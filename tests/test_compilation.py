@@ -12,9 +12,11 @@ from jax.experimental.compilation_cache import compilation_cache
 from small_folder import write_folder
 
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.experiments.config import DataConfig, Experiment, ModelConfig, TextConfig, TrainConfig
+from gcnxmodal.experiments.build import build
+from gcnxmodal.experiments.config import DataConfig, TextConfig
 from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.system import DROPOUT, System, build
+from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
+from gcnxmodal.experiments.system import DROPOUT, System
 from gcnxmodal.training.state import make_block
 
 OPTIONS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
@@ -44,7 +46,7 @@ def trained(system: System) -> Any:
 
 @pytest.mark.slow
 def test_a_program_that_was_kept_is_not_compiled_again_and_gives_the_same_bits(tmp_path: Path, cache: Path):
-    experiment = Experiment(
+    experiment = PairExperiment(
         data=DataConfig(name="folder", root=write_folder(tmp_path / "data"), image_feature="features"),
         text=TextConfig(words=40, neighbours=4),
         model=ModelConfig(dimension=16),

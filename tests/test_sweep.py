@@ -14,8 +14,8 @@ from test_train_command import final_weights
 
 from gcnxmodal import evaluate, sweep, train
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.members import expand, groups, parse_over
+from gcnxmodal.experiments.pair_config import PairExperiment
 
 SMALL = [
     *("gin-emoji", "--data.name", "folder", "--data.image-feature", "features"),
@@ -204,7 +204,7 @@ def test_stopped_sweep_resumes_to_the_same_bits(folder: Path, tmp_path: Path):
 
 
 def test_short_names_are_found_and_unclear_ones_refused():
-    base = Experiment()
+    base = PairExperiment()
     assert parse_over(base, ["margin=0.5,0.6"]) == {"train.margin": [0.5, 0.6]}
     assert parse_over(base, ["image-scale=raw,unit"]) == {"data.image_scale": ["raw", "unit"]}
     assert parse_over(base, ["model.filters=[1,1],[4,4]"]) == {"model.filters": [[1, 1], [4, 4]]}
@@ -220,11 +220,11 @@ def test_values_that_a_field_cannot_have_are_refused():
         ({"train.balance": [0.5, 0.5]}, "same"),
     ):
         with pytest.raises(InputError, match=words):
-            expand(Experiment(), over, 1)
+            expand(PairExperiment(), over, 1)
 
 
 def test_groups_hold_members_of_one_shape():
-    members = expand(Experiment(), {"model.dimension": [8, 16], "train.balance": [0.5, 0.6]}, 3)
+    members = expand(PairExperiment(), {"model.dimension": [8, 16], "train.balance": [0.5, 0.6]}, 3)
     assert len(members) == 12
     assert [len(group) for group in groups(members)] == [6, 6]
     assert {member.experiment.model.dimension for member in groups(members)[0]} == {8}

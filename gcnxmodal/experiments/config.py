@@ -1,9 +1,8 @@
-"""What an experiment is: every value that decides a run, and nothing else."""
+"""What every experiment has: its data, what is read of the texts, and how long it trains."""
 
 import dataclasses
-import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from gcnxmodal.errors import InputError
 
@@ -60,89 +59,40 @@ class TextConfig:
     """Largest eigenvalue of the Laplacian: by Lanczos (the papers), or 2 (all surviving code)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """Both paths, and what joins them: GIN, or with co-attention SCANet."""
-
-    text: Literal["gcn", "lstm", "cnn"] = "gcn"
-    """The text path: gcn, graph convolutions; lstm; cnn, Kim's of windows of 3, 4 and 5 words."""
-    filters: tuple[int, ...] = (1, 1)
-    """Filters of each graph convolution (text path gcn)."""
-    order: int = 3
-    """K: Chebyshev orders (text path gcn)."""
-    hidden: int = 256
-    """Size of the state of the text path lstm."""
-    dimension: int = 1024
-    """D: size of both embeddings."""
-    dropout: float = 0.2
-    """Probability that an entry of the product of the embeddings is dropped."""
-    attention_layers: int = 0
-    """A: layers of co-attention (SCANet); with 0 it is GIN."""
-    attention_scale: Literal["none", "half-d"] = "none"
-    """What an attention distribution is multiplied by: none, nothing (SCANet's equations); half-d, D/2
-    (surviving code)."""
-    attention_relu: bool = True
-    """A ReLU before the softmax of attention (SCANet's equations; surviving code has none)."""
-    score_activation: Literal["none", "relu", "sigmoid"] = "none"
-    """On the score, in the loss: SCANet's text has a sigmoid, its code all three. It changes no ranking."""
-    normalise: bool = False
-    """Embeddings without their negative entries, at unit length: the score is a weighted cosine (ours)."""
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    """Of the products of the dense layers. tf32: as GPUs do by default; bfloat16: operands rounded, float32
-    sums (convolutions: the platform's default). Weights, scores and losses are float32 in all of them."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """Pairs, loss and optimizer."""
-
-    pairing: Literal["balanced", "uniform", "grid"] = "balanced"
-    """balanced: class-balanced pairs (surviving code); uniform: random pairs (paper); grid: every text of a
-    batch with every image of it (ours)."""
-    positives: int = 40_000
-    """Matching pairs an epoch (not for grid)."""
-    negatives: int = 40_000
-    """Non-matching pairs an epoch (not for grid)."""
-    resample: bool = False
-    """Draw the pairs afresh each epoch instead of once."""
-    batch: int = 200
-    """Pairs a step (not for grid)."""
-    grid_texts: int = 100
-    """Texts a step, for grid."""
-    grid_images: int = 100
-    """Images a step, for grid."""
-    augment: bool = False
-    """Mirror and move pictures at random in training; for pixels."""
-    learning_rate: float = 1e-3
-    """Adam's."""
-    decay: float = 1.0
-    """The learning rate is multiplied by this after each epoch (0.95 in surviving code)."""
-    first_moment: Literal["float32", "bfloat16"] = "float32"
-    """Of Adam's mean of gradients: bfloat16 saves one of the 7 floats a parameter that an update moves."""
-    margin: float = 0.6
-    """m of the loss."""
-    balance: float = 0.35
-    """lambda of the loss."""
-    l2: float = 0.005
-    """Weight of 1/2 ||.||^2 over heads, co-attention and score; the paths themselves have none."""
+Rules = dict[str, tuple[Any, Any, str]]
+"""By option: its value, whether it is good, and what it may be."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One run."""
+    """One run: every value that decides it, and nothing else. Each kind of system has its own `model` and
+    `train`: `pair_config.py`, `hashing_config.py`.
+
+    Attributes:
+        kind: the key of its system in `build.SYSTEMS`.
+        arguments: fields that change numbers and no shapes, so that a program takes them as arguments:
+            members of a sweep that differ in these and the seed only are one vmapped program.
+    """
+
+    kind: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]] = ()
 
     data: DataConfig = DataConfig()
     text: TextConfig = TextConfig()
-    model: ModelConfig = ModelConfig()
-    train: TrainConfig = TrainConfig()
+    model: Any = None
+    train: Any = None
     epochs: int = 50
-    """Passes over the pairs (or, for grid, over the texts)."""
+    """Passes over the pairs (or, for grid and hashing, over the items)."""
     seed: int = 0
     """Decides initial weights, pairs, batches and dropout."""
     evaluate_every: int = 1
     """Epochs between two measurements of MAP on the way; 0 for none."""
     checkpoint_every: int = 1
     """Epochs between two checkpoints."""
+
+    def rules(self) -> Rules:
+        """What its own values may be."""
+        return {}
 
 
 def validate(experiment: Experiment) -> None:
@@ -151,8 +101,8 @@ def validate(experiment: Experiment) -> None:
     Raises:
         InputError: naming the option as the command line spells it, its value, and what it may be.
     """
-    data, text, model, train = experiment.data, experiment.text, experiment.model, experiment.train
-    rules = {
+    data, text = experiment.data, experiment.text
+    rules: Rules = {
         "epochs": (experiment.epochs, experiment.epochs >= 1, "at least 1"),
         "evaluate-every": (experiment.evaluate_every, experiment.evaluate_every >= 0, "at least 0"),
         "checkpoint-every": (experiment.checkpoint_every, experiment.checkpoint_every >= 1, "at least 1"),
@@ -172,31 +122,7 @@ def validate(experiment: Experiment) -> None:
             (text.vectors == "file") == (text.vector_file is not None),
             "a word2vec or GloVe file with --text.vectors file, and left out otherwise",
         ),
-        "model.filters": (
-            model.filters,
-            model.filters and min(model.filters) >= 1,
-            "one or more numbers >= 1",
-        ),
-        "model.order": (model.order, model.order >= 1, "at least 1"),
-        "model.hidden": (model.hidden, model.hidden >= 1, "at least 1"),
-        "model.attention-layers": (model.attention_layers, model.attention_layers >= 0, "at least 0"),
-        "model.dimension": (model.dimension, model.dimension >= 1, "at least 1"),
-        "model.dropout": (model.dropout, 0 <= model.dropout < 1, "from 0 up to, but not, 1"),
-        "train.positives": (train.positives, train.positives >= 1, "at least 1"),
-        "train.negatives": (train.negatives, train.negatives >= 1, "at least 1"),
-        "train.batch": (train.batch, train.batch >= 1, "at least 1"),
-        "train.grid-texts": (train.grid_texts, train.grid_texts >= 1, "at least 1"),
-        "train.grid-images": (train.grid_images, train.grid_images >= 1, "at least 1"),
-        "train.learning-rate": (train.learning_rate, 0 < train.learning_rate < math.inf, "above 0"),
-        "train.augment": (
-            train.augment,
-            not train.augment or data.image_feature == "pixels",
-            "left out unless --data.image-feature is pixels",
-        ),
-        "train.decay": (train.decay, 0 < train.decay <= 1, "above 0 and at most 1"),
-        "train.margin": (train.margin, 0 <= train.margin < math.inf, "at least 0"),
-        "train.balance": (train.balance, 0 <= train.balance < math.inf, "at least 0"),
-        "train.l2": (train.l2, 0 <= train.l2 < math.inf, "at least 0"),
+        **experiment.rules(),
     }
     for option, (value, good, allowed) in rules.items():
         if not good:

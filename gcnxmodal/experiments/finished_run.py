@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.build import build
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.run_folder import RunFolder
-from gcnxmodal.experiments.system import System, build
+from gcnxmodal.experiments.system import System
 from gcnxmodal.training.checkpoint import Checkpoints
 
 

@@ -4,7 +4,8 @@ Every number carries its source: (3.1) and (3.2) are sections of Yu et al. 2018,
 same group. What the paper leaves open is a default of `config.py`.
 """
 
-from gcnxmodal.experiments.config import DataConfig, Experiment, ModelConfig, TextConfig, TrainConfig
+from gcnxmodal.experiments.config import DataConfig, Experiment, TextConfig
+from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
 
 # (3.2) k = 8, batch 200, 50 epochs, dropout .2, Adam 1e-3, regularisation .005, m .6, lambda .35, about
 # 40,000 positive and 40,000 negative pairs; (code) K = 3 orders, one filter in each of two layers: these are
@@ -13,7 +14,7 @@ from gcnxmodal.experiments.config import DataConfig, Experiment, ModelConfig, Te
 GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
     "gin-emoji": (
         "GIN on the embedded emoji corpus: nothing to download",
-        Experiment(
+        PairExperiment(
             data=DataConfig(name="emoji"),
             # Not in the paper: N is the 2,000 most common words of the training texts; D as Pascal.
             text=TextConfig(words=2_000),
@@ -24,7 +25,7 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
     "gin-emoji-tuned": (
         "our options in place of the paper's, chosen on a validation split of the training items",
         # python -m benchmarks.select_gin gin-emoji --epochs 60 --every 6
-        Experiment(
+        PairExperiment(
             data=DataConfig(name="emoji"),
             text=TextConfig(words=2_000),
             model=ModelConfig(filters=(4, 4), dimension=256, normalise=True),
@@ -36,7 +37,7 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
     ),
     "gin-wikipedia": (
         "GIN on English Wikipedia (Eng-Wiki): 2,173 / 693 pairs, 10 classes",
-        Experiment(
+        PairExperiment(
             # Paper: VGG-19 fc7, 4,096-d (3.1); here `cnn`, a published 128-d feature, because the images of
             # the official archive are not always at hand; use --data.image-feature FILE.npz for your own.
             data=DataConfig(name="wikipedia", image_feature="cnn"),
@@ -47,7 +48,7 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
     "gin-wikipedia-tuned": (
         "our options in place of the paper's, chosen on a validation split of the training items",
         # python -m benchmarks.select_gin gin-wikipedia --root ROOT --epochs 20 --every 2
-        Experiment(
+        PairExperiment(
             data=DataConfig(name="wikipedia", image_feature="cnn"),
             text=TextConfig(words=10_055, weighting="log1p"),
             model=ModelConfig(filters=(4, 4), dimension=256, normalise=True),
@@ -57,7 +58,7 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
     ),
     "gin-nus-wide": (
         "GIN on NUS-WIDE, 10 largest classes, 500-d bag of features: 40,000 / 1,000 pairs",
-        Experiment(
+        PairExperiment(
             data=DataConfig(name="nus-wide", image_feature="bow"),
             text=TextConfig(words=5_018),  # (3.1)
             model=ModelConfig(dimension=500),  # (3.2)
@@ -65,7 +66,7 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
     ),
     "gin-pascal": (
         "GIN on Pascal VOC 2007, images of one class, your tags.txt and features.npz (Gist 512-d)",
-        Experiment(
+        PairExperiment(
             data=DataConfig(name="pascal-voc", image_feature="features"),
             text=TextConfig(words=598),  # (3.1)
             model=ModelConfig(dimension=256),  # (3.2)
@@ -73,7 +74,7 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
     ),
     "gin-tvgraz": (
         "GIN on TVGraz, texts of more than 10 words, VGG-19 4,096-d (generic folder layout)",
-        Experiment(
+        PairExperiment(
             data=DataConfig(name="folder", image_feature="features"),
             text=TextConfig(words=8_172),  # (3.1)
             model=ModelConfig(dimension=1024),  # (3.2)
@@ -81,7 +82,7 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
     ),
     "gin-ch-wiki": (
         "GIN on Chinese Wikipedia, segmented texts, VGG-19 4,096-d (generic folder layout)",
-        Experiment(
+        PairExperiment(
             data=DataConfig(name="folder", image_feature="features"),
             # Paper: segmenter not named; here jieba's, because it is the common one.
             text=TextConfig(words=9_613, segmenter="jieba"),  # (3.1)
@@ -90,7 +91,7 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
     ),
     "gin-folder": (
         "GIN on your own pictures and texts: --data.root FOLDER (docs/your-own-data.md)",
-        Experiment(
+        PairExperiment(
             data=DataConfig(name="folder", image_scale="standard"),
             text=TextConfig(weighting="log1p"),
             model=ModelConfig(dimension=256),

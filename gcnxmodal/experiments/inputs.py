@@ -22,27 +22,51 @@ from gcnxmodal.text.vocabulary import weight_counts
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What the model reads for each item of the corpus, and the graph its words stand on.
+    """What the model reads for each item of the corpus.
 
     Attributes:
-        corpus: the corpus with its vocabulary in the order of the graph's vertices.
+        corpus: the corpus.
         texts: what the text path reads: weighted counts, CSR float32 [n, N]; or word numbers in reading
             order, int32 [n, L], filled up with -1.
         images: float32 [n, d], scaled; or pixels, uint8 [n, R, R, 3].
-        layout: the scaled Laplacian of the word graph.
-        vectors: word vectors at unit length, float32 [N, e]; zero for a word without one.
-        graph_report: numbers worth telling: edges, lambda_max, words with a vector.
+        graph_report: numbers worth telling: of the words and, if there is one, of their graph.
     """
 
     corpus: Corpus
     texts: sp.csr_array | np.ndarray
     images: np.ndarray
-    layout: SparseLayout
-    vectors: np.ndarray
     graph_report: dict[str, Any]
 
 
-def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, path: str = "gcn") -> Inputs:
+@dataclasses.dataclass(frozen=True)
+class GraphInputs(Inputs):
+    """`Inputs` with the graph that the words stand on; the vocabulary is in the order of its vertices.
+
+    Attributes:
+        layout: the scaled Laplacian of the word graph.
+        vectors: word vectors at unit length, float32 [N, e]; zero for a word without one.
+    """
+
+    layout: SparseLayout
+    vectors: np.ndarray
+
+
+def plain_inputs(corpus: Corpus, data: DataConfig, text: TextConfig) -> Inputs:
+    """Weighted counts and scaled images, without a word graph.
+
+    Raises:
+        InputError: if the corpus has one class only.
+    """
+    _check_classes(corpus)
+    return Inputs(
+        corpus=corpus,
+        texts=read_texts(corpus, text, "counts"),
+        images=scale_images(corpus.images, data.image_scale, corpus.splits["train"]),
+        graph_report={"words": len(corpus.vocabulary), "documents_without_a_word": corpus.wordless},
+    )
+
+
+def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, path: str = "gcn") -> GraphInputs:
     """Build the word graph on the training texts, order the vocabulary by it, and scale both modalities.
 
     Args:
@@ -52,10 +76,7 @@ def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, path: str = 
         InputError: if the corpus has one class only, or the graph cannot be built (k >= N, bad vectors).
     """
     train = corpus.splits["train"]
-    if len(corpus.class_names) < 2:
-        raise InputError(
-            f"{corpus.provenance.get('source')}: labels name one class only; retrieval needs two"
-        )
+    _check_classes(corpus)
     if text.neighbours >= len(corpus.vocabulary):
         raise InputError(
             f"--text.neighbours is {text.neighbours} but the training texts have {len(corpus.vocabulary)} "
@@ -66,7 +87,7 @@ def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, path: str = 
     # The numbering of the words is free: one that keeps neighbours close makes the gathers local.
     order = graph_order(graph)
     graph, corpus = relabel(graph, order), corpus.reordered(order)
-    return Inputs(
+    return GraphInputs(
         corpus=corpus,
         texts=read_texts(corpus, text, path),
         images=scale_images(corpus.images, data.image_scale, train),
@@ -106,7 +127,7 @@ def read_texts(
     corpus: Corpus, text: TextConfig, path: str, new: Sequence[str] | None = None
 ) -> sp.csr_array | np.ndarray:
     """What a text path reads of the texts of a corpus, or of `new` ones; see `Inputs.texts`."""
-    if path == "gcn":
+    if path in ("gcn", "counts"):
         counts, train = corpus.counts, corpus.splits["train"]
         if new is None:
             return weight_counts(counts, text.weighting, train)
@@ -118,6 +139,13 @@ def read_texts(
     for number, row in enumerate(rows):
         words[number, : len(row)] = row
     return words
+
+
+def _check_classes(corpus: Corpus) -> None:
+    if len(corpus.class_names) < 2:
+        raise InputError(
+            f"{corpus.provenance.get('source')}: labels name one class only; retrieval needs two"
+        )
 
 
 def _unit_length(vectors: np.ndarray, has_vector: np.ndarray) -> np.ndarray:

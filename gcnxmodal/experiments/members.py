@@ -10,14 +10,7 @@ from pydantic import ValidationError
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import Experiment, validate
-from gcnxmodal.experiments.run_folder import EXPERIMENT, experiment_dict, flat
-
-VALUES = ("margin", "balance", "l2", "learning_rate", "decay")
-"""Fields of `TrainConfig` that change numbers and no shapes, so that a program takes them as arguments.
-
-Members that differ in these, the seed and the number of co-attention layers only are one vmapped program: it
-has the layers of the deepest, and a member uses its own first ones.
-"""
+from gcnxmodal.experiments.run_folder import EXPERIMENTS, experiment_dict, flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +72,12 @@ def expand(experiment: Experiment, over: Mapping[str, Sequence[Any]], seeds: int
 
 
 def groups(members: Sequence[Member]) -> list[list[Member]]:
-    """The members that train as one program, in order."""
-    arguments = {"seed", "model.attention_layers", *(f"train.{name}" for name in VALUES)}
+    """The members that train as one program, in order: they differ in `Experiment.arguments` only."""
     found: dict[str, list[Member]] = {}
     for member in members:
         fields = flat(experiment_dict(member.experiment))
-        shape = json.dumps({name: value for name, value in fields.items() if name not in arguments})
+        free = ("seed", *member.experiment.arguments)
+        shape = json.dumps({name: value for name, value in fields.items() if name not in free})
         found.setdefault(shape, []).append(member)
     return list(found.values())
 
@@ -109,7 +102,7 @@ def _changed(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
             branch = branch[part]
         branch[name] = value
     try:
-        return EXPERIMENT.validate_python(tree)
+        return EXPERIMENTS[experiment.kind].validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

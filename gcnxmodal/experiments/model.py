@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from gcnxmodal.chebyshev.layout import SparseLayout
-from gcnxmodal.experiments.config import ModelConfig
+from gcnxmodal.experiments.pair_config import ModelConfig
 from gcnxmodal.models.cnn5 import CNN5
 from gcnxmodal.models.cnn_text import CNNText
 from gcnxmodal.models.dual_path import Constant, DualPath, Features

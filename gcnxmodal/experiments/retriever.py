@@ -61,7 +61,7 @@ class Retriever:
             raise InputError(
                 f"'{text}': none of its words is among the {len(corpus.vocabulary):,} of the run"
             )
-        rows = read_texts(corpus, experiment.text, experiment.model.text, [text])
+        rows = read_texts(corpus, experiment.text, self.system.text_path, [text])
         return _in_chunks(self._texts, rows, np.arange(1), 1)
 
     def encode_new_image(self, image: np.ndarray) -> np.ndarray:

@@ -10,8 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import Experiment
+from gcnxmodal.experiments.hashing_config import HashingExperiment
+from gcnxmodal.experiments.pair_config import PairExperiment
 
-EXPERIMENT = TypeAdapter(Experiment)
+EXPERIMENTS: dict[str, TypeAdapter[Any]] = {
+    kind.kind: TypeAdapter(kind) for kind in (PairExperiment, HashingExperiment)
+}
 
 
 class RunFolder:
@@ -65,7 +69,7 @@ class RunFolder:
         if overwrite and self.config.exists():
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
-        config = {"preset": preset, "experiment": experiment_dict(experiment)}
+        config = {"preset": preset, "kind": experiment.kind, "experiment": experiment_dict(experiment)}
         write_json(self.config, config)
 
     def wait_until_seen(self, seconds: float = 30.0) -> None:
@@ -99,7 +103,8 @@ class RunFolder:
             raise InputError(f"{self.config}: not there, so {self.path} is not a run folder; name one")
         try:
             config = json.loads(self.config.read_text(encoding="utf-8"))
-            return config["preset"], EXPERIMENT.validate_python(config["experiment"])
+            kind = config.get("kind", PairExperiment.kind)  # all runs were, before there was a choice
+            return config["preset"], EXPERIMENTS[kind].validate_python(config["experiment"])
         except (ValidationError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self.config}: not a configuration of this version: {error}") from error
 
@@ -126,19 +131,19 @@ class RunFolder:
 
     def _check_same(self, experiment: Experiment) -> None:
         _, stored = self.read_config()
-        now, before = (flat(experiment_dict(e)) for e in (experiment, stored))
+        now, before = ({"kind": e.kind, **flat(experiment_dict(e))} for e in (experiment, stored))
         free = {"epochs", "evaluate_every", "checkpoint_every", "data.root"}
-        for field in sorted(set(now) - free):
-            if now[field] != before[field]:
+        for field in sorted(set(now) - free, key=lambda field: (field != "kind", field)):
+            if now.get(field) != before.get(field):
                 raise InputError(
-                    f"{self.config}: the run has {field} = {before[field]} but the command says "
-                    f"{now[field]}; resume with the same value, or start another --run-dir"
+                    f"{self.config}: the run has {field} = {before.get(field)} but the command says "
+                    f"{now.get(field)}; resume with the same value, or start another --run-dir"
                 )
 
 
 def experiment_dict(experiment: Experiment) -> dict[str, Any]:
     """Every value of an experiment, as JSON has it."""
-    return EXPERIMENT.dump_python(experiment, mode="json")
+    return EXPERIMENTS[experiment.kind].dump_python(experiment, mode="json")
 
 
 def write_json(path: Path, value: Any) -> None:

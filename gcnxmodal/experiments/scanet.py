@@ -7,7 +7,8 @@ the same group. What the paper leaves open is a default of `config.py`.
 import dataclasses
 from typing import Any
 
-from gcnxmodal.experiments.config import DataConfig, Experiment, ModelConfig, TextConfig, TrainConfig
+from gcnxmodal.experiments.config import DataConfig, Experiment, TextConfig
+from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
 
 # Pairs are balanced in all of them, as in GIN's presets.
 # Paper: "we randomly select matched and non-matched pairs" (4.1); here class-balanced (surviving code) for
@@ -55,7 +56,7 @@ def _experiment(name: str, variant: str) -> Experiment:
     model = ModelConfig(dimension=dimension, attention_layers=LAYERS, **VARIANTS[variant])
     # MAP on the way scores every pair: it is not for each of so many epochs.
     how_often = {"epochs": EPOCHS, "evaluate_every": 10}
-    return Experiment(data=data, text=TextConfig(words=words), model=model, train=_TRAIN, **how_often)
+    return PairExperiment(data=data, text=TextConfig(words=words), model=model, train=_TRAIN, **how_often)
 
 
 def with_grid_pairs(experiment: Experiment) -> Experiment:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gcnxmodal.experiments.config import Experiment
-from gcnxmodal.experiments.members import VALUES
+from gcnxmodal.experiments.run_folder import experiment_dict, flat
 from gcnxmodal.experiments.system import System
 from gcnxmodal.training.ensemble import member_state, over_members, stack_plans, stack_states
 from gcnxmodal.training.sampling import Plan
@@ -24,26 +24,20 @@ class Together:
 
     Args:
         system: of any of them; they share its inputs and data.
-        experiments: theirs, different in the seed, in `VALUES` and in the number of co-attention layers only.
+        experiments: theirs, different in the seed and in `Experiment.arguments` only.
     """
 
     def __init__(self, system: System, experiments: Sequence[Experiment]):
         self.members = [dataclasses.replace(system, experiment=experiment) for experiment in experiments]
-        self._layers = [experiment.model.attention_layers for experiment in experiments]
-        self.system = self._deepest(self.members[0])
-        shapes = {
-            layers: jax.eval_shape(member.initial_state)
-            for layers, member in zip(self._layers, self.members, strict=True)
-        }
-        self._shapes = [shapes[layers] for layers in self._layers]
+        self.system = self._covering(self.members[0])
+        self._shapes = [jax.eval_shape(member.initial_state) for member in self.members]
 
-    def _deepest(self, member: System) -> System:
-        model = dataclasses.replace(member.experiment.model, attention_layers=max(self._layers))
-        return dataclasses.replace(member, experiment=dataclasses.replace(member.experiment, model=model))
+    def _covering(self, member: System) -> System:
+        return member.covering([other.experiment for other in self.members])
 
     def initial_state(self) -> TrainState:
         # A model's first layers start the same however many follow.
-        return stack_states([self._deepest(member).initial_state() for member in self.members])
+        return stack_states([self._covering(member).initial_state() for member in self.members])
 
     def state_of(self, state: TrainState, index: int) -> TrainState:
         """The state of one member, as it would be alone."""
@@ -58,18 +52,15 @@ class Together:
         return stack_plans([member.plan(epoch) for member in self.members])
 
     def own(self, purpose: int) -> dict[str, Any]:
-        """What the step takes for each member: its key of this purpose, and its values."""
-        trains = [member.experiment.train for member in self.members]
-        values = {name: jnp.array([getattr(train, name) for train in trains]) for name in VALUES}
-        own = {"key": jnp.stack([member.key(purpose) for member in self.members]), "values": values}
-        if len(set(self._layers)) > 1:
-            own["attention_layers"] = jnp.array(self._layers)
-        return own
+        """What the step takes for each member: its key of this purpose, and the values that differ."""
+        fields = [flat(experiment_dict(member.experiment)) for member in self.members]
+        values = {name: [own[name] for own in fields] for name in self.system.experiment.arguments}
+        differing = {name: jnp.array(found) for name, found in values.items() if len(set(found)) > 1}
+        return {"key": jnp.stack([member.key(purpose) for member in self.members]), "values": differing}
 
     def step(self) -> Callable[[TrainState, Data, dict[str, Any]], tuple[TrainState, dict[str, jax.Array]]]:
         def one(state: TrainState, data: Data, own: dict[str, Any]):
-            step = self.system.step(own["values"], own.get("attention_layers"))
-            return step(state, data, own["key"])
+            return self.system.step(own["values"])(state, data, own["key"])
 
         return over_members(one)
 

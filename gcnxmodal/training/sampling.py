@@ -105,6 +105,13 @@ def plan_grid(key: Array, items: int, texts: int, images: int) -> Plan:
     return Plan(order.reshape(steps, texts), jax.lax.map(draw, jax.random.split(image_key, steps)))
 
 
+@partial(jax.jit, static_argnames=("items", "batch"))
+def plan_items(key: Array, items: int, batch: int) -> Plan:
+    """Shuffle the items and cut them into batches, text and image alike; an incomplete one is left out."""
+    rows = jax.random.permutation(key, items)[: items // batch * batch].reshape(-1, batch)
+    return Plan(rows, rows)
+
+
 def _member(key: Array, members: ClassMembers, classes: Array) -> Array:
     """A uniform member of each of the given classes."""
     return members.items[

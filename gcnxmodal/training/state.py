@@ -60,9 +60,14 @@ class TrainState:
 
 def init_state(params: Any, optimizer: optax.GradientTransformation, metrics: tuple[str, ...]) -> TrainState:
     """The state before the first step."""
+    return start_of(params, optimizer.init(params), metrics)
+
+
+def start_of(params: Any, opt_state: Any, metrics: tuple[str, ...]) -> TrainState:
+    """The state before the first step, of parameters and of the state of their optimizer or optimizers."""
     return TrainState(
         params=params,
-        opt_state=optimizer.init(params),
+        opt_state=opt_state,
         step=jnp.zeros((), jnp.int32),
         totals={name: jnp.zeros(()) for name in metrics},
         first_nan=jnp.full((), -1, jnp.int32),
@@ -76,15 +81,22 @@ def make_adam(
     decay_steps: int = 1,
     first_moment: str = "float32",
 ) -> optax.GradientTransformation:
-    """Adam with a staircase decay: learning_rate * decay ** (step // decay_steps).
+    """Adam with the rate of `make_rate`.
 
     `first_moment` is the type in which the mean of the gradients is kept; the arithmetic is float32.
     """
+    return optax.adam(make_rate(learning_rate, decay=decay, decay_steps=decay_steps), mu_dtype=first_moment)
+
+
+def make_rate(
+    learning_rate: float | Array, *, decay: float | Array, decay_steps: int
+) -> Callable[[Any], Array]:
+    """A staircase decay: learning_rate * decay ** (step // decay_steps)."""
 
     def rate(step: Any) -> Array:
         return learning_rate * jnp.power(decay, jnp.asarray(step // decay_steps, jnp.float32))
 
-    return optax.adam(rate, mu_dtype=first_moment)
+    return rate
 
 
 Step = Callable[[TrainState, Data, Any], tuple[TrainState, dict[str, Array]]]

@@ -8,14 +8,16 @@ import pytest
 from small_folder import write_folder
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.config import DataConfig, Experiment, ModelConfig, TextConfig, TrainConfig
+from gcnxmodal.experiments.build import build, mesh_for
+from gcnxmodal.experiments.config import DataConfig, TextConfig
 from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.system import System, build, mesh_for
+from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
+from gcnxmodal.experiments.system import System
 from gcnxmodal.training.sharding import make_mesh
 
 
 def system(root: Path, path: str) -> System:
-    experiment = Experiment(
+    experiment = PairExperiment(
         data=DataConfig(name="folder", root=root, image_feature="features"),
         text=TextConfig(words=40, neighbours=4),
         model=ModelConfig(dimension=8, text=path, hidden=4),
@@ -50,7 +52,7 @@ def test_paths_with_hardly_a_parameter_leave_the_devices_to_the_batch(monkeypatc
     monkeypatch.setattr(jax, "devices", lambda: list(range(8)))
     monkeypatch.setattr(jax, "make_mesh", lambda shape, *_, **__: shape)
     data, model = DataConfig(image_feature=image), ModelConfig(dimension=16, text=path)
-    assert mesh_for(Experiment(data=data, model=model, train=TrainConfig(batch=40))) == shape
+    assert mesh_for(PairExperiment(data=data, model=model, train=TrainConfig(batch=40))) == shape
 
 
 def test_the_smallest_model_axis_leaves_most_devices_to_the_batch(monkeypatch):
