@@ -92,7 +92,7 @@ def load(
         labels, tags = _labels_and_tags(places)
         n, n_tags = tags.shape  # pyright: ignore[reportGeneralTypeIssues] (scipy has no stubs)
         kept = np.flatnonzero(labels.any(axis=1) & (np.diff(tags.indptr) > 0))
-        splits = retrieval_split(len(kept), queries, training, split_seed)
+        splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
         width = max(4, len(str(n_tags)))
         names = [f"tag{column:0{width}d}" for column in range(1, n_tags + 1)]
         pictures = _pictures(root, places["FAll"], n) if "FAll" in places else None
