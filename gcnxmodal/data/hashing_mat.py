@@ -103,14 +103,16 @@ def load(
             pictures = None
 
         def features() -> np.ndarray:
+            # A slice where all items are kept: an index would copy gigabytes of pixels.
+            rows = slice(None) if len(kept) == n else kept
             if image_feature == "pixels":
-                return _read_pixels(_first(places, _PICTURES), n, side)[kept]
+                return _read_pixels(_first(places, _PICTURES), n, side)[rows]
             if resolution is not None:
                 assert pictures is not None
                 return images_from(
                     [pictures[row] for row in kept], image_feature, resolution, cache_dir=cache_dir
                 )
-            return _read_features(root, image_feature, places, n)[kept]
+            return _read_features(root, image_feature, places, n)[rows]
 
         return assemble(
             [_text(tags, row, names) for row in kept.tolist()],
