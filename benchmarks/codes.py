@@ -21,8 +21,8 @@ stops. Both libraries have a thread for each core.
 
 "Memory" is how much a process that holds codes and labels grows at most over 2,000 queries x 200,000 codes,
 each measure in a process of its own (Linux only). The matrix of their distances takes 400 MB with a byte
-each; what is ours must stay within `chunks.MAX_BYTES`, or it stops. MAP is written to results/codes.json, search
-and memory to results/codes_search.json.
+each; what is ours must stay within `chunks.MAX_BYTES`, or it stops. MAP is written to results/codes.json,
+search and memory to results/codes_search.json.
 """
 
 from __future__ import annotations
