@@ -5,7 +5,6 @@ import numpy as np
 from gcnxmodal.experiments.paper_tables import TABLES
 from gcnxmodal.experiments.table_parts import Options
 from gcnxmodal.report.paper_table import DIRECTIONS, Cell, FilledTable, Moments
-from gcnxmodal.retrieval.protocols import PROTOCOLS
 
 
 def make_table(name: str, without: tuple[str, ...] = (), seed: int = 0, **options) -> FilledTable:
@@ -25,7 +24,7 @@ def make_table(name: str, without: tuple[str, ...] = (), seed: int = 0, **option
                         )
                         for direction in DIRECTIONS
                     }
-                    for protocol in PROTOCOLS
+                    for protocol in table.protocols
                 }
                 cells[key] = Cell(table.paper.get(key), ours, seeds=(0, 1, 2), commits=("0123456789ab",))
             elif key in table.paper or key in table.ours:
@@ -33,7 +32,7 @@ def make_table(name: str, without: tuple[str, ...] = (), seed: int = 0, **option
                 cells[key] = Cell(table.paper.get(key), reason=reason)
     names = ("name", "title", "kinds", "rows", "columns", "quoted", "digits", "caption", "training", "notes")
     return FilledTable(
-        **{name: getattr(table, name) for name in (*names, "plot")},
+        **{name: getattr(table, name) for name in (*names, "plot", "shown", "protocols", "drawn")},
         cells=cells,
         made=(("commit", "0123456789ab"), ("device", "1 x test")),
         runs=("runs/gcn/seeds0-4/report.html",),
