@@ -18,7 +18,8 @@ class Window(nnx.Module):
     Args:
         shape: of the window, such as (3,) or (3, 3).
         inputs, outputs: channels.
-        padding: "VALID", windows inside only; "SAME", as many as positions, zeros outside.
+        stride: positions from one window to the next, along every axis.
+        padding: "VALID", windows inside only; "SAME", as many as positions, zeros outside (of stride 1).
         kernel_init: of K.
         precision: of the products.
     """
@@ -29,6 +30,7 @@ class Window(nnx.Module):
         inputs: int,
         outputs: int,
         *,
+        stride: int = 1,
         padding: Literal["VALID", "SAME"],
         kernel_init: nnx.Initializer,
         precision: Precision,
@@ -36,12 +38,13 @@ class Window(nnx.Module):
     ):
         self.kernel = nnx.Param(kernel_init(rngs.params(), (*shape, inputs, outputs)))
         self.bias = nnx.Param(jnp.zeros(outputs))
+        self.stride = stride
         self.padding = padding
         self.precision = precision
 
     def __call__(self, x: Float[Array, "B *space C"]) -> Float[Array, "B *windows O"]:
         """The layer on every window."""
-        options = {"padding": self.padding, "precision": PRECISIONS[self.precision]}
+        options = {"stride": self.stride, "padding": self.padding, "precision": PRECISIONS[self.precision]}
         y = jax.lax.platform_dependent(
             x,
             self.kernel.get_value(),
@@ -51,17 +54,21 @@ class Window(nnx.Module):
         return y + self.bias.get_value()
 
 
-def as_convolution(x: Array, kernel: Array, *, padding: str, precision: jax.lax.Precision) -> Array:
+def as_convolution(
+    x: Array, kernel: Array, *, stride: int = 1, padding: str, precision: jax.lax.Precision
+) -> Array:
     """XLA's own convolution, which accelerators have units and libraries for."""
     space = "HW"[: kernel.ndim - 2]
     numbers = (f"N{space}C", f"{space}IO", f"N{space}C")
-    strides = (1,) * len(space)
+    strides = (stride,) * len(space)
     return jax.lax.conv_general_dilated(
         x, kernel, strides, padding, dimension_numbers=numbers, precision=precision
     )
 
 
-def as_product(x: Array, kernel: Array, *, padding: str, precision: jax.lax.Precision) -> Array:
+def as_product(
+    x: Array, kernel: Array, *, stride: int = 1, padding: str, precision: jax.lax.Precision
+) -> Array:
     """The windows side by side, times the kernel as a matrix.
 
     On a CPU, where a convolution inside a compiled loop runs on one core without its library: the gradient of
@@ -74,7 +81,7 @@ def as_product(x: Array, kernel: Array, *, padding: str, precision: jax.lax.Prec
     sizes = [size - side + 1 for size, side in zip(x.shape[1:-1], shape, strict=True)]
     shifted = []
     for offset in itertools.product(*map(range, shape)):
-        here = tuple(slice(start, start + size) for start, size in zip(offset, sizes, strict=True))
+        here = (slice(start, start + size, stride) for start, size in zip(offset, sizes, strict=True))
         shifted.append(x[(slice(None), *here)])
     windows = jnp.concatenate(shifted, axis=-1)
     return jnp.matmul(windows, kernel.reshape(len(shifted) * C, -1), precision=precision)

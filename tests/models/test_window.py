@@ -29,6 +29,17 @@ def test_a_product_of_windows_is_the_convolution_with_its_gradients(shape, paddi
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected)
 
 
+@pytest.mark.parametrize(
+    ("space", "shape", "stride"), [((9,), (3,), 2), ((14, 11), (5, 3), 2), ((11, 14), (5, 5), 4)]
+)
+def test_a_product_with_a_stride_is_the_convolution(space, shape, stride):
+    x = jax.random.normal(jax.random.key(0), (2, *space, 3))
+    kernel = jax.random.normal(jax.random.key(1), (*shape, 3, 4))
+    options = {"stride": stride, "padding": "VALID", "precision": HIGHEST}
+    found, expected = as_product(x, kernel, **options), as_convolution(x, kernel, **options)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_the_layer_is_the_same_under_jit_vmap_and_in_a_loop():
     options = {"padding": "SAME", "kernel_init": nnx.initializers.he_uniform(), "precision": "float32"}
     layer = Window((3, 3), 2, 2, **options, rngs=nnx.Rngs(0))
