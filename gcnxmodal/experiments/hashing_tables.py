@@ -170,14 +170,11 @@ def _parts(data: Mapping[str, str], options: Options, over: Mapping[str, Sequenc
     for name in data:
         for variant in VARIANTS:
             preset = f"gch-{name}-{variant}"
-            lacking = missing(name, options)
-            if preset not in PRESETS:
-                lacking = f"not run: there is no preset {preset} yet"
-            experiment = adapted(PRESETS.get(preset, PRESETS["gch-emoji-paper"])[1], name, options)
+            experiment = adapted(PRESETS[preset][1], name, options)
             if "model.bits" not in over:
                 model = dataclasses.replace(experiment.model, bits=GCH_BITS[0])
                 experiment = dataclasses.replace(experiment, model=model)
-            parts.append(Part(f"{name}-{variant}", preset, experiment, over, lacking))
+            parts.append(Part(f"{name}-{variant}", preset, experiment, over, missing(name, options)))
     return tuple(parts)
 
 

@@ -94,7 +94,7 @@ SCANET_4: dict[tuple[float, float], Triple] = {
     (0.6, 0.40): (0.791, 0.452, 0.621),
 }
 
-GCH_DATA = ("mirflickr", "nus-wide-21", "coco")
+GCH_DATA = ("mirflickr", "nus-wide", "coco")
 """Data sets of GCH's Tables 1 and 2, as the presets call them."""
 GCH_BITS = (16, 32, 64)
 

@@ -163,7 +163,6 @@ FLAGS = {
     "tvgraz": "tvgraz",
     "ch-wiki": "ch_wiki",
     "mirflickr": "mirflickr",
-    "nus-wide-21": "nus_wide",
     "coco": "coco",
     "corel5k": "root",
 }
