@@ -154,7 +154,7 @@ def _table(
         paper=of_paper,
         parts=tuple(parts),
         caption=_caption(options, parts),
-        training=f"trained as the presets have it: {presets}",
+        training=f"trained by the presets {presets}",
         quoted=dict.fromkeys(quoted, _NOT_BUILT) if paper else {},
         digits=3,
         notes=tuple(notes),
@@ -207,10 +207,10 @@ def _data(table: str, options: Options, published: Sequence[str]) -> dict[str, s
 def _caption(options: Options, parts: Sequence[Part]) -> str:
     if options.data != "paper":
         return "On this corpus the paper has no numbers."
-    features = ", ".join(dict.fromkeys(part.experiment.data.image_feature for part in parts))
+    features = " or ".join(dict.fromkeys(part.experiment.data.image_feature for part in parts))
     return (
         "The paper says that MAP is over the first 500 (hashing@500); its public code ranks all (hashing). "
-        f"It trains CNN-F from the pictures, where ours reads the image feature {features}, and which items "
-        "are its queries is not public: published and measured numbers are not of the same experiment. It "
+        f"It trains CNN-F from the pictures, where ours reads the image feature {features}, and does not say "
+        "which items are its queries: published and measured numbers are not of the same experiment. It "
         "prints no average."
     )

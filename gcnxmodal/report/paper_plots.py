@@ -79,20 +79,20 @@ def heat_plots(table: FilledTable) -> list[Plot]:
 
 
 def code_plots(table: FilledTable) -> list[Plot]:
-    """Precision by recall within each Hamming radius, and precision@N; four panels a drawn column, all on one
-    scale, a line a row.
+    """Precision by recall within each Hamming radius, and precision@N, of each drawn column; a panel a
+    direction, both on one scale, a line a row.
     """
     plots = []
     for number, (column, name) in enumerate(table.drawn.items()):
-        panels = {
-            (kind, direction): _code_lines(table, column, kind, direction)
-            for kind in _CODE_PANELS
-            for direction in ("text_query", "image_query")
-        }
-        top = ceiling(y for lines in panels.values() for line in lines for y in line.y)
-        for (kind, direction), lines in panels.items():
-            if lines:
-                title, x_label = _CODE_PANELS[kind]
+        for kind, (title, x_label) in _CODE_PANELS.items():
+            panels = {
+                direction: _code_lines(table, column, kind, direction)
+                for direction in ("text_query", "image_query")
+            }
+            top = ceiling(y for lines in panels.values() for line in lines for y in line.y)
+            for direction, lines in panels.items():
+                if not lines:
+                    continue
                 heading = f"{title}, {DIRECTIONS[direction].lower()}, {name}"
                 words = "; ".join(
                     f"{line.label} {short(line.y[0])} at {line.x[0]:.3g} to {short(line.y[-1])} at "

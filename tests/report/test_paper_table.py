@@ -105,7 +105,7 @@ def test_ties_are_of_codes_so_that_sm_has_no_line_of_them():
     assert shown["SM"] == ["ours, hashing@500", "ours, hashing"]
 
 
-def test_curves_of_codes_are_four_panels_a_data_set_and_a_line_a_row_on_one_scale():
+def test_curves_of_codes_are_four_panels_a_data_set_a_line_a_row_and_two_directions_on_one_scale():
     table = make_table("gch-1")
     plots = code_plots(table)
     names = ("MIRFLICKR, 64 bits", "NUS-WIDE, 64 bits", "COCO, 64 bits")
@@ -113,7 +113,8 @@ def test_curves_of_codes_are_four_panels_a_data_set_and_a_line_a_row_on_one_scal
     for number, name in enumerate(names):
         panels = plots[4 * number : 4 * number + 4]
         assert all(name in plot.alt for plot in panels)
-        assert len({plot.figure.axes[0].get_ylim() for plot in panels}) == 1
+        for pair in (panels[:2], panels[2:]):
+            assert len({plot.figure.axes[0].get_ylim() for plot in pair}) == 1
     for plot in plots:
         drawn = plot.figure.axes[0].get_lines()
         assert [line.get_label() for line in drawn] == ["GCH", "GCH (official)", "CCA + sign"]
