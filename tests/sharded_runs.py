@@ -16,6 +16,7 @@ from benchmarks.sharding import collectives
 from gcnxmodal.experiments.build import build, mesh_for
 from gcnxmodal.experiments.config import DataConfig, TextConfig
 from gcnxmodal.experiments.corpora import load_corpus
+from gcnxmodal.experiments.hashing_config import HashingExperiment, HashingModel, HashingTrain
 from gcnxmodal.experiments.measure import map_of_test_items
 from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
 from gcnxmodal.experiments.retriever import Retriever
@@ -37,6 +38,10 @@ PLANS = {
         TrainConfig(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.005, l2=1e-4),
     ),
     "cnn": (ModelConfig(dimension=16, text="cnn"), dataclasses.replace(PAIRS, learning_rate=0.005)),
+    "hashing": (
+        HashingModel(bits=16, width=16, beacon_width=8),
+        HashingTrain(batch=16, teacher_rate=0.01, text_rate=0.01, image_rate=0.01, decay=1.0),
+    ),
     "grid": (
         ModelConfig(dimension=16, normalise=True, order=2),
         TrainConfig(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.02, l2=0.0),
@@ -47,6 +52,7 @@ MESHES = {
     "uneven": [(1, 1), (1, 8)],
     "attention": [(1, 1), (8, 1), (2, 4)],
     "cnn": [(1, 1), (4, 2)],
+    "hashing": [(1, 1), (8, 1), (4, 2)],
     "grid": [(1, 1), (8, 1), (1, 8), (4, 2), (2, 4)],
 }
 # The mesh that trains the first half, and the one that goes on from its checkpoint.
@@ -58,7 +64,8 @@ class Trained:
 
     def __init__(self, folder: Path, plan: str, shape: tuple[int, int]):
         model, train = PLANS[plan]
-        experiment = PairExperiment(
+        kind = HashingExperiment if plan == "hashing" else PairExperiment
+        experiment = kind(
             data=DataConfig(name="folder", root=folder, image_feature="features"),
             text=TextConfig(words=40, neighbours=4),
             model=model,
@@ -67,7 +74,7 @@ class Trained:
         corpus = load_corpus(experiment.data, experiment.text)
         data, on_model = shape
         devices = jax.devices()[: data * on_model]
-        mesh = make_mesh(on_model, dimension=model.dimension, rows={}, devices=devices)
+        mesh = make_mesh(on_model, dimension=16, rows={}, devices=devices)
         if len(devices) == 8:
             assert mesh == mesh_for(experiment, on_model)
         self.system: System = build(experiment, corpus, mesh)
@@ -99,7 +106,9 @@ class Trained:
 
 
 def head(params: Any) -> jax.Array:
-    return params["text_head"]["kernel"].get_value()
+    """The weights of the texts' last layer."""
+    own = params["text_head"] if "text_head" in params else params["text"]["heads"]["codes"]
+    return own["kernel"].get_value()
 
 
 def main(folder: Path, result: Path) -> None:
@@ -116,8 +125,10 @@ def main(folder: Path, result: Path) -> None:
             state, losses = one.train(one.system.initial_state(), range(EPOCHS))
             runs[plan][name] = one.outcome(state, losses)
             found = [dataclasses.asdict(c) for c in collectives(one.compiled.as_text())]
-            adam = state.opt_state[0]
-            parts = [head(tree).addressable_shards[0].data.shape for tree in (state.params, adam.mu, adam.nu)]
+            trees = [state.params]
+            if plan != "hashing":  # which has an optimizer a network, and splits nothing but rows
+                trees += [state.opt_state[0].mu, state.opt_state[0].nu]
+            parts = [head(tree).addressable_shards[0].data.shape for tree in trees]
             programs[f"{plan} {name}"] = {"collectives": found, "parts of the head": parts}
 
     moved = {}

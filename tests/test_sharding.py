@@ -54,12 +54,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return json.loads(result.read_text())
 
 
-def assert_same_outcome(run: dict[str, Any], expected: dict[str, Any]) -> None:
+def assert_same_outcome(run: dict[str, Any], expected: dict[str, Any], map_tolerance: float = MAP) -> None:
     np.testing.assert_allclose(run["losses"], expected["losses"], rtol=LOSS)
     largest = np.abs(expected["head"]).max()
     np.testing.assert_allclose(run["head"], expected["head"], rtol=0, atol=HEAD * largest)
     for direction, value in expected["map"].items():
-        assert run["map"][direction] == pytest.approx(value, abs=MAP)
+        assert run["map"][direction] == pytest.approx(value, abs=map_tolerance)
 
 
 @pytest.mark.slow
@@ -69,7 +69,8 @@ def assert_same_outcome(run: dict[str, Any], expected: dict[str, Any]) -> None:
 def test_losses_weights_and_map_are_those_of_one_device(found, plan: str, shape: tuple[int, int]):
     runs = found["runs"][plan]
     assert runs["1x1"]["losses"][-1] < 0.9 * runs["1x1"]["losses"][0]  # something was learnt
-    assert_same_outcome(runs[name(shape)], runs["1x1"])
+    # A code's number near zero takes another sign by its rounding, and the item changes its distance by one.
+    assert_same_outcome(runs[name(shape)], runs["1x1"], 0.01 if plan == "hashing" else MAP)
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def restore(path: Path, root: Path | None, report: Callable[[str], None]) -> Fin
         raise InputError(f"{folder.checkpoints}: not there; the run has no checkpoint to restore")
     system = build(experiment, load_corpus(experiment.data, experiment.text))
     checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=report)
-    restored = checkpoints.restore(system.initial_state())
+    restored = checkpoints.restore(system.initial_state(as_shape=True))
     checkpoints.close()
     if restored is None:
         raise InputError(f"{folder.checkpoints}: no complete checkpoint; train again, or resume the run")

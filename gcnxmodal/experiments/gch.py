@@ -51,9 +51,9 @@ _DATA: dict[str, tuple[str, DataConfig, int]] = {
 }
 
 # Paper: SGD, without a rate, an end or weights of the terms; code: Adam, its rates halved after each epoch.
-# Here Adam with its rates of teacher, text and beacon, the image student ten times as fast, because it starts
-# from nothing and not from ImageNet, and a slow decay: by python -m benchmarks.select_gch gch-emoji-paper, and
-# gch-corel5k-paper, on validation items (with the code's decay the small data sets hardly train).
+# Here Adam with its rates of teacher, text and beacon; the image student ten times as fast, because it starts
+# from nothing and not from ImageNet; and a slow decay: with the code's, small data sets hardly train. Tried on
+# validation items by python -m benchmarks.select_gch gch-emoji-paper (and gch-corel5k-paper --root ROOT).
 EPOCHS = 30
 _TRAIN: dict[str, Any] = {"image_rate": 1e-3, "decay": 0.95}
 

@@ -72,9 +72,10 @@ class HashingSystem(System):
     def constants(self) -> nnx.State:
         return nnx.State({})
 
-    def initial_state(self) -> TrainState:
+    def initial_state(self, *, as_shape: bool = False) -> TrainState:
         model = self._model(nnx.Rngs(self._local_key(INIT)))
-        if (weights := self.experiment.model.image_weights) is not None:
+        weights = self.experiment.model.image_weights
+        if weights is not None and not as_shape:
             model.image.path.load_weights(weights)
         optimizers = self._optimizers(self.experiment.train)
         return self._placed(start_of(*alternation.init_networks(model, optimizers), alternation.METRICS))

@@ -105,7 +105,7 @@ class PairSystem(System):
     def constants(self) -> nnx.State:
         return constants_of(_around(self.inputs), self.experiment.model)
 
-    def initial_state(self) -> TrainState:
+    def initial_state(self, *, as_shape: bool = False) -> TrainState:
         rngs = nnx.Rngs(self._local_key(INIT))
         model = make_model(_around(self.inputs), self.experiment.model, rngs)
         optimizer = self._optimizer(self.experiment.train)

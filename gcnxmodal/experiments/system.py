@@ -82,8 +82,12 @@ class System(abc.ABC):
         """The model's arrays that are not trained."""
 
     @abc.abstractmethod
-    def initial_state(self) -> TrainState:
-        """The state before the first step, on the mesh."""
+    def initial_state(self, *, as_shape: bool = False) -> TrainState:
+        """The state before the first step, on the mesh.
+
+        Args:
+            as_shape: it only shows structure and shapes: weights that come from a file are not read.
+        """
 
     @abc.abstractmethod
     def plan(self, epoch: int) -> Plan:
