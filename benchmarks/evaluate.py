@@ -1,6 +1,6 @@
 """MAP over a large database: our evaluation against the loop that papers use, and against torchmetrics.
 
-    python -m benchmarks.evaluate [--rounds 5] [--cases 20000] [--codes]
+    python -m benchmarks.evaluate [--rounds 5] [--cases 20000]
 
 2,000 queries, a database of 20,000 and of 200,000 items, embeddings of 128 dimensions, ten classes, real
 scores; MAP over all ranks and over the first 100. Each method gets embeddings and labels and returns the
@@ -14,8 +14,7 @@ average precision of each query:
 The loops take one query like the next, so they get a part of the queries (column "queries"), and "ms" is
 scaled to all of them. MAP must agree on the queries they share, or it stops; the AP of a single query may
 differ where the products of two libraries round two scores into another order.
-Writes results/evaluate.json, unless only some cases run. With --codes, MAP over binary codes in its place:
-`benchmarks/codes.py`, results/codes.json.
+Writes results/evaluate.json, unless only some cases run.
 """
 
 import argparse
@@ -26,7 +25,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import codes
 from benchmarks.harness import interleave, table, write_result
 from benchmarks.torch_filters import torch_device
 from gcnxmodal.retrieval.evaluate import average_precisions
@@ -201,22 +199,16 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", default="", help="only cases whose name contains this, such as 20000,")
-    parser.add_argument("--codes", action="store_true", help="binary codes: see benchmarks/codes.py")
     arguments = parser.parse_args()
     results = []
-    cases: Any = codes.CASES if arguments.codes else CASES
-    for case in cases:
+    for case in CASES:
         if arguments.cases in case.name:
-            rows = (codes.measure if arguments.codes else measure)(case, arguments.rounds)
+            rows = measure(case, arguments.rounds)
             print(f"\n{case.name}\n\n{table(rows)}", flush=True)
             results.append({"case": dataclasses.asdict(case), "rows": rows})
-    if arguments.cases:
-        return
-    if arguments.codes:
-        path = write_result("codes", {"bits": codes.BITS, "cases": results})
-    else:
+    if not arguments.cases:
         path = write_result("evaluate", {"dimensions": DIMENSIONS, "classes": CLASSES, "cases": results})
-    print(f"\nwritten to {path}")
+        print(f"\nwritten to {path}")
 
 
 if __name__ == "__main__":

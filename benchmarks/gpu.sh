@@ -40,7 +40,7 @@ part step "${root[@]}" --steps 20 --matmul tf32
 part whole_run --epochs 80
 part seeds --seeds 8 --steps 20
 part evaluate
-part evaluate --codes
+part codes
 part pair_scores
 if [ $# -gt 0 ]; then part encoders --root "$1" --steps 20; fi
 part scale

@@ -194,7 +194,8 @@ def _check_splits(corpus: Corpus, source: str) -> None:
         both = np.intersect1d(rows, test)
         if len(both):
             raise InputError(
-                f"{source}: row {both[0]} is in {name} and in test ({len(both)} such rows); remove it from one"
+                f"{source}: row {both[0]} is in {name} and in test ({len(both)} such rows); remove it from "
+                "one"
             )
         if corpus.groups is not None:
             shared = np.intersect1d(corpus.groups[rows], corpus.groups[test])

@@ -16,7 +16,7 @@ from gcnxmodal import __version__
 
 PACKAGES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-learn"),
-    *("torch", "torch_geometric", "dgl", "torchmetrics"),  # the benchmarks' peers
+    *("torch", "torch_geometric", "dgl", "torchmetrics", "numba", "faiss-cpu"),  # the benchmarks' peers
 )
 
 

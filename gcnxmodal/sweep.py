@@ -131,7 +131,7 @@ def _run_group(
             write_json(member.diverged, {"step": stop.step})
         raise
     checkpoints.close()
-    yardsticks = measure_yardsticks(system.inputs.corpus)
+    yardsticks = measure_yardsticks(system)
     for index, (member, run_folder) in enumerate(zip(together.members, folders, strict=True)):
         own = together.state_of(state, index)
         if (broken := int(own.first_nan)) >= 0:

@@ -60,7 +60,10 @@ def test_retrieval_split_is_kept_and_comes_back(hashing, tmp_path):
 
 
 def test_validation_drops_the_retrieval_split_which_has_the_held_out_items(hashing):
-    assert set(hashing.validation(0.4, 0).splits) == {"train", "test"}
+    both = dataclasses.replace(hashing, labels=np.ones((6, 2), bool))
+    split = both.validation(0.4, 0).splits
+    assert set(split) == {"train", "test"}
+    assert {*split["train"], *split["test"]} == {0, 1, 2}
 
 
 def test_corpus_without_pictures_and_groups_comes_back_the_same(corpus, tmp_path):

@@ -2,13 +2,24 @@
 
 import functools
 
-from gcnxmodal.data import emoji, folder, nus_wide, pascal_voc, wikipedia
+from gcnxmodal.data import coco, emoji, folder, mirflickr, nus_wide, pascal_voc, wikipedia
 
 LOADERS = {
     "emoji": emoji.load,
     "emoji-multi-label": functools.partial(emoji.load, multi_label=True),
     "wikipedia": wikipedia.load,
     "nus-wide": nus_wide.load,
+    "nus-wide-21": functools.partial(
+        nus_wide.load,
+        classes=21,
+        multi_label=True,
+        tag_list="1k",
+        training_pairs=10_500,
+        test_pairs=2_100,
+        retrieval=True,
+    ),
+    "mirflickr": mirflickr.load,
+    "coco": coco.load,
     "pascal-voc": pascal_voc.load,
     "folder": folder.load,
 }

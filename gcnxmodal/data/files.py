@@ -36,6 +36,23 @@ def require_file(path: Path, fix: str) -> Path:
     return path
 
 
+def feature_path(root: Path, image_feature: str, loader: str) -> Path:
+    """What `--data.image-feature` names: features.npz in `root`, or a path, as it is or from `root`.
+
+    Raises:
+        InputError: if it is neither "features" nor ends in .npz; `loader` is named in the message.
+    """
+    if image_feature == "features":
+        return root / "features.npz"
+    if not image_feature.endswith(".npz"):
+        raise InputError(
+            f"--data.image-feature is '{image_feature}'; {loader} has 'features' (features.npz), "
+            "'efficientnet-lite0', 'pixels' or the path of an .npz file"
+        )
+    path = Path(image_feature)
+    return path if path.exists() else root / path
+
+
 def read_text(path: Path) -> str:
     """The whole of a UTF-8 file (with or without a byte order mark).
 

@@ -4,7 +4,7 @@
 folder that the archives of its page are unpacked into:
 
     ImageList/Imagelist.txt                     a line a photo: <folder>\\<number>_<photo id>.jpg
-    ImageList/TrainImagelist.txt, TestImagelist.txt
+    ImageList/TrainImagelist.txt, TestImagelist.txt   not for `retrieval`
     ConceptsList/Concepts81.txt                 (or Concepts81.txt) a concept a line
     Groundtruth/AllLabels/Labels_<concept>.txt  0 or 1 a photo
     NUS_WID_Tags/All_Tags.txt                   photo id and its tags, by blanks
@@ -32,7 +32,8 @@ from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.files import fingerprint, require_file, require_folder
 from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from, resolution_for
-from gcnxmodal.data.nus_wide_files import PAGE, TAG_LISTS, NusWide, photo_id
+from gcnxmodal.data.nus_wide_files import PAGE, SPLITS, TAG_LISTS, NusWide, photo_id
+from gcnxmodal.data.split import describe_split, retrieval_split
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -54,6 +55,7 @@ def load(
     training_pairs: int = 40_000,
     test_pairs: int = 1_000,
     split_seed: int = 0,
+    retrieval: bool = False,
 ) -> Corpus:
     """Photos of the largest concepts, with their tags as text; items in the order of Imagelist.txt.
 
@@ -66,6 +68,10 @@ def load(
         tag_list: "final" (the 5,018 tags) or "1k": a photo's text is those of its tags that are in it.
         training_pairs, test_pairs: at most so many of the official training and test photos, those that come
             first in an order that `split_seed` decides.
+        retrieval: the protocol of hashing (DCMH, GCH) instead: `test_pairs` queries of all photos, the others
+            the split "retrieval", `training_pairs` of it trained on, whatever the official lists say. The
+            loader "nus-wide-21" is this with the 21 largest concepts, several labels, the 1,000 tags, 2,100
+            queries and 10,500 training pairs.
 
     Raises:
         InputError: if an option is out of range, a file is missing or malformed, or two files disagree.
@@ -75,7 +81,7 @@ def load(
     folder = NusWide(root, tag_list)
     resolution = resolution_for(image_feature, resolution)
     computed = resolution is not None
-    needed = [*folder.lists(), *([] if computed else [folder.bag()])]
+    needed = [*folder.lists(() if retrieval else SPLITS), *([] if computed else [folder.bag()])]
     options = {
         "root": str(root.resolve()),
         "words": words,
@@ -88,12 +94,12 @@ def load(
         "training_pairs": training_pairs,
         "test_pairs": test_pairs,
         "split_seed": split_seed,
+        "retrieval": retrieval,
         "pictures": folder.pictures.is_dir(),
     }
 
     def make() -> Corpus:
         photos = folder.photos()
-        training = folder.in_training(photos)
         class_names, labels = folder.labels(classes, len(photos))
         # Paper: GIN (3.1) keeps pairs "belonging to one or more of the 10 largest classes" and matches pairs
         # of "the same class"; here photos with exactly one of the ten, because then the class is one: with
@@ -109,12 +115,21 @@ def load(
         texts = folder.texts(rows, photos)
         # Paper: does not say; here photos without a tag of the list are left out: they are no image-tag pair.
         rows = np.array([row for row in rows if texts[row]], int)
-        official = {"train": rows[training[rows]], "test": rows[~training[rows]]}
-        chosen = {
-            name: _choose(official[name], photos, limit, split_seed)
-            for name, limit in (("train", training_pairs), ("test", test_pairs))
-        }
-        kept = np.sort(np.concatenate(list(chosen.values())))
+        if retrieval:
+            # Paper: GCH counts 188,321 photos of the 21 largest concepts "after pruning the data without any
+            # label or tag information"; here as above, so the number may differ: see the provenance.
+            by_name = [photos[row] for row in rows]
+            drawn = retrieval_split(len(rows), test_pairs, training_pairs, split_seed, by_name)
+            chosen = {name: rows[places] for name, places in drawn.items()}
+            official = {}
+        else:
+            training = folder.in_training(photos)
+            official = {"train": rows[training[rows]], "test": rows[~training[rows]]}
+            chosen = {
+                name: _choose(official[name], photos, limit, split_seed)
+                for name, limit in (("train", training_pairs), ("test", test_pairs))
+            }
+        kept = np.unique(np.concatenate(list(chosen.values())))
         pictures = [folder.pictures / photos[row] for row in kept]
         if computed:
             for picture in pictures:
@@ -145,10 +160,7 @@ def load(
                     "left_out_without_tag": distinct - len(rows),
                     **{f"official_{name}": len(rows) for name, rows in official.items()},
                 },
-                "split": {
-                    "order": f"by SHA-256 of '{split_seed}:<line of Imagelist.txt>'",
-                    **{name: len(rows) for name, rows in chosen.items()},
-                },
+                "split": describe_split(chosen, split_seed, "line of Imagelist.txt"),
             },
             pictures=[str(picture) for picture in pictures] if shown else None,
         )

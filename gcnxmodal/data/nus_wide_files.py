@@ -33,11 +33,11 @@ class NusWide:
     def pictures(self) -> Path:
         return self.root / "Flickr"
 
-    def lists(self) -> list[Path]:
-        """Every file that is read, but the features; all of them are there."""
+    def lists(self, splits: Sequence[str] = SPLITS) -> list[Path]:
+        """Every file that is read, with the lists of these splits and without the features; all are there."""
         files = [
             self._image_list("Imagelist.txt"),
-            *(self._image_list(f"{name.title()}Imagelist.txt") for name in SPLITS),
+            *(self._image_list(f"{name.title()}Imagelist.txt") for name in splits),
         ]
         files += [self._tags(TAG_LISTS[self.tag_list]), self._tags(self._tag_file())]
         return [*files, self._concepts_file(), *(self._label_file(name) for name in self._concepts())]

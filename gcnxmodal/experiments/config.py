@@ -11,14 +11,24 @@ from gcnxmodal.errors import InputError
 class DataConfig:
     """Which pairs."""
 
-    name: Literal["emoji", "emoji-multi-label", "wikipedia", "nus-wide", "pascal-voc", "folder"] = "emoji"
+    name: Literal[
+        "emoji",
+        "emoji-multi-label",
+        "wikipedia",
+        "nus-wide",
+        "nus-wide-21",
+        "mirflickr",
+        "coco",
+        "pascal-voc",
+        "folder",
+    ] = "emoji"
     """The loader."""
     root: Path | None = None
     """Folder of the data set; `emoji` and `emoji-multi-label` need none."""
     image_feature: str = "efficientnet-lite0"
     """What stands for a picture: efficientnet-lite0 (from pictures); pixels, which train a CNN-5; for
-    wikipedia also cnn, sift or an .npz file; for nus-wide also bow (500-d); for pascal-voc and folder also
-    `features` (their features.npz)."""
+    wikipedia also cnn, sift or an .npz file; for nus-wide and nus-wide-21 also bow (500-d); for mirflickr,
+    coco, pascal-voc and folder also `features` (their features.npz)."""
     resolution: int | None = None
     """Side of the pictures in pixels, for efficientnet-lite0 and pixels; by default the loader's (for pixels,
     64)."""

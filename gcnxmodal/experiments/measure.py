@@ -1,16 +1,21 @@
 """Measure a trained system and its yardsticks under every protocol."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from gcnxmodal.baselines import BASELINES
+from gcnxmodal.baselines.cca import CCA
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments.retriever import Retriever
 from gcnxmodal.experiments.system import System
 from gcnxmodal.retrieval.evaluate import evaluate, evaluate_scores, standard_map, standard_map_of_scores
+from gcnxmodal.retrieval.evaluate_codes import ALL_PROTOCOLS, evaluate_codes, standard_map_of_codes
+from gcnxmodal.retrieval.hamming import pack_codes
+from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
 
 
 def measure(
@@ -22,13 +27,13 @@ def measure(
         yardsticks: of the same corpus, if `measure_yardsticks` has been called.
 
     Returns:
-        results: `protocols`, `exact_pair`, `yardsticks` (results.json's), and `chance`.
+        results: `protocols`, `exact_pair`, `yardsticks` (results.json's), and `chance`; of codes, also
+            `expected`, see `evaluate_codes`.
         details: the curves and per-class MAP of each, for the report.
     """
-    corpus = system.inputs.corpus
     model = _evaluate(system, params)
-    yardsticks = measure_yardsticks(corpus) if yardsticks is None else yardsticks
-    chance = _chance(corpus.labels, corpus.splits, system.experiment.seed)
+    yardsticks = measure_yardsticks(system) if yardsticks is None else yardsticks
+    chance = _chance(system)
     results = {
         "protocols": model["protocols"],
         "exact_pair": model["exact_pair"],
@@ -36,6 +41,9 @@ def measure(
         "yardsticks": {name: found["protocols"] for name, found in yardsticks.items()},
         "chance": chance["protocols"],
     }
+    if system.hashes:
+        of_codes = {name: found["expected"] for name, found in yardsticks.items() if "expected" in found}
+        results["expected"] = {"model": model["expected"], **of_codes, "chance": chance["expected"]}
     return results, {"model": model, **yardsticks}
 
 
@@ -44,6 +52,9 @@ def map_of_test_items(system: System, params: Any) -> dict[str, float]:
     corpus = system.inputs.corpus
     test = corpus.splits["test"]
     retriever = Retriever(system, params)
+    if system.hashes:
+        texts, images = map(pack_codes, retriever.embed(test))
+        return standard_map_of_codes(texts, images, corpus.labels[test])
     if system.separable:
         return standard_map(*retriever.embed(test), corpus.labels[test])
     scores = retriever.score(*retriever.encode(test))
@@ -53,6 +64,8 @@ def map_of_test_items(system: System, params: Any) -> dict[str, float]:
 def _evaluate(system: System, params: Any) -> dict[str, Any]:
     """Every protocol of the model; its scores are made pair by pair where they are no inner product."""
     corpus, retriever = system.inputs.corpus, Retriever(system, params)
+    if system.hashes:
+        return _evaluate_signs(*retriever.embed(), corpus)
     if system.separable:
         return evaluate(*retriever.embed(), corpus.labels, corpus.splits)
     texts, images = retriever.encode()
@@ -65,13 +78,33 @@ def _evaluate(system: System, params: Any) -> dict[str, Any]:
     return evaluate_scores(scores, corpus.labels, corpus.splits)
 
 
-def measure_yardsticks(corpus: Corpus) -> dict[str, dict[str, Any]]:
-    """Every yardstick, fitted and evaluated on the corpus. They are not random."""
-    return {name: evaluate_baseline(method(), corpus) for name, method in BASELINES.items()}
+def measure_yardsticks(system: System) -> dict[str, dict[str, Any]]:
+    """Every yardstick, fitted and evaluated on the system's corpus. They are not random.
+
+    Beside codes: "cca-sign", the signs of as many canonical axes as a code has bits, and "sm", which has no
+    code but real numbers, under the same protocols.
+    """
+    corpus = system.inputs.corpus
+    if not system.hashes:
+        return {name: evaluate_baseline(method(), corpus) for name, method in BASELINES.items()}
+    bits = system.experiment.model.bits
+    texts, images = (_padded(embedded, bits) for embedded in fit_baseline(CCA(bits), corpus))
+    return {
+        "cca-sign": _evaluate_signs(texts, images, corpus),
+        "sm": evaluate_baseline(BASELINES["sm"](), corpus, ALL_PROTOCOLS),
+    }
 
 
-def evaluate_baseline(method: Any, corpus: Corpus) -> dict[str, Any]:
-    """Fit a baseline on the training items, raw counts and features, and evaluate it like the model.
+def evaluate_baseline(
+    method: Any, corpus: Corpus, protocols: Mapping[str, Protocol] = PROTOCOLS
+) -> dict[str, Any]:
+    """Fit a baseline on the training items and evaluate it like the model."""
+    return evaluate(*fit_baseline(method, corpus), corpus.labels, corpus.splits, protocols=protocols)
+
+
+def fit_baseline(method: Any, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Texts and images of the corpus, embedded by a baseline fitted on raw counts and features of the
+    training items.
 
     A baseline scales its inputs itself, so a yardstick is the same whatever the model's options are.
     """
@@ -80,8 +113,18 @@ def evaluate_baseline(method: Any, corpus: Corpus) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         method.fit(features[train], corpus.counts[train], corpus.labels[train])
-    texts, images = method.encode_texts(corpus.counts), method.encode_images(features)
-    return evaluate(texts, images, corpus.labels, corpus.splits)
+    return method.encode_texts(corpus.counts), method.encode_images(features)
+
+
+def _evaluate_signs(texts_nK: np.ndarray, images_nK: np.ndarray, corpus: Corpus) -> dict[str, Any]:
+    """Every protocol of the codes that the signs of embeddings are."""
+    codes = pack_codes(texts_nK), pack_codes(images_nK)
+    return evaluate_codes(*codes, corpus.labels, corpus.splits, texts_nK.shape[1])
+
+
+def _padded(embedded_nD: np.ndarray, bits: int) -> np.ndarray:
+    """With columns of zeros, bits that never differ, where there are fewer axes than bits."""
+    return np.pad(embedded_nD, ((0, 0), (0, bits - embedded_nD.shape[1])))
 
 
 def _coarse(pixels_nRR3: np.ndarray, side: int = 16) -> np.ndarray:
@@ -94,8 +137,11 @@ def _coarse(pixels_nRR3: np.ndarray, side: int = 16) -> np.ndarray:
     return (sums / (255 * size[:, None, None] * size[:, None])).reshape(n, -1)
 
 
-def _chance(labels: np.ndarray, splits: dict[str, np.ndarray], seed: int) -> dict[str, Any]:
-    """One random ranking."""
-    random = np.random.default_rng(seed)
-    texts, images = (random.standard_normal((len(labels), 16)).astype(np.float32) for _ in range(2))
-    return evaluate(texts, images, labels, splits)
+def _chance(system: System) -> dict[str, Any]:
+    """One random ranking, of random codes beside codes."""
+    corpus, random = system.inputs.corpus, np.random.default_rng(system.experiment.seed)
+    columns = system.experiment.model.bits if system.hashes else 16
+    texts, images = (random.standard_normal((len(corpus), columns)).astype(np.float32) for _ in range(2))
+    if system.hashes:
+        return _evaluate_signs(texts, images, corpus)
+    return evaluate(texts, images, corpus.labels, corpus.splits)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
@@ -35,23 +35,52 @@ def save_png(plot: Plot, folder: Path) -> Path:
 def curve_plots(details: Mapping[str, Any], system: str) -> list[Plot]:
     """Precision-recall and precision-scope, a panel a direction; the two directions share a scale.
 
+    Of binary codes also hash lookup, precision by recall from Hamming radius 0 on, and precision@N (GCH, Fig.
+    2). Lookup has a second, thin line of the model's: the mean with 0 for queries without a hit.
+
     Args:
-        details: {"model": what `retrieval.evaluate` gave for it, "cca": ..., ...}; only "curves" is read.
+        details: {"model": what `retrieval.evaluate` or `retrieval.evaluate_codes` gave for it, "cca": ...,
+            ...}; only "curves", "lookup" and "precision_at" are read.
     """
-    kinds = [
-        ("precision-recall", "Precision by recall", "Recall", "recall", "precision"),
-        ("precision-scope", "Precision by scope", "Items retrieved", "scope", "precision_at_scope"),
-    ]
-    plots = []
-    for name, title, x_label, x, y in kinds:
-        panels = {direction: _curves(details, system, direction, x, y) for direction in DIRECTIONS}
-        top = ceiling(value for lines in panels.values() for line in lines for value in line.y)
-        for direction, lines in panels.items():
-            if lines:
-                heading = f"{title}, {DIRECTIONS[direction]}"
-                figure = line_panel(heading, x_label, lines, top=top, wide="x")
-                plots.append(Plot(f"{name}-{_short(direction)}", figure, _in_words(heading, lines)))
-    return plots
+    return [plot for kind in _CURVES for plot in _panels(kind, details, system)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Curve:
+    """A plot of `details[system][of][direction]`: its values `y` by its values `x`."""
+
+    name: str
+    title: str
+    x_label: str
+    of: str
+    x: str
+    y: str
+    wide: Literal["x"] | None = "x"
+    thin: tuple[str, str, str] | None = None  # of the model only: what the label adds, x, y
+
+
+_CURVES = (
+    _Curve("precision-recall", "Precision by recall", "Recall", "curves", "recall", "precision"),
+    _Curve(
+        "precision-scope",
+        "Precision by scope",
+        "Items retrieved",
+        "curves",
+        x="scope",
+        y="precision_at_scope",
+    ),
+    _Curve(
+        "lookup",
+        "Hash lookup by radius",
+        "Recall in the retrieval split",
+        "lookup",
+        x="recall",
+        y="precision",
+        wide=None,
+        thin=(", no hit counts 0", "recall_of_all", "precision_of_all"),
+    ),
+    _Curve("precision-at", "Precision@N", "N, of the retrieval split", "precision_at", "n", "precision"),
+)
 
 
 def training_plots(
@@ -169,14 +198,29 @@ def ceiling(values: Iterable[float]) -> float:
     return max(math.ceil(round(max(values, default=0.0) * 10, 6)), 1) / 10
 
 
-def _curves(details: Mapping[str, Any], system: str, direction: str, x: str, y: str) -> list[Line]:
+def _panels(kind: _Curve, details: Mapping[str, Any], system: str) -> list[Plot]:
+    panels = {direction: _curves(kind, details, system, direction) for direction in DIRECTIONS}
+    top = ceiling(value for lines in panels.values() for line in lines for value in line.y)
+    plots = []
+    for direction, lines in panels.items():
+        if lines:
+            heading = f"{kind.title}, {DIRECTIONS[direction]}"
+            figure = line_panel(heading, kind.x_label, lines, top=top, wide=kind.wide)
+            plots.append(Plot(f"{kind.name}-{_short(direction)}", figure, _in_words(heading, lines)))
+    return plots
+
+
+def _curves(kind: _Curve, details: Mapping[str, Any], system: str, direction: str) -> list[Line]:
     lines = []
     for key, entry in _model_first(details):
-        curve = entry.get("curves", {}).get(direction, {})
+        curve = entry.get(kind.of, {}).get(direction, {})
         width = 2.4 if key == "model" else 1.6
-        line = _line(series(key, system), curve.get(x, ()), curve.get(y, ()), width)
-        lines += [line] if line.x else []
-    return lines
+        lines.append(_line(series(key, system), curve.get(kind.x, ()), curve.get(kind.y, ()), width))
+        if key == "model" and kind.thin:
+            words, x, y = kind.thin
+            style = Series(f"{system}{words}", "model", dashes=(4, 2))
+            lines.append(_line(style, curve.get(x, ()), curve.get(y, ()), 1.2))
+    return [line for line in lines if line.x]
 
 
 def _line(style: Series, xs: Sequence[Any], ys: Sequence[Any], width: float) -> Line:

@@ -222,7 +222,8 @@ def _rankings(
     queries_QW, items_MW, labels_QC, item_labels_MC = data
     # Packed, a pair's labels are compared in one word.
     labels_QV, item_labels_MV = pack_codes(labels_QC), pack_codes(item_labels_MC)
-    rows = _rows(len(queries_QW), k * labels_QV.shape[1], max_bytes)
+    # An item and what curves need of it take some 40 bytes and 4 for each word, not those of a score.
+    rows = _rows(len(queries_QW), k * (1 + labels_QV.shape[1]), max_bytes)
     for start in range(0, len(queries_QW), rows):
         part = slice(start, start + rows)
         indices_qk, _ = nearest(queries_QW[part], items_MW, k, max_bytes, on_host)

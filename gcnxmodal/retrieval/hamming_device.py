@@ -11,12 +11,15 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Int, UInt32
 
 from gcnxmodal.retrieval.ranking import share_a_label
 
 RELEVANT = 2**16
 """What a relevant item adds to the sums over a block, in which all items fit below it."""
+
+BASE, DIGITS = 2**16, 3
+"""Of precisions and their sums: 48 binary digits. Those of a block's items add up to less than 2^31."""
 
 
 def distances(queries_QW: UInt32[Array, "Q W"], items_MW: UInt32[Array, "M W"]) -> Int[Array, "Q M"]:
@@ -50,14 +53,18 @@ def precision_sums(
     item_labels_BbC: Bool[Array, "B b C"],
     M: Int[Array, ""],
     cutoff: Int[Array, ""],
-) -> tuple[Float[Array, " q"], Int[Array, " q"], Int[Array, " q"]]:
-    """sum_{r <= cutoff} P(r) rel(r) in float32, hits within the cut-off, all relevant items."""
+) -> tuple[Int[Array, "q 4"], Int[Array, " q"], Int[Array, " q"]]:
+    """sum_{r <= cutoff} P(r) rel(r), hits within the cut-off, all relevant items.
+
+    Each P(r) is rounded down to `digits`, and these are summed exactly, in any order: (a, b, ...) for
+    a + b / BASE + c / BASE^2 ... A float32 has half as many, and not every accelerator has a float64.
+    """
     database = items_BbW, item_labels_BbC
     all_Tq, relevant_Tq = _histograms(queries_qW, labels_qC, database, M)
     earlier_bb = jnp.tri(items_BbW.shape[1], k=-1, dtype=bool)
 
     def count(carry, numbered_block):
-        (next_Tq, next_hit_Tq), (sum_q, found_q) = carry
+        (next_Tq, next_hit_Tq), sums_q, found_q = carry
         distance_bq, weight_bq = _block(queries_qW, labels_qC, numbered_block, M)
         relevant_bq = weight_bq > RELEVANT
         tied_bbq = (distance_bq[:, None] == distance_bq) & earlier_bb[:, :, None]
@@ -65,16 +72,38 @@ def precision_sums(
         rank_bq = 1 + jnp.take_along_axis(next_Tq, distance_bq, axis=0) + ties_bq
         hit_bq = 1 + jnp.take_along_axis(next_hit_Tq, distance_bq, axis=0) + tied_hits_bq
         inside_bq = relevant_bq & (rank_bq <= cutoff)
-        precision_bq = hit_bq.astype(jnp.float32) / rank_bq.astype(jnp.float32)
-        sum_q += jnp.sum(jnp.where(inside_bq, precision_bq, 0), axis=0)
+        digits_bq = digits(hit_bq, rank_bq)
+        here_q = [jnp.sum(jnp.where(inside_bq, digit_bq, 0), axis=0) for digit_bq in digits_bq]
+        sums_q = _carried([sums_q[0], *map(jnp.add, sums_q[1:], here_q)])
         found_q += jnp.sum(inside_bq, axis=0)
         counts = _count(distance_bq, weight_bq, len(next_Tq))
-        return ((next_Tq + counts[0], next_hit_Tq + counts[1]), (sum_q, found_q)), None
+        return ((next_Tq + counts[0], next_hit_Tq + counts[1]), sums_q, found_q), None
 
     ahead = tuple(jnp.cumsum(n_Tq, axis=0) - n_Tq for n_Tq in (all_Tq, relevant_Tq))
-    none = jnp.zeros(len(queries_qW), jnp.float32), jnp.zeros(len(queries_qW), jnp.int32)
-    (_, (sum_q, found_q)), _ = lax.scan(count, (ahead, none), _numbered(database))
-    return sum_q, found_q, jnp.sum(relevant_Tq, axis=0)
+    none_q = jnp.zeros(len(queries_qW), jnp.int32)
+    start = ahead, (1 + DIGITS) * [none_q], none_q
+    (_, sums_q, found_q), _ = lax.scan(count, start, _numbered(database))
+    return jnp.stack(sums_q, axis=1), found_q, jnp.sum(relevant_Tq, axis=0)
+
+
+def digits(numerator: Int[Array, "*shape"], denominator: Int[Array, "*shape"]) -> list[Int[Array, "*shape"]]:
+    """A fraction of at most 1, rounded down to `DIGITS` digits of base `BASE`.
+
+    >>> [digit.tolist() for digit in digits(jnp.int32([1, 3]), jnp.int32([2, 3]))]
+    [[32768, 65536], [0, 0], [0, 0]]
+
+    Args:
+        numerator, denominator: int32 below 2^30.
+    """
+    # Long division. The float32 estimate of a digit is one off at most, and an integer division is slow.
+    inverse, rest, found = 1 / denominator.astype(jnp.float32), numerator, []
+    for _ in range(DIGITS):
+        estimate = (rest.astype(jnp.float32) * BASE * inverse).astype(jnp.int32)
+        rest = rest * BASE - estimate * denominator  # both overflow; the difference is right
+        error = (rest >= denominator).astype(jnp.int32) - (rest < 0).astype(jnp.int32)
+        rest -= error * denominator
+        found.append(estimate + error)
+    return found
 
 
 @functools.partial(jax.jit, static_argnames="k")
@@ -86,18 +115,20 @@ def nearest(
     farther = 32 * W + 1
 
     def merge(best, numbered_items):
-        (index_qk, distance_qk), (number, items_bW) = best, numbered_items
+        (index_qk, nearness_qk), (number, items_bW) = best, numbered_items
         item_b = number * block + jnp.arange(block)
         distance_qb = jnp.where(item_b < M, distances(queries_qW, items_bW), farther)
+        # Floats, which hold every distance: on a CPU, XLA's top_k of whole numbers takes 20 times as long.
+        nearness_qn = jnp.concatenate([nearness_qk, -distance_qb.astype(jnp.float32)], axis=1)
         # The best so far stand first and have the lower indices; of equal values top_k takes the first.
-        nearness_qk, place_qk = lax.top_k(-jnp.concatenate([distance_qk, distance_qb], axis=1), k)
+        nearness_qk, place_qk = lax.top_k(nearness_qn, k)
         kept_qk = jnp.take_along_axis(index_qk, jnp.minimum(place_qk, k - 1), axis=1)
-        return (jnp.where(place_qk < k, kept_qk, number * block + place_qk - k), -nearness_qk), None
+        return (jnp.where(place_qk < k, kept_qk, number * block + place_qk - k), nearness_qk), None
 
     shape = len(queries_qW), k
-    none = jnp.zeros(shape, jnp.int32), jnp.full(shape, farther, jnp.int32)
-    best, _ = lax.scan(merge, none, _numbered(items_BbW))
-    return best
+    none = jnp.zeros(shape, jnp.int32), jnp.full(shape, -farther, jnp.float32)
+    (index_qk, nearness_qk), _ = lax.scan(merge, none, _numbered(items_BbW))
+    return index_qk, -nearness_qk.astype(jnp.int32)
 
 
 def _histograms(queries_qW, labels_qC, database, M):
@@ -128,6 +159,16 @@ def _count(distance_bq, weight_bq, T):
 def _split(sums):
     """All items and relevant items of a sum of weights."""
     return sums % RELEVANT, sums // RELEVANT
+
+
+def _carried(sums_q):
+    """Sums of digits, the whole part first, with every digit below BASE again."""
+    carried_q, over_q = [], 0
+    for sum_q in reversed(sums_q[1:]):
+        sum_q += over_q
+        carried_q.append(sum_q % BASE)
+        over_q = sum_q // BASE
+    return [sums_q[0] + over_q, *reversed(carried_q)]
 
 
 def _numbered(blocks):

@@ -3,7 +3,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from nus_wide_folder import PHOTOS, TAGS, Photo, bag, write_nus_wide
+from nus_wide_folder import CONCEPTS, PHOTOS, TAGS, Photo, bag, write_nus_wide
 
 from gcnxmodal.data import LOADERS, from_pictures, nus_wide, nus_wide_files
 from gcnxmodal.errors import InputError
@@ -154,6 +154,51 @@ def test_drawn_photos_stay_on_their_side_of_the_official_split(root, load):
     corpus = load(training_pairs=20, test_pairs=5)
     for split, rows in corpus.splits.items():
         assert {official[corpus.pictures[row]] for row in rows} == {split}
+
+
+@pytest.fixture
+def load_21(root):
+    def load_21(**options):
+        options = {"training_pairs": 4, "test_pairs": 2, "image_feature": "bow", "classes": 3, **options}
+        options = {"words": 20, "tokenizer": Tokenizer(), "cache_dir": root.parent / "cache", **options}
+        return LOADERS["nus-wide-21"](root, **options)
+
+    return load_21
+
+
+def test_nus_wide_21_has_queries_and_a_database_of_photos_with_a_label_and_a_tag_of_the_1000(load_21, root):
+    corpus = load_21()
+    # The thousand tags are dog, water and blue here; rows 4, 5 and 9 have none of them, row 7 has no concept.
+    expected = np.array([bag(row) for row in (0, 1, 2, 3, 6, 8, 10)], np.float32)
+    np.testing.assert_array_equal(corpus.images, expected)
+    assert corpus.texts[3] == "dog blue"
+    assert corpus.class_names == CONCEPTS
+    np.testing.assert_array_equal(corpus.labels[3], [True, False, True])
+    np.testing.assert_array_equal(corpus.labels[5], [False, True, True])
+    assert {name: len(rows) for name, rows in corpus.splits.items()} == {
+        **{"train": 4, "test": 2, "retrieval": 5},
+    }
+    assert set(corpus.splits["train"]) < set(corpus.splits["retrieval"])
+    assert sorted([*corpus.splits["test"], *corpus.splits["retrieval"]]) == list(range(7))
+    assert corpus.provenance["split"]["retrieval"] == 5
+    # The official lists are not read.
+    (root / TRAIN).unlink()
+    (root / TEST).unlink()
+    again = load_21(words=19)
+    np.testing.assert_array_equal(again.splits["test"], corpus.splits["test"])
+
+
+def test_nus_wide_21_asks_for_the_sizes_of_the_paper(load_21):
+    assert LOADERS["nus-wide-21"].keywords == {
+        "classes": 21,
+        "multi_label": True,
+        "tag_list": "1k",
+        "training_pairs": 10_500,
+        "test_pairs": 2_100,
+        "retrieval": True,
+    }
+    with pytest.raises(InputError, match="queries is 2,100 and training is 10,500, but there are 7 items"):
+        load_21(training_pairs=10_500, test_pairs=2_100)
 
 
 def test_fewer_pairs_are_taken_where_there_are_fewer(load):

@@ -16,6 +16,24 @@ NAN = float("nan")
 DETAILS = {"model": make_evaluation(0.5, 3, 0), "sm": make_evaluation(0.4, 3, 1)}
 
 
+def of_codes(level):
+    """What `retrieval.evaluate_codes` adds: a radius without a hit, then three with more and more."""
+    lookup = {
+        "radius": [0, 1, 2, 3],
+        "precision": [None, level, level / 2, level / 4],
+        "recall": [None, 0.02, 0.5, 1.0],
+        "precision_of_all": [0.0, level / 3, level / 3, level / 5],
+        "recall_of_all": [0.0, 0.01, 0.4, 0.9],
+        "queries_with_hits": [0, 20, 40, 50],
+    }
+    precision = {"n": [1, 2, 500], "precision": [level, level / 2, level / 8], "expected": [level] * 3}
+    both = ("text_query", "image_query")
+    return {"lookup": dict.fromkeys(both, lookup), "precision_at": dict.fromkeys(both, precision)}
+
+
+CODES = {name: {**entry, **of_codes(0.9)} for name, entry in DETAILS.items()}
+
+
 def luminance(colour):
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
@@ -36,7 +54,7 @@ def test_colours_can_be_told_apart_in_the_svg():
 
 
 def test_the_inline_svg_takes_its_colours_and_font_from_the_page():
-    for plot in (*curve_plots(DETAILS, "GIN"), *class_plots(DETAILS, ["a", "b", "c"], "GIN")):
+    for plot in (*curve_plots(CODES, "GIN"), *class_plots(DETAILS, ["a", "b", "c"], "GIN")):
         svg = inline(plot.figure, plot.name, plot.alt)
         assert "var(--model)" in svg
         assert "var(--sm)" in svg
@@ -47,7 +65,7 @@ def test_the_inline_svg_takes_its_colours_and_font_from_the_page():
 
 
 def test_no_id_is_on_the_page_twice():
-    plots = [*curve_plots(DETAILS, "GIN"), *class_plots(DETAILS, ["a", "b", "c"], "GIN")]
+    plots = [*curve_plots(CODES, "GIN"), *class_plots(DETAILS, ["a", "b", "c"], "GIN")]
     ids = [re.findall(r'\bid="([^"]*)"', inline(plot.figure, plot.name, plot.alt)) for plot in plots]
     everything = list(itertools.chain(*ids))
     assert everything
@@ -101,6 +119,30 @@ def test_the_best_class_is_first_and_one_without_queries_last():
 def test_both_directions_share_one_scale():
     text, image, *_ = curve_plots(DETAILS, "GIN")
     assert text.figure.axes[0].get_ylim() == image.figure.axes[0].get_ylim()
+
+
+def test_binary_codes_have_plots_of_lookup_and_precision_at_n():
+    names = [plot.name for plot in curve_plots(CODES, "GCH")]
+    assert names[:4] == [plot.name for plot in curve_plots(DETAILS, "GCH")]
+    assert names[4:] == ["lookup-text", "lookup-image", "precision-at-text", "precision-at-image"]
+
+
+def test_lookup_is_drawn_from_the_first_radius_with_a_hit():
+    lookup, at = curve_plots(CODES, "GCH")[4::2]
+    axes = lookup.figure.axes[0]
+    lines = {str(line.get_label()): line for line in axes.lines}
+    assert list(lines) == ["GCH", "GCH, no hit counts 0", "SM"]
+    assert np.asarray(lines["GCH"].get_xdata()).tolist() == [0.02, 0.5, 1]
+    assert np.asarray(lines["GCH, no hit counts 0"].get_ydata()).tolist() == pytest.approx(
+        [0, 0.3, 0.3, 0.18]
+    )
+    assert axes.get_xscale() == "linear"
+    assert axes.get_ylim() == (0, 0.9)
+    assert "GCH from 0.9 at 0.02 to 0.225 at 1" in lookup.alt
+    assert at.figure.axes[0].get_xscale() == "log"
+    assert at.alt == (
+        "Precision@N, text queries: GCH from 0.9 at 1 to 0.113 at 500; SM from 0.9 at 1 to 0.113 at 500."
+    )
 
 
 def test_names_at_line_ends_keep_their_order_and_do_not_overlap():

@@ -60,12 +60,12 @@ def expected(system, splits=SPLITS):
     return {name: reference.sides(*system, splits["test"], rows[name]) for name in rows}
 
 
-def assert_equals_the_reference(found, system, splits=SPLITS, ap_error=1e-12):
+def assert_equals_the_reference(found, system, splits=SPLITS):
     sides, bits = expected(system, splits), system[0].shape[1]
     for name, protocol in ALL_PROTOCOLS.items():
         for direction, side in sides[protocol.database].items():
             ap = reference.average_precisions(*side, protocol.cutoff, protocol.norm)
-            assert found["protocols"][name][direction] == pytest.approx(np.mean(ap), rel=ap_error)
+            assert found["protocols"][name][direction] == pytest.approx(np.mean(ap), rel=1e-12)
         lonely = np.sum(~side[1].any(axis=1))
         assert found["queries_without_relevant"][name] == lonely
     for direction, (distances, relevant) in sides["test"].items():
@@ -85,7 +85,7 @@ def assert_equals_the_reference(found, system, splits=SPLITS, ap_error=1e-12):
         assert [pair[f"recall@{k}"] for k in (1, 5, 10)] == [np.mean(ranks <= k) for k in (1, 5, 10)]
         ap = np.array(reference.average_precisions(distances, relevant))
         for value, has in zip(found["per_class"][direction], system[2][splits["test"]].T, strict=True):
-            assert value == (pytest.approx(ap[has].mean(), rel=ap_error) if has.any() else None)
+            assert value == (pytest.approx(ap[has].mean(), rel=1e-12) if has.any() else None)
     for direction, (distances, relevant) in sides["retrieval"].items():
         lookup = found["lookup"][direction]
         assert lookup["radius"] == list(range(bits + 1))
@@ -109,7 +109,7 @@ def test_everything_equals_a_stable_argsort(on_host, bits):
     data = system(bits)
     found = measured(data, on_host)
     assert set(found["protocols"]) == set(found["expected"]) == NAMES
-    assert_equals_the_reference(found, data, ap_error=1e-12 if on_host else 1e-5)
+    assert_equals_the_reference(found, data)
     assert 0 < found["queries_without_relevant"]["hashing"] < 40
 
 
@@ -133,7 +133,7 @@ def test_one_query_and_one_item_are_a_database_too(on_host, queries, items, bits
     data = system(bits, queries + items, seed=queries + bits)
     splits = {"test": np.arange(queries), "train": np.arange(queries, queries + items)}
     found = measured(data, on_host, splits)
-    assert_equals_the_reference(found, data, splits, ap_error=1e-12 if on_host else 1e-5)
+    assert_equals_the_reference(found, data, splits)
 
 
 def test_expected_map_and_precision_are_the_mean_over_all_orders_of_the_ties(on_host):
@@ -188,9 +188,7 @@ def test_without_a_retrieval_split_the_training_items_are_searched(on_host):
 def test_results_do_not_depend_on_the_memory(on_host, max_bytes):
     data = system(bits=40)
     whole, in_parts = measured(data, on_host), measured(data, on_host, max_bytes=max_bytes)
-    assert jax.tree.structure(whole) == jax.tree.structure(in_parts)
-    rounding = 1e-12 if on_host else 1e-5
-    np.testing.assert_allclose(jax.tree.leaves(in_parts), jax.tree.leaves(whole), rtol=rounding)
+    assert in_parts == whole
 
 
 def test_nothing_is_larger_than_the_memory(monkeypatch):
@@ -201,7 +199,7 @@ def test_nothing_is_larger_than_the_memory(monkeypatch):
         return nearest(queries, items, k, *rest)
 
     monkeypatch.setattr(module, "nearest", recorded)
-    measured(system(), None, max_bytes=32 * 16 * 40)  # 16 queries by 40 items, at 32 bytes each
+    measured(system(), None, max_bytes=64 * 16 * 40)  # 16 queries by 40 items, at 64 bytes each
     in_one_direction = [(16, 40), (16, 40), (8, 40)] + 5 * [(8, 120)]  # 8 queries are the least
     assert shapes == 2 * in_one_direction
 
