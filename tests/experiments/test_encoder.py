@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,6 +51,13 @@ def test_an_encoder_has_the_bits_of_the_run(saved):
     np.testing.assert_array_equal(encoder.encode_images(corpus.images[:40]), images[:40], strict=True)
     assert (texts[0] != texts[1]).any()
     assert (images[0] != images[1]).any()
+
+
+def test_the_word_graph_and_the_vectors_are_whole_with_what_gradients_need(saved):
+    run, path = saved
+    found = Encoder.load(path)._retriever.system.constants
+    assert jax.tree.structure(found) == jax.tree.structure(run.system.constants)
+    jax.tree.map(np.testing.assert_array_equal, found, run.system.constants)
 
 
 def test_a_new_text_and_a_new_image_have_the_bits_of_the_run(saved):
