@@ -2,7 +2,7 @@
 
 import functools
 
-from gcnxmodal.data import coco, emoji, folder, mirflickr, nus_wide, pascal_voc, wikipedia
+from gcnxmodal.data import coco, emoji, folder, hashing_mat, mirflickr, nus_wide, pascal_voc, wikipedia
 
 LOADERS = {
     "emoji": emoji.load,
@@ -19,6 +19,8 @@ LOADERS = {
         retrieval=True,
     ),
     "mirflickr": mirflickr.load,
+    "mirflickr-mat": functools.partial(hashing_mat.load, queries=2_000, training=10_000),
+    "nus-wide-21-mat": functools.partial(hashing_mat.load, queries=2_100, training=10_500),
     "coco": coco.load,
     "pascal-voc": pascal_voc.load,
     "folder": folder.load,

@@ -70,7 +70,7 @@ def load_mat(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray
         found = scipy.io.loadmat(path, variable_names=list(names), appendmat=False)
     except NotImplementedError as error:
         raise InputError(f"{path}: is a MATLAB 7.3 file; save it with save(..., '-v7')") from error
-    except (*_BROKEN, TypeError, KeyError, scipy.io.matlab.MatReadError) as error:
+    except (*_BROKEN, TypeError, LookupError, scipy.io.matlab.MatReadError) as error:
         raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); fetch it again") from error
     missing = [name for name in names if name not in found]
     if missing:

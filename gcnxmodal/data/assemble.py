@@ -60,8 +60,13 @@ def assemble(
         groups=None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1],
     )
     features = images() if callable(images) else images
-    hashes = {"items": _hash_items(described), "images": hashlib.sha256(features.tobytes()).hexdigest()}
+    hashes = {"items": _hash_items(described), "images": _hash_images(features)}
     return dataclasses.replace(described, images=features, provenance={**provenance, "hash": hashes})
+
+
+def _hash_images(features: np.ndarray) -> str:
+    # Not `tobytes`, which copies: pixels may be many gigabytes.
+    return hashlib.sha256(np.ascontiguousarray(features).reshape(-1).view(np.uint8).data).hexdigest()
 
 
 def _hash_items(corpus: Corpus) -> str:

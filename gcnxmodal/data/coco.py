@@ -91,7 +91,7 @@ def load(
         present = frozenset[int]().union(*(image.categories for image in kept))
         columns = [category for category in categories if category in present]
         names = [str(image.image_id) for image in kept]
-        splits = retrieval_split(len(kept), queries, training, split_seed, names)
+        splits = retrieval_split(len(kept), queries, training, split_seed, names, source=str(root))
         pictures = [folders[image.part] / image.file_name for image in kept]
         if resolution is not None:
             for picture in pictures:

@@ -115,7 +115,7 @@ def load(
         # Paper: GCH keeps 20,015 "data points" and does not say which; here, as in DCMH, which it follows,
         # photos with a label and a tag of the list.
         kept = np.flatnonzero(labelled & np.array([bool(text) for text in texts]))
-        splits = retrieval_split(len(kept), queries, training, split_seed)
+        splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
         names = [LABELS[labels][column] for column in range(found.shape[1])]
 
         def features() -> Float[np.ndarray, "n d"]:

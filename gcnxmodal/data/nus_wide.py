@@ -119,7 +119,9 @@ def load(
             # Paper: GCH counts 188,321 photos of the 21 largest concepts "after pruning the data without any
             # label or tag information"; here as above, so the number may differ: see the provenance.
             by_name = [photos[row] for row in rows]
-            drawn = retrieval_split(len(rows), test_pairs, training_pairs, split_seed, by_name)
+            drawn = retrieval_split(
+                len(rows), test_pairs, training_pairs, split_seed, by_name, source=str(root)
+            )
             chosen = {name: rows[places] for name, places in drawn.items()}
             official = {}
         else:

@@ -81,7 +81,13 @@ def iterative_split(
 
 
 def retrieval_split(
-    n: int, queries: int, training: int, seed: int, groups: Sequence[str] | None = None
+    n: int,
+    queries: int,
+    training: int,
+    seed: int,
+    groups: Sequence[str] | None = None,
+    *,
+    source: str = "split",
 ) -> dict[str, Int[np.ndarray, " rows"]]:
     """{"train": rows, "test": rows, "retrieval": rows}, as cross-modal hashing is measured (DCMH, GCH).
 
@@ -94,14 +100,15 @@ def retrieval_split(
     `queries` items are taken.
 
     Raises:
-        InputError: if a number is below 1, or there are fewer than `queries` + `training` items.
+        InputError: opening with `source`, if a number is below 1 or `n` below `queries` + `training`.
     """
     for name, number in (("queries", queries), ("training", training)):
         if number < 1:
-            raise InputError(f"{name} is {number}; it must be at least 1")
+            raise InputError(f"{source}: {name} is {number}; it must be at least 1")
     if queries + training > n:
         raise InputError(
-            f"queries is {queries:,} and training is {training:,}, but there are {n:,} items; ask for fewer"
+            f"{source}: there are {n:,} items to split, fewer than {queries:,} queries and {training:,} for "
+            "training; fetch the files that are missing, or ask the loader for fewer"
         )
     names = [str(row) for row in range(n)] if groups is None else groups
     rows_of: dict[str, list[int]] = collections.defaultdict(list)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from gcnxmodal.experiments.config import Experiment, Rules
+from gcnxmodal.models.cnnf import RESOLUTION
 
 MOST_BITS = 1024
 
@@ -93,8 +94,8 @@ class HashingExperiment(Experiment):
             ),
             "data.resolution": (
                 self.data.resolution,
-                self.data.image_feature != "pixels" or self.data.resolution == 224,
-                "224 for pixels, which CNN-F reads",
+                self.data.image_feature != "pixels" or self.data.resolution == RESOLUTION,
+                f"{RESOLUTION} for pixels, which CNN-F reads",
             ),
             "train.batch": (train.batch, train.batch >= 2, "at least 2"),
             "train.decay": (train.decay, 0 < train.decay <= 1, "above 0 and at most 1"),

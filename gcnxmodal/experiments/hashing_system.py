@@ -15,6 +15,7 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.hashing_config import HashingExperiment, HashingTrain
 from gcnxmodal.experiments.inputs import plain_inputs
 from gcnxmodal.experiments.system import INIT, ORDER, System, training_arrays, with_values
+from gcnxmodal.models.cnnf import CNNF
 from gcnxmodal.models.dual_path import Features
 from gcnxmodal.models.gch import GCH
 from gcnxmodal.training import alternation, sampling, sharding
@@ -73,6 +74,8 @@ class HashingSystem(System):
 
     def initial_state(self) -> TrainState:
         model = self._model(nnx.Rngs(self._local_key(INIT)))
+        if (weights := self.experiment.model.image_weights) is not None:
+            model.image.path.load_weights(weights)
         optimizers = self._optimizers(self.experiment.train)
         return self._placed(start_of(*alternation.init_networks(model, optimizers), alternation.METRICS))
 
@@ -109,9 +112,11 @@ class HashingSystem(System):
         }
 
     def _model(self, rngs: nnx.Rngs) -> GCH:
-        config = self.experiment.model
+        config, shape = self.experiment.model, self.inputs.images.shape[1:]
+        # Paper: "first seven layers of CNNF" and nothing on their dropout; here without, as all of GCH.
+        image = CNNF(precision=config.precision, rngs=rngs) if len(shape) == 3 else Features(*shape)
         return GCH(
-            Features(self.inputs.images.shape[1]),
+            image,
             Features(len(self.inputs.corpus.vocabulary)),
             len(self.inputs.corpus.class_names),
             bits=config.bits,

@@ -65,7 +65,7 @@ def _evaluate(system: System, params: Any) -> dict[str, Any]:
     """Every protocol of the model; its scores are made pair by pair where they are no inner product."""
     corpus, retriever = system.inputs.corpus, Retriever(system, params)
     if system.hashes:
-        return _evaluate_signs(*retriever.embed(), corpus)
+        return evaluate_signs(*retriever.embed(), corpus)
     if system.separable:
         return evaluate(*retriever.embed(), corpus.labels, corpus.splits)
     texts, images = retriever.encode()
@@ -90,7 +90,7 @@ def measure_yardsticks(system: System) -> dict[str, dict[str, Any]]:
     bits = system.experiment.model.bits
     texts, images = (_padded(embedded, bits) for embedded in fit_baseline(CCA(bits), corpus))
     return {
-        "cca-sign": _evaluate_signs(texts, images, corpus),
+        "cca-sign": evaluate_signs(texts, images, corpus),
         "sm": evaluate_baseline(BASELINES["sm"](), corpus, ALL_PROTOCOLS),
     }
 
@@ -116,7 +116,7 @@ def fit_baseline(method: Any, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     return method.encode_texts(corpus.counts), method.encode_images(features)
 
 
-def _evaluate_signs(texts_nK: np.ndarray, images_nK: np.ndarray, corpus: Corpus) -> dict[str, Any]:
+def evaluate_signs(texts_nK: np.ndarray, images_nK: np.ndarray, corpus: Corpus) -> dict[str, Any]:
     """Every protocol of the codes that the signs of embeddings are."""
     codes = pack_codes(texts_nK), pack_codes(images_nK)
     return evaluate_codes(*codes, corpus.labels, corpus.splits, texts_nK.shape[1])
@@ -143,5 +143,5 @@ def _chance(system: System) -> dict[str, Any]:
     columns = system.experiment.model.bits if system.hashes else 16
     texts, images = (random.standard_normal((len(corpus), columns)).astype(np.float32) for _ in range(2))
     if system.hashes:
-        return _evaluate_signs(texts, images, corpus)
+        return evaluate_signs(texts, images, corpus)
     return evaluate(texts, images, corpus.labels, corpus.splits)

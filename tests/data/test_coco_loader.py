@@ -296,6 +296,6 @@ def test_bad_features_are_refused(load, root):
 
 def test_more_queries_than_images_are_refused(load):
     with pytest.raises(
-        InputError, match="queries is 3 and training is 4, but there are 6 items; ask for few"
+        InputError, match="coco: there are 6 items to split, fewer than 3 queries and 4 for t"
     ):
         load(queries=3)

@@ -414,4 +414,23 @@ def test_corel5k_is_a_folder_with_several_labels_an_item(shared_data, options):
     assert corpus.images.shape == (4001, 499)
     assert corpus.images.dtype == np.float32
     assert len(corpus.class_names) == 20
-    assert corpus.labels.sum(axis=1).max() > 1
+    assert np.bincount(corpus.labels.sum(axis=1)).tolist() == [0, 1711, 1739, 549, 2]
+    for rows in corpus.splits.values():
+        assert corpus.labels[rows].any(axis=0).all()
+    assert corpus.texts[0] == "city sun"
+    assert {corpus.class_names[column] for column in np.flatnonzero(corpus.labels[0])} == {"mountain", "sky"}
+    # Presence of visual words: no value is scaled on the way.
+    assert set(np.unique(corpus.images)) == {0, 1}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("with_split", [True, False])
+def test_item_with_an_empty_list_of_labels_is_kept_without_one(root, options, suffix, with_split):
+    rows = without("label") if with_split else without("label", "split", "file_name")
+    names = [["animal"], [], ["plant", "animal"], ["plant"], []]
+    listed = [";".join(found) if suffix == ".csv" else found for found in names]
+    write(root, [{**row, "labels": found} for row, found in zip(rows, listed, strict=True)], suffix)
+    corpus = load(root, **options)
+    expected = [[True, False], [False, False], [True, True], [False, True], [False, False]]
+    np.testing.assert_array_equal(corpus.labels, expected)
+    assert sum(len(rows) for rows in corpus.splits.values()) == 5

@@ -207,7 +207,7 @@ def test_bad_number_is_refused_by_file_and_line(load, root, line):
         ({"labels": 25}, "labels is 25; choose one of 24, 38"),
         ({"least_photos": 0}, "least_photos is 0; it must be at least 1"),
         ({"image_feature": "cnn"}, r"--data\.image-feature is 'cnn'; mirflickr has 'features'"),
-        ({"queries": 5}, "queries is 5 and training is 4, but there are 7 items; ask for fewer"),
+        ({"queries": 5}, "mir: there are 7 items to split, fewer than 5 queries and 4 for training; fetch"),
         ({"resolution": 64}, r"--data\.resolution is 64, but"),
     ],
 )

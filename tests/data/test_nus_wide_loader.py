@@ -197,7 +197,7 @@ def test_nus_wide_21_asks_for_the_sizes_of_the_paper(load_21):
         "test_pairs": 2_100,
         "retrieval": True,
     }
-    with pytest.raises(InputError, match="queries is 2,100 and training is 10,500, but there are 7 items"):
+    with pytest.raises(InputError, match="nus-wide: there are 7 items to split, fewer than 2,100 queries"):
         load_21(training_pairs=10_500, test_pairs=2_100)
 
 

@@ -112,14 +112,14 @@ def test_groups_are_queries_or_database_as_a_whole(numbers, seed):
 @pytest.mark.parametrize(
     ("queries", "training", "message"),
     [
-        (6, 5, "queries is 6 and training is 5, but there are 10 items; ask for fewer"),
-        (0, 5, "queries is 0; it must be at least 1"),
-        (5, 0, "training is 0; it must be at least 1"),
+        (6, 5, "there are 10 items to split, fewer than 6 queries and 5 for training; fetch .* fewer"),
+        (0, 5, "data: queries is 0; it must be at least 1"),
+        (5, 0, "data: training is 0; it must be at least 1"),
     ],
 )
 def test_sizes_that_the_items_cannot_give_are_refused(queries, training, message):
     with pytest.raises(InputError, match=message):
-        retrieval_split(10, queries, training, 0)
+        retrieval_split(10, queries, training, 0, source="data")
 
 
 def test_description_names_order_and_sizes():

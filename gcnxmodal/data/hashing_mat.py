@@ -1,0 +1,290 @@
+"""MIRFLICKR-25K and NUS-WIDE as MATLAB files that papers on cross-modal hashing pass on.
+
+They have no publisher; the authors of DCMH (CVPR 2017, github.com/jiangqy/DCMH-CVPR2017) link to some. What
+they hold was found in code that reads them, and is accepted in any of these files:
+
+    FLICKR-25K.mat           `images` (or `IAll`), `YAll` and `LAll`
+    <data set>-lall.mat      `LAll`, 0 or 1: labels (20,015 x 24; 21 for nus-wide-tc21)
+    <data set>-yall.mat      `YAll`, whole numbers: counts of tags (20,015 x 1,386)
+    <data set>-iall.mat      `IAll`, pictures in 8 bits (224 x 224 x 3 x 20,015); only for "pixels"
+    <data set>-iall-vgg.mat  `XAll`: features (20,015 x 4,096); only for "features"
+    <data set>-fall.mat      `FAll`: file names; only for "efficientnet-lite0" and the gallery
+
+Any `.mat` file of the folder and of folders in it is looked into; files may have any name, and be of MATLAB's
+version 7.3 (HDF5, extra `matlab`) or older. The items are the axis that LAll and YAll have in common,
+whichever it is: HDF5 has axes in reverse. What labels and tags mean the files do not say: they are called
+label01 and tag0001.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Bool, Float, UInt8
+
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.data import matlab
+from gcnxmodal.data.arrays import feature_matrix, load_npz
+from gcnxmodal.data.assemble import assemble
+from gcnxmodal.data.cache import cached, corpus_path
+from gcnxmodal.data.files import fingerprint, require_file, require_folder
+from gcnxmodal.data.from_pictures import images_from, resolution_for
+from gcnxmodal.data.split import describe_split, retrieval_split
+from gcnxmodal.errors import InputError
+from gcnxmodal.text.tokens import Tokenizer
+
+_PICTURES = ("IAll", "images")
+_KNOWN = ("LAll", "YAll", "XAll", "FAll", *_PICTURES)
+_CONTENTS = "the .mat files"
+_PUBLISHED = "the authors of DCMH link to such files: github.com/jiangqy/DCMH-CVPR2017"
+_SAVE_FEATURES = "write it with numpy.savez(file, images=array), a row an item, in the order of LAll"
+_LICENCE = "not stated; photos and tags: their Flickr owners; made by authors of papers on hashing"
+
+
+def load(
+    root: Path | None,
+    *,
+    words: int,
+    tokenizer: Tokenizer,
+    image_feature: str,
+    cache_dir: Path,
+    resolution: int | None = None,
+    queries: int,
+    training: int,
+    split_seed: int = 0,
+) -> Corpus:
+    """The items with a label and a tag, in the order of the files; a text is the names of its tags.
+
+    Args:
+        root: the folder of the files.
+        image_feature: "features" (XAll), "pixels" (IAll or images, at the resolution they have), the path of
+            an `.npz` (as it is or from `root`) with an array `images`, a row an item, or "efficientnet-lite0"
+            of the pictures that FAll names, in `root` or its folder mirflickr, images or Flickr.
+        queries, training, split_seed: see `retrieval_split`. The loader "mirflickr-mat" has 2,000 and 10,000,
+            "nus-wide-21-mat" 2,100 and 10,500.
+
+    Raises:
+        InputError: if a variable is missing, is in two files, or is of another type, shape or values.
+    """
+    root = require_folder(root, _CONTENTS)
+    places = _find(root)
+    _check_feature(root, image_feature, places)
+    if image_feature == "pixels":
+        side, resolution = resolution, None
+    else:
+        side, resolution = None, resolution_for(image_feature, resolution)
+    options = {
+        "root": str(root.resolve()),
+        "words": words,
+        "tokenizer": dataclasses.asdict(tokenizer),
+        "image_feature": image_feature,
+        "resolution": side or resolution,
+        "queries": queries,
+        "training": training,
+        "split_seed": split_seed,
+    }
+
+    def make() -> Corpus:
+        labels, tags = _labels_and_tags(places)
+        n, n_tags = tags.shape  # pyright: ignore[reportGeneralTypeIssues] (scipy has no stubs)
+        kept = np.flatnonzero(labels.any(axis=1) & (np.diff(tags.indptr) > 0))
+        splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
+        width = max(4, len(str(n_tags)))
+        names = [f"tag{column:0{width}d}" for column in range(1, n_tags + 1)]
+        pictures = _pictures(root, places["FAll"], n) if "FAll" in places else None
+        if pictures is not None and resolution is not None:
+            for row in kept:
+                require_file(pictures[row], f"FAll names it; put the pictures into {root / 'images'}")
+        elif pictures is not None and not all(path.is_file() for path in pictures):
+            pictures = None
+
+        def features() -> np.ndarray:
+            # A slice where all items are kept: an index would copy gigabytes of pixels.
+            rows = slice(None) if len(kept) == n else kept
+            if image_feature == "pixels":
+                return _read_pixels(_first(places, _PICTURES), n, side)[rows]
+            if resolution is not None:
+                assert pictures is not None
+                return images_from(
+                    [pictures[row] for row in kept], image_feature, resolution, cache_dir=cache_dir
+                )
+            return _read_features(root, image_feature, places, n)[rows]
+
+        return assemble(
+            [_text(tags, row, names) for row in kept.tolist()],
+            features,
+            labels[kept],
+            [f"label{column:02d}" for column in range(1, labels.shape[1] + 1)],
+            splits,
+            words=words,
+            tokenizer=tokenizer,
+            provenance={
+                "source": str(root),
+                "licence": _LICENCE,
+                "options": options,
+                "items": {"listed": n, "with_a_label_and_a_tag": len(kept)},
+                "split": describe_split(splits, split_seed, "row among the kept items"),
+            },
+            pictures=None if pictures is None else [str(pictures[row]) for row in kept],
+        )
+
+    own = [_npz(root, image_feature)] if image_feature.endswith(".npz") else []
+    read = sorted({path for path, _ in places.values()} | set(own))
+    return cached(corpus_path(cache_dir, "hashing-mat", options, fingerprint(read)), make)
+
+
+Place = tuple[Path, str]
+"""A file and the name of a variable in it."""
+
+
+def _find(root: Path) -> dict[str, Place]:
+    """Where each known variable is."""
+    files = sorted([*root.glob("*.mat"), *root.glob("*/*.mat")])
+    if not files:
+        raise InputError(f"{root}: there is no .mat file in it or in a folder in it; {_PUBLISHED}")
+    places: dict[str, Place] = {}
+    others: set[str] = set()
+    for path in files:
+        for name in matlab.shapes(path):
+            if name not in _KNOWN:
+                others.add(name)
+                continue
+            if name in places:
+                raise InputError(
+                    f"{path}: variable '{name}' is in {places[name][0]} too; keep the files of one set in "
+                    "the folder"
+                )
+            places[name] = (path, name)
+    for name in ("LAll", "YAll"):
+        if name not in places:
+            seen = sorted({*places, *others})
+            raise InputError(
+                f"{root}: no .mat file in it has a variable '{name}', only {', '.join(seen) or 'nothing'}; "
+                f"expected {', '.join(_KNOWN)}: {_PUBLISHED}"
+            )
+    return places
+
+
+def _first(places: dict[str, Place], names: tuple[str, ...]) -> Place:
+    return next(places[name] for name in names if name in places)
+
+
+def _check_feature(root: Path, image_feature: str, places: dict[str, Place]) -> None:
+    needed = {"features": ("XAll",), "pixels": _PICTURES, "efficientnet-lite0": ("FAll",)}
+    if image_feature.endswith(".npz"):
+        require_file(_npz(root, image_feature), _SAVE_FEATURES)
+    elif image_feature not in needed:
+        raise InputError(
+            f"--data.image-feature is '{image_feature}'; these files have 'features' (XAll), 'pixels' "
+            "(IAll), 'efficientnet-lite0' (FAll) or the path of an .npz file"
+        )
+    elif not set(needed[image_feature]) & set(places):
+        raise InputError(
+            f"{root}: no .mat file in it has a variable '{' or '.join(needed[image_feature])}', which "
+            f"--data.image-feature {image_feature} needs; {_PUBLISHED}"
+        )
+
+
+def _npz(root: Path, image_feature: str) -> Path:
+    path = Path(image_feature)
+    return path if path.exists() else root / path
+
+
+def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"], sp.csr_array]:
+    """Labels, and counts of tags as CSR; a row an item."""
+    labels, tags = (_matrix(places[name]) for name in ("LAll", "YAll"))
+    common = set(labels.shape) & set(tags.shape)
+    if not common:
+        path, name = places["YAll"]
+        raise InputError(
+            f"{path}: variable '{name}' is {list(tags.shape)} but 'LAll' is {list(labels.shape)}; one number "
+            "must be in both, that of the items: keep the files of one set in the folder"
+        )
+    # Of two the larger: there are far more items than labels.
+    n = max(common)
+    labels, tags = (array if array.shape[0] == n else array.T for array in (labels, tags))
+    counts = sp.csr_array(tags)
+    counts.eliminate_zeros()
+    flags = sp.csr_array(labels)
+    path, _ = places["LAll"]
+    if not np.isin(flags.data, (0, 1)).all():
+        wrong = flags.data[~np.isin(flags.data, (0, 1))][0]
+        raise InputError(f"{path}: variable 'LAll' has the value {wrong}; expected 0 or 1, a column a label")
+    path, _ = places["YAll"]
+    whole = (counts.data >= 1) & (counts.data <= 255) & (counts.data == np.floor(counts.data))
+    if not whole.all():
+        raise InputError(
+            f"{path}: variable 'YAll' has the value {counts.data[~whole][0]}; expected whole numbers to 255, "
+            "the counts of a tag: vectors of a sentence cannot be read as words"
+        )
+    return flags.toarray().astype(bool), counts
+
+
+def _matrix(place: Place) -> Any:
+    path, name = place
+    found = matlab.read(path, name)
+    if getattr(found, "ndim", 0) != 2 or found.dtype.kind not in "fiub" or min(found.shape) == 0:
+        raise InputError(f"{path}: variable '{name}' is {_described(found)}; expected numbers, a row an item")
+    return found
+
+
+def _text(tags: sp.csr_array, row: int, names: list[str]) -> str:
+    inside = slice(tags.indptr[row], tags.indptr[row + 1])
+    pairs = zip(tags.indices[inside], tags.data[inside], strict=True)
+    return " ".join(names[column] for column, count in pairs for _ in range(int(count)))
+
+
+def _read_features(
+    root: Path, image_feature: str, places: dict[str, Place], n: int
+) -> Float[np.ndarray, "n d"]:
+    if image_feature != "features":
+        path = _npz(root, image_feature)
+        return feature_matrix(load_npz(path, ["images"], _SAVE_FEATURES)["images"], path, "images", n)
+    path, name = places["XAll"]
+    found = _matrix(places["XAll"])
+    if sp.issparse(found):
+        found = found.toarray()
+    if found.shape[0] != n and found.shape[1] == n:
+        found = found.T
+    return feature_matrix(found, path, name, n)
+
+
+def _read_pixels(place: Place, n: int, side: int | None) -> UInt8[np.ndarray, "n R R 3"]:
+    path, name = place
+    shape = matlab.shapes(path)[name]
+    if side is not None and side not in shape:
+        raise InputError(
+            f"--data.resolution is {side}, but variable '{name}' of {path} is {list(shape)}; leave it out"
+        )
+    return matlab.read_pictures(path, name, n)
+
+
+def _pictures(root: Path, place: Place, n: int) -> list[Path]:
+    """The picture files that FAll names, in the first of the folders that has the first one."""
+    path, name = place
+    cells = matlab.read(path, name)
+    if getattr(cells, "dtype", np.dtype(float)).kind != "O" or cells.size != n:
+        raise InputError(
+            f"{path}: variable '{name}' is {_described(cells)}; expected a cell of {n} file names"
+        )
+    found = []
+    for row, cell in enumerate(cells.ravel()):
+        # scipy gives a text as an array with one string.
+        values = np.ravel(cell)
+        value = str(values[0]).strip().replace("\\", "/") if values.size == 1 else ""
+        if not value or PurePath(value).is_absolute() or ".." in PurePath(value).parts:
+            raise InputError(
+                f"{path}: variable '{name}', row {row} is {value!r}; expected the name of a file"
+            )
+        found.append(value)
+    folders = [root, *(root / folder for folder in ("mirflickr", "images", "Flickr"))]
+    folder = next((folder for folder in folders if (folder / found[0]).is_file()), root)
+    return [folder / value for value in found]
+
+
+def _described(found: Any) -> str:
+    return f"{getattr(found, 'dtype', type(found).__name__)} {list(getattr(found, 'shape', ()))}"
