@@ -161,7 +161,7 @@ def save_encoder(folder: Path, run: FinishedRun, reading: Reading) -> dict[str, 
             "dtype": str(corpus.images.dtype),
         },
         "class_names": list(corpus.class_names),
-        "source": corpus.provenance.get("source"),
+        "source": _source(system),
         "commit": environment()["commit"],
         "gcnxmodal": __version__,
         "sha256": {name: _digest(folder / name) for name in (PARAMETERS, CONSTANTS)},
@@ -283,6 +283,12 @@ def _filled(like: Any, arrays: Mapping[str, np.ndarray], path: Path) -> Any:
 def _plain(name: str) -> str:
     """A leaf's name without the attribute under which Flax's variables keep their array."""
     return ".".join(part for part in name.split(".") if part != "value")
+
+
+def _source(system: System) -> str | None:
+    """What the loader calls the data set, its folder by name only."""
+    source, root = system.inputs.corpus.provenance.get("source"), system.experiment.data.root
+    return source.replace(str(root), root.name) if source and root is not None else source
 
 
 def _without_paths(experiment: dict[str, Any]) -> dict[str, Any]:
