@@ -95,7 +95,7 @@ def run(preset: str, arguments: Arguments) -> SweepFolder:
             _run_group(preset, folder, number, group, system if number == 0 else _build(group))
     results = [_results(folder.member(member)) for member in members]
     summary = summarise(members, results)
-    yardsticks = next((found["yardsticks"] for found in results if found is not None), {})
+    yardsticks = shared_yardsticks([found["yardsticks"] for found in results if found is not None])
     report = {"summary": summary, "yardsticks": yardsticks, **config, **environment()}
     write_json(folder.results, report)
     history = {member.name: folder.member(member).history() for member in members}
@@ -201,6 +201,15 @@ def _mean(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _results(folder: RunFolder) -> dict[str, Any] | None:
     return json.loads(folder.results.read_text(encoding="utf-8")) if folder.results.exists() else None
+
+
+def shared_yardsticks(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The yardsticks that are the same for all members: CCA's signs are not, where the bits are swept.
+
+    >>> shared_yardsticks([{"cca-sign": 0.25, "sm": 0.5}, {"cca-sign": 0.375, "sm": 0.5}])
+    {'sm': 0.5}
+    """
+    return {name: own for name, own in (found or [{}])[0].items() if all(own == f[name] for f in found)}
 
 
 def command_line(preset: str, arguments: Arguments) -> str:

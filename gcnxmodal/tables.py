@@ -8,7 +8,14 @@
 
 - gin-1: GIN on five data sets, beside CCA and SM (Yu et al. 2018, Table 1)
 
-What a table needs and has not yet is trained, each row as one vmapped program over its columns and seeds;
+- gch-1: GCH at 16, 32 and 64 bits, beside CCA's signs and SM (Xu et al. 2019, Table 1 and Figure 2)
+
+- gch-2: GCH without its graph convolutions (Table 2)
+
+- gch-3: GCH against CMHH (Table 3)
+
+What a table needs and has not yet is trained, each row as one vmapped program over its columns and seeds (of
+GCH: a program a length of code);
 what is finished is used again, so the same line goes on after a stop, and more --seeds train the new ones
 only. The table, with the paper's numbers beside ours, is printed and written as table.md, .csv and .html.
 """
@@ -30,12 +37,12 @@ from gcnxmodal.console import how_to_go_on, say
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import validate
 from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.paper_tables import TABLES, PaperTable
-from gcnxmodal.experiments.table_parts import Options, Part
+from gcnxmodal.experiments.pair_config import PairExperiment
+from gcnxmodal.experiments.paper_tables import TABLES
+from gcnxmodal.experiments.table_parts import Options, PaperTable, Part
 from gcnxmodal.experiments.table_runs import Job, PartFolder, fill
 from gcnxmodal.report.paper_table import as_csv, as_markdown, as_text
 from gcnxmodal.report.paper_table_page import write_table_page
-from gcnxmodal.retrieval.protocols import PROTOCOLS
 from gcnxmodal.training.loop import Diverged, Interrupted
 
 
@@ -43,7 +50,9 @@ from gcnxmodal.training.loop import Diverged, Interrupted
 class Arguments:
     """Which table, from what, and where it is kept."""
 
-    table: tyro.conf.Positional[Literal["scanet-2", "scanet-3", "scanet-4", "gin-1"]]
+    table: tyro.conf.Positional[
+        Literal["scanet-2", "scanet-3", "scanet-4", "gin-1", "gch-1", "gch-2", "gch-3"]
+    ]
     """The table."""
     options: Annotated[Options, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Options)
     seeds: int = 5
@@ -52,7 +61,8 @@ class Arguments:
     """Where tables and their runs are kept, a folder a table."""
     only: tuple[str, ...] = ()
     """Train these parts only: rows of scanet-3 (lstm, cnn, gcn, gcn-resnet50, gcn-cnn5), data sets of
-    scanet-2 and gin-1 (wikipedia, nus-wide, pascal, tvgraz, ch-wiki). What the others have is shown."""
+    scanet-2 and gin-1 (wikipedia, nus-wide, pascal, tvgraz, ch-wiki), data sets and variants of gch-1 to
+    gch-3 (emoji-paper, emoji-official, mirflickr-paper and so on). What the others have is shown."""
     overwrite: bool = False
     """Train again what is there."""
 
@@ -119,7 +129,7 @@ def write(table: PaperTable, path: Path, seeds: int, command: str) -> Path:
     filled = fill(table, path, seeds, command)
     path.mkdir(parents=True, exist_ok=True)
     (path / "table.md").write_text(as_markdown(filled), encoding="utf-8")
-    (path / "table.csv").write_text(as_csv(filled, list(PROTOCOLS)), encoding="utf-8")
+    (path / "table.csv").write_text(as_csv(filled), encoding="utf-8")
     page = write_table_page(path, filled)
     say(f"\n{as_text(filled)}\n\ntable: {page}, {path / 'table.md'} and {path / 'table.csv'}")
     return path
@@ -142,6 +152,7 @@ def _plan(table: PaperTable, path: Path, jobs: dict[str, list[Job]], seeds: int)
     """What will be trained, and what is used again."""
     lines = [f"{table.title}\n{table.training}; in {path}"]
     models = pairs = 0
+    width = max(len(part.name) for part in table.parts) + 2
     for part in table.parts:
         settings = 1
         for values in part.over.values():
@@ -155,12 +166,13 @@ def _plan(table: PaperTable, path: Path, jobs: dict[str, list[Job]], seeds: int)
         resumed = [job.first for job in jobs.get(part.name, []) if job.resume]
         there = [_seeds(a, b) for a, b in found if a < seeds and a not in resumed]
         words += [f"{', '.join(there)}: finished, used again"] if there else []
-        lines.append(f"  {part.name:<14}{'; '.join(words) or part.missing or 'left out by --only'}")
-        train = part.experiment.train
-        new = settings * sum(job.seeds for job in jobs.get(part.name, []))
-        models += new
-        pairs += new * part.experiment.epochs * (train.positives + train.negatives)
-    if models and any(part.experiment.train.pairing != "grid" for part in table.parts):
+        lines.append(f"  {part.name:<{width}}{'; '.join(words) or part.missing or 'left out by --only'}")
+        if isinstance(part.experiment, PairExperiment) and part.experiment.train.pairing != "grid":
+            train = part.experiment.train
+            new = settings * sum(job.seeds for job in jobs.get(part.name, []))
+            models += new
+            pairs += new * part.experiment.epochs * (train.positives + train.negatives)
+    if models:
         lines.append(
             f"  The paper's training: {models} models see {pairs / 1e6:,.0f} million pairs between them; the "
             "first line of progress says how long that takes here. Ctrl-C saves, and the same line goes on."

@@ -16,9 +16,9 @@ from gcnxmodal import sweep, tables
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import finish
 from gcnxmodal.experiments.config import DataConfig
-from gcnxmodal.experiments.paper_tables import TABLES, PaperTable
+from gcnxmodal.experiments.paper_tables import TABLES
 from gcnxmodal.experiments.published import GIN_1_SLIPS
-from gcnxmodal.experiments.table_parts import Options
+from gcnxmodal.experiments.table_parts import Options, PaperTable
 from gcnxmodal.experiments.table_runs import PartFolder
 from gcnxmodal.retrieval.protocols import PROTOCOLS
 

@@ -1,6 +1,7 @@
 """What a run ends with: every measurement, results.json and the report."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,23 @@ from gcnxmodal.environment import environment
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.gin import GIN_TABLE_1
+from gcnxmodal.experiments.hashing_config import HashingExperiment
 from gcnxmodal.experiments.measure import measure
-from gcnxmodal.experiments.published import SCANET_2, SCANET_COLUMNS
+from gcnxmodal.experiments.published import (
+    GCH_1,
+    GCH_2,
+    GCH_BITS,
+    GCH_DATA,
+    SCANET_2,
+    SCANET_COLUMNS,
+    published_gch,
+)
 from gcnxmodal.experiments.retriever import Retriever
 from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict, flat, write_json
 from gcnxmodal.experiments.system import System
 from gcnxmodal.report.gallery import Gallery, build_gallery, choose_queries, item_of
 from gcnxmodal.report.page import write_report
+from gcnxmodal.report.paper_table import DIRECTIONS
 from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
 
 REASONS = 3  # queries of the gallery whose own pairs are explained
@@ -55,6 +66,9 @@ def finish(
         "graph": system.inputs.graph_report,
         **environment(),
     }
+    if system.hashes:
+        # Before the results, which say that a member of a sweep is finished.
+        write_json(folder.curves, kept_curves(details), indent=None)
     write_json(folder.results, results)
     retriever = Retriever(system, params)
     queries = choose_queries(system.inputs.corpus, system.experiment.seed)
@@ -68,7 +82,7 @@ def finish(
         class_names=system.inputs.corpus.class_names,
         gallery=_gallery(retriever, queries),
         reasons=_reasons(retriever, queries[:REASONS]) if system.explains else [],
-        paper_row=_paper_row(preset),
+        paper_row=paper_row(preset, system.experiment),
         config={"preset": preset, **experiment_dict(system.experiment)},
         command=command_line(preset, system.experiment),
         date=time.strftime("%Y-%m-%d"),
@@ -91,17 +105,57 @@ def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.t
     return " ".join(words)
 
 
-def _paper_row(preset: str) -> dict[str, Any] | None:
+def kept_curves(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Hash lookup and precision@N of each system that has codes: what `curves.json` holds.
+
+    Numbers have five decimals, enough to draw, for there are thousands.
+    """
+    kinds = ("lookup", "precision_at")
+    return {
+        system: {kind: _rounded(found[kind]) for kind in kinds}
+        for system, found in details.items()
+        if all(kind in found for kind in kinds)
+    }
+
+
+def _rounded(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _rounded(value) for name, value in tree.items()}
+    return [round(value, 5) if isinstance(value, float) else value for value in tree]
+
+
+def paper_row(preset: str, experiment: Experiment) -> dict[str, Any] | None:
     """The published result of a preset's system on its data set."""
     if row := GIN_TABLE_1.get(preset.removesuffix("-tuned")):
         return {**row, "source": "GIN (Yu et al. 2018), Table 1"}
+    if isinstance(experiment, HashingExperiment):
+        return _gch_row(preset, experiment)
     column = next((name for name in SCANET_COLUMNS if preset.startswith(f"scanet-{name}-")), None)
     if column is None:
         return None
     found = SCANET_2["SCANet"][SCANET_COLUMNS.index(column)]
     assert found is not None
-    values = dict(zip(("text_query", "image_query", "average"), found, strict=True))
+    values = dict(zip(DIRECTIONS, found, strict=True))
     return {**values, "source": "SCANet (Lu et al. 2018), Table 2"}
+
+
+def _gch_row(preset: str, experiment: HashingExperiment) -> dict[str, Any] | None:
+    """GCH's of its Table 1, or GCH-A's of Table 2, at the lengths of code that these have."""
+    bits, ablated = experiment.model.bits, experiment.model.beacon == "dense"
+    column = next((place for place, name in enumerate(GCH_DATA) if preset.startswith(f"gch-{name}-")), None)
+    if column is None or bits not in (GCH_BITS[:1] if ablated else GCH_BITS):
+        return None
+    name, table = ("GCH-A", 2) if ablated else ("GCH", 1)
+    if ablated:
+        found = published_gch(GCH_2, name)[column]
+    else:
+        found = published_gch(GCH_1, name)[len(GCH_BITS) * column + GCH_BITS.index(bits)]
+    return {
+        **dict(zip(DIRECTIONS, found, strict=True)),
+        "source": f"{name} at {bits} bits (Xu et al. 2019), Table {table}",
+        "note": "The paper says that MAP is over the first 500 of the retrieval split (hashing@500); its "
+        "public code ranks all of it (hashing).",
+    }
 
 
 def _gallery(retriever: Retriever, queries: np.ndarray) -> Gallery:

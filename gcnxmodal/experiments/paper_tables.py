@@ -1,20 +1,24 @@
 """The papers' tables as values: their rows, columns and numbers, and for each cell what makes our number.
 
-Sources: Yu et al. 2018 (GIN), Table 1; Lu et al. 2018 (SCANet), Tables 2, 3 and 4.
+Sources: Yu et al. 2018 (GIN), Table 1; Lu et al. 2018 (SCANet), Tables 2, 3 and 4. GCH's are in
+`hashing_tables.py`.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.gin import GIN_TABLE_1
+from gcnxmodal.experiments.hashing_tables import gch_1, gch_2, gch_3
 from gcnxmodal.experiments.published import GIN_1, GIN_1_SLIPS, SCANET_2, SCANET_3, SCANET_4, Triple
 from gcnxmodal.experiments.table_parts import (
     Options,
+    PaperTable,
     Part,
+    Source,
     gin,
     image_side,
     missing,
@@ -22,51 +26,6 @@ from gcnxmodal.experiments.table_parts import (
     trained,
     with_feature,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Where our number of a cell is: a part, the setting of its members, and whose number it is.
-
-    `system` is "model", or a yardstick that every run measures on its data ("cca", "sm").
-    """
-
-    part: str
-    setting: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    system: str = "model"
-
-
-@dataclasses.dataclass(frozen=True)
-class PaperTable:
-    """A table of a paper, and how it is made again.
-
-    Attributes:
-        name: of its folder.
-        kinds: what rows and columns are, such as "encoders" and "co-attention layers".
-        paper: the published numbers, by row and column.
-        ours: where ours come from; a cell that is not here is quoted only.
-        quoted: by row, why it is quoted only.
-        digits: of the published numbers.
-        caption: what the published numbers may be compared with.
-        notes: slips of the paper, and the like.
-        plot: which plots go with it.
-    """
-
-    name: str
-    title: str
-    kinds: tuple[str, str]
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    paper: Mapping[tuple[str, str], Triple]
-    ours: Mapping[tuple[str, str], Source]
-    parts: tuple[Part, ...]
-    caption: str
-    training: str
-    quoted: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    digits: int = 2
-    notes: tuple[str, ...] = ()
-    plot: Literal["layers", "heat", ""] = ""
-
 
 MARGINS, BALANCES = (0.5, 0.6, 0.7), (0.30, 0.35, 0.40)
 
@@ -114,7 +73,7 @@ def scanet_2(options: Options) -> PaperTable:
 def scanet_3(options: Options) -> PaperTable:
     """Five pairs of encoders with 0, 1, 2 and 3 layers of co-attention."""
     _refuse("scanet-3", options)
-    preset, base = scanet(options.data, options)
+    preset, base = scanet(options.corpus, options)
     columns = tuple(f"A = {layers}" for layers in range(4))
     paper, ours, parts = {}, {}, []
     for (text, image), triples in SCANET_3.items():
@@ -123,7 +82,7 @@ def scanet_3(options: Options) -> PaperTable:
         )
         name, row = text.lower(), f"{text} + {image}"
         if image == "VGG-19":
-            row, lacking = f"{text} + {_fixed(options, experiment)}", missing(options.data, options)
+            row, lacking = f"{text} + {_fixed(options, experiment)}", missing(options.corpus, options)
         else:
             name = f"{name}-{image.lower().replace('-', '')}"
             feature, lacking = image_side(image, options)
@@ -131,7 +90,7 @@ def scanet_3(options: Options) -> PaperTable:
         parts.append(Part(name, preset, experiment, {"model.attention_layers": [0, 1, 2, 3]}, lacking))
         for layers, column in enumerate(columns):
             ours[row, column] = Source(name, {"model.attention_layers": layers})
-            if options.data == "wikipedia":
+            if options.data == "paper":
                 paper[row, column] = triples[layers]
     return PaperTable(
         name=_name("scanet-3", options),
@@ -151,11 +110,11 @@ def scanet_3(options: Options) -> PaperTable:
 def scanet_4(options: Options) -> PaperTable:
     """Margin and balance: nine settings, five of them published."""
     _refuse("scanet-4", options)
-    preset, base = scanet(options.data, options)
+    preset, base = scanet(options.corpus, options)
     rows = {m: f"m = {m:.1f}" for m in MARGINS}
     columns = {b: f"lambda = {b:.2f}" for b in BALANCES}
     over = {"train.margin": MARGINS, "train.balance": BALANCES}
-    published = SCANET_4 if options.data == "wikipedia" else {}
+    published = SCANET_4 if options.data == "paper" else {}
     return PaperTable(
         name=_name("scanet-4", options),
         title=f"SCANet (Lu et al. 2018), Table 4: margin m and balance lambda{_where(options)}",
@@ -168,7 +127,7 @@ def scanet_4(options: Options) -> PaperTable:
             for m in MARGINS
             for b in BALANCES
         },
-        parts=(Part("grid", preset, base, over, missing(options.data, options)),),
+        parts=(Part("grid", preset, base, over, missing(options.corpus, options)),),
         caption=f"{_comparable(options)} {_PROTOCOL + '.' if published else ''}".strip(),
         training=_training(options, preset),
         digits=3,
@@ -224,6 +183,9 @@ TABLES: dict[str, Callable[[Options], PaperTable]] = {
     "scanet-3": scanet_3,
     "scanet-4": scanet_4,
     "gin-1": gin_1,
+    "gch-1": gch_1,
+    "gch-2": gch_2,
+    "gch-3": gch_3,
 }
 """A new table is its function and its line here."""
 
@@ -237,6 +199,8 @@ def _fixed(options: Options, experiment: Experiment) -> str:
 
 def _refuse(table: str, options: Options) -> None:
     """Refuse options that contradict each other or the table."""
+    if options.data == "corel5k":
+        raise InputError(f"--data corel5k: {table} has no place for it; gch-1, gch-2 and gch-3 run on it")
     if options.data != "emoji":
         return
     if table not in ("scanet-3", "scanet-4"):
@@ -254,7 +218,7 @@ def _name(table: str, options: Options) -> str:
     """The folder of a table: what differs from the default is in it, so that no table replaces another."""
     words = [
         table,
-        options.data if options.data != "wikipedia" else "",
+        options.data if options.data != "paper" else "",
         options.variant if options.variant != Options.variant and table != "gin-1" else "",
         "faithful" if options.faithful else "",
     ]
@@ -262,7 +226,7 @@ def _name(table: str, options: Options) -> str:
 
 
 def _where(options: Options) -> str:
-    return ", on English Wikipedia" if options.data == "wikipedia" else ", on the emoji corpus"
+    return ", on English Wikipedia" if options.data == "paper" else ", on the emoji corpus"
 
 
 def _comparable(options: Options) -> str:

@@ -1,7 +1,14 @@
-"""Numbers that the papers print: Yu et al. 2018 (GIN), Table 1; Lu et al. 2018 (SCANet), Tables 2 to 4."""
+"""Numbers that the papers print: Yu et al. 2018 (GIN), Table 1; Lu et al. 2018 (SCANet), Tables 2 to 4; Xu et
+al. 2019 (GCH), Tables 1 to 3.
+"""
+
+from typing import Literal
 
 Triple = tuple[float, float, float]
 """MAP of text queries, of image queries, and the average that is printed beside them."""
+
+Published = tuple[float, float, float | None]
+"""A `Triple`, or two directions of a paper that prints no average."""
 
 # GIN Table 1, by data set; its GIN rows are in `gin.py`.
 GIN_1: dict[str, dict[str, Triple]] = {
@@ -86,3 +93,59 @@ SCANET_4: dict[tuple[float, float], Triple] = {
     (0.6, 0.30): (0.795, 0.450, 0.623),
     (0.6, 0.40): (0.791, 0.452, 0.621),
 }
+
+GCH_DATA = ("mirflickr", "nus-wide", "coco")
+"""Data sets of GCH's Tables 1 and 2, as the presets call them."""
+GCH_BITS = (16, 32, 64)
+
+Direction = Literal["image_query", "text_query"]
+
+# GCH Table 1: each data set of GCH_DATA at 16, 32 and 64 bits.
+GCH_1: dict[str, dict[Direction, tuple[float, ...]]] = {
+    "SCM": {
+        "image_query": (0.556, 0.559, 0.557, 0.436, 0.432, 0.429, 0.385, 0.387, 0.384),
+        "text_query": (0.556, 0.559, 0.557, 0.436, 0.432, 0.429, 0.385, 0.387, 0.384),
+    },
+    "CMSSH": {
+        "image_query": (0.568, 0.595, 0.529, 0.437, 0.445, 0.423, 0.538, 0.479, 0.450),
+        "text_query": (0.568, 0.595, 0.529, 0.437, 0.445, 0.423, 0.538, 0.479, 0.450),
+    },
+    "STMH": {
+        "image_query": (0.588, 0.618, 0.650, 0.482, 0.500, 0.500, 0.469, 0.556, 0.565),
+        "text_query": (0.613, 0.623, 0.654, 0.435, 0.472, 0.460, 0.524, 0.554, 0.578),
+    },
+    "SePH": {
+        "image_query": (0.752, 0.772, 0.784, 0.653, 0.659, 0.688, 0.561, 0.601, 0.648),
+        "text_query": (0.689, 0.697, 0.709, 0.578, 0.575, 0.568, 0.572, 0.620, 0.650),
+    },
+    "DCMH": {
+        "image_query": (0.724, 0.731, 0.731, 0.568, 0.561, 0.596, 0.505, 0.536, 0.557),
+        "text_query": (0.764, 0.749, 0.780, 0.558, 0.591, 0.616, 0.549, 0.572, 0.605),
+    },
+    "GCH": {
+        "image_query": (0.833, 0.857, 0.869, 0.693, 0.719, 0.753, 0.648, 0.686, 0.708),
+        "text_query": (0.892, 0.910, 0.907, 0.732, 0.766, 0.761, 0.745, 0.797, 0.830),
+    },
+}
+
+# GCH Table 2: each data set of GCH_DATA at 16 bits.
+GCH_2: dict[str, dict[Direction, tuple[float, ...]]] = {
+    "GCH-A": {"image_query": (0.755, 0.525, 0.641), "text_query": (0.811, 0.510, 0.741)},
+    "GCH": {"image_query": (0.833, 0.693, 0.648), "text_query": (0.892, 0.732, 0.754)},
+}
+
+# GCH Table 3: MIRFLICKR-25K.
+GCH_3: dict[str, dict[Direction, tuple[float, ...]]] = {
+    "CMHH": {"image_query": (0.783,), "text_query": (0.758,)},
+    "GCH": {"image_query": (0.833,), "text_query": (0.891,)},
+}
+
+
+def published_gch(table: dict[str, dict[Direction, tuple[float, ...]]], method: str) -> list[Published]:
+    """The columns of a method's rows.
+
+    >>> published_gch(GCH_3, "CMHH")
+    [(0.758, 0.783, None)]
+    """
+    rows = table[method]
+    return [(text, image, None) for text, image in zip(rows["text_query"], rows["image_query"], strict=True)]

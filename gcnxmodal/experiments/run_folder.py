@@ -24,6 +24,7 @@ class RunFolder:
     config.json     preset and every value of the experiment
     metrics.jsonl   a line an epoch
     results.json    the measurements at the end
+    curves.json     of binary codes: hash lookup and precision@N, from which tables draw
     diverged.json   in its place, in a sweep: the step from which on the loss was not a number
     report.html, plots/, tensorboard/, checkpoints/
     """
@@ -33,6 +34,7 @@ class RunFolder:
         self.config = path / "config.json"
         self.metrics = path / "metrics.jsonl"
         self.results = path / "results.json"
+        self.curves = path / "curves.json"
         self.diverged = path / "diverged.json"
         self.report = path / "report.html"
         self.checkpoints = path / "checkpoints"
@@ -146,10 +148,11 @@ def experiment_dict(experiment: Experiment) -> dict[str, Any]:
     return EXPERIMENTS[experiment.kind].dump_python(experiment, mode="json")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write JSON whole or not at all."""
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)
+    partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(path)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.members import Member
 from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict, flat, write_json
-from gcnxmodal.retrieval.protocols import PROTOCOLS
+from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
 
 
 class SweepFolder:
@@ -137,6 +137,6 @@ def _moments(protocols: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict
             }
             for direction in directions
         }
-        for protocol in PROTOCOLS
+        for protocol in (*PROTOCOLS, *HASHING_PROTOCOLS)
         if (directions := protocols[0].get(protocol))
     }

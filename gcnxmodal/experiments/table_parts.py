@@ -1,4 +1,6 @@
-"""What a paper's table is trained from: the user's options, and the experiments that they make of presets."""
+"""What a paper's table is, and what it is trained from: the user's options, and the experiments that they
+make of presets.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,6 +9,8 @@ from typing import Any, Literal
 
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
+from gcnxmodal.experiments.published import Published
+from gcnxmodal.retrieval.protocols import PROTOCOLS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,20 +18,26 @@ class Options:
     """What a table is made from, and how its models are trained."""
 
     root: Path | None = None
-    """English Wikipedia: folder of the archive of Rasiwasia et al. 2010."""
+    """English Wikipedia: folder of the archive of Rasiwasia et al. 2010. With --data corel5k: its folder."""
     nus_wide: Path | None = None
     """NUS-WIDE: folder of the official distribution (docs/data-sets.md)."""
+    mirflickr: Path | None = None
+    """MIRFLICKR-25K: folder of the two archives (gch-1 to gch-3)."""
+    coco: Path | None = None
+    """COCO 2014: folder of annotations and pictures or features (gch-1, gch-2)."""
     pascal: Path | None = None
     """Pascal VOC 2007: folder of the official distribution, tags and features (docs/data-sets.md)."""
     tvgraz: Path | None = None
     """TVGraz, in the folder layout (docs/your-own-data.md; gin-1)."""
     ch_wiki: Path | None = None
     """Chinese Wikipedia, in the folder layout (gin-1)."""
-    data: Literal["wikipedia", "emoji"] = "wikipedia"
-    """scanet-3 and scanet-4 also run on the embedded emoji corpus, where the paper has no numbers."""
+    data: Literal["paper", "emoji", "corel5k"] = "paper"
+    """The paper's data sets; or, where the papers have no numbers: the embedded emoji corpus (scanet-3,
+    scanet-4; gch-1 to gch-3 with several labels an item), corel5k in the folder layout (gch-1 to gch-3)."""
     image_feature: str | None = None
     """What stands where the paper has VGG-19, on English Wikipedia: cnn (the default), sift,
-    efficientnet-lite0, or an .npz file with arrays train and test."""
+    efficientnet-lite0, or an .npz file with arrays train and test. GCH's data sets: in place of their
+    presets' feature, on all of them."""
     resnet50: Path | None = None
     """An .npz file of ResNet-50 features of English Wikipedia, arrays train and test (scanet-3)."""
     variant: Literal["paper", "authors"] = "authors"
@@ -36,6 +46,11 @@ class Options:
     """Train as the paper does (hours and days) in place of with grid pairs (minutes)."""
     epochs: int | None = None
     """Epochs of every model; by default its preset's."""
+
+    @property
+    def corpus(self) -> str:
+        """The data set of SCANet's Tables 3 and 4."""
+        return "wikipedia" if self.data == "paper" else self.data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +70,60 @@ class Part:
     missing: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where our number of a cell is: a part, the setting of its members, and whose number it is.
+
+    `system` is "model", "chance", or a yardstick that every run measures on its data ("cca", "sm").
+    """
+
+    part: str
+    setting: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    system: str = "model"
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperTable:
+    """A table of a paper, and how it is made again.
+
+    Attributes:
+        name: of its folder.
+        kinds: what rows and columns are, such as "encoders" and "co-attention layers".
+        paper: the published numbers, by row and column.
+        ours: where ours come from; a cell that is not here is quoted only.
+        quoted: by row, why it is quoted only.
+        digits: of the published numbers.
+        caption: what the published numbers may be compared with.
+        notes: slips of the paper, and the like.
+        plot: which plots go with it.
+        shown: the protocols that stand beside the paper's numbers.
+        protocols: those of the CSV file.
+        drawn: columns whose curves the plots show, and what these call them.
+    """
+
+    name: str
+    title: str
+    kinds: tuple[str, str]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    paper: Mapping[tuple[str, str], Published]
+    ours: Mapping[tuple[str, str], Source]
+    parts: tuple[Part, ...]
+    caption: str
+    training: str
+    quoted: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    digits: int = 2
+    notes: tuple[str, ...] = ()
+    plot: Literal["layers", "heat", "codes", ""] = ""
+    shown: tuple[str, ...] = ("authors", "standard")
+    protocols: tuple[str, ...] = tuple(PROTOCOLS)
+    drawn: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
 def scanet(data: str, options: Options) -> tuple[str, Experiment]:
     """Preset and experiment of SCANet on a data set."""
     preset = f"scanet-{data}-{options.variant}{'' if options.faithful else '-grid'}"
-    return preset, _adapted(PRESETS[preset][1], data, options)
+    return preset, adapted(PRESETS[preset][1], data, options)
 
 
 def gin(data: str, options: Options) -> tuple[str, Experiment]:
@@ -74,30 +139,34 @@ def gin(data: str, options: Options) -> tuple[str, Experiment]:
         experiment = dataclasses.replace(
             experiment, text=text, model=tuned.model, train=tuned.train, epochs=tuned.epochs
         )
-    return preset, _adapted(experiment, data, options)
+    return preset, adapted(experiment, data, options)
 
 
-def _adapted(experiment: Experiment, data: str, options: Options) -> Experiment:
+def adapted(experiment: Experiment, data: str, options: Options) -> Experiment:
     """With the user's root, feature and epochs, and without MAP on the way, which a table has no use for."""
-    root = None if data == "emoji" else getattr(options, _FLAGS[data])
+    root = None if data == "emoji" else getattr(options, FLAGS[data])
     experiment = dataclasses.replace(
         experiment,
         data=dataclasses.replace(experiment.data, root=root),
         epochs=experiment.epochs if options.epochs is None else options.epochs,
         evaluate_every=0,
     )
-    if data == "wikipedia" and options.image_feature:
+    if options.image_feature and (data == "wikipedia" or experiment.kind == "hashing"):
         experiment = with_feature(experiment, options.image_feature)
     return experiment
 
 
-_FLAGS = {
+FLAGS = {
     "wikipedia": "root",
     "nus-wide": "nus_wide",
     "pascal": "pascal",
     "tvgraz": "tvgraz",
     "ch-wiki": "ch_wiki",
+    "mirflickr": "mirflickr",
+    "coco": "coco",
+    "corel5k": "root",
 }
+"""By data set, as presets call it: the option with its folder."""
 
 
 def trained(preset: str, experiment: Experiment, name: str, options: Options) -> Part:
@@ -109,9 +178,9 @@ def missing(data: str, options: Options) -> str:
     """Why a data set's fixed features cannot be had; "" if they can, as far as can be seen from here."""
     if data == "emoji":
         return ""
-    root = getattr(options, _FLAGS[data])
+    root = getattr(options, FLAGS[data])
     if root is None:
-        return f"not run: give --{_FLAGS[data].replace('_', '-')} ROOT"
+        return f"not run: give --{FLAGS[data].replace('_', '-')} ROOT"
     if data == "wikipedia" and not options.image_feature and not (root / "cnn_features.npz").exists():
         return "not run: no cnn_features.npz in --root; give --image-feature FILE.npz or efficientnet-lite0"
     return ""

@@ -11,12 +11,11 @@ import numpy as np
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.members import Member, expand
-from gcnxmodal.experiments.paper_tables import PaperTable, Source
 from gcnxmodal.experiments.run_folder import RunFolder
 from gcnxmodal.experiments.sweep_folder import SweepFolder, sweep_config
-from gcnxmodal.experiments.table_parts import Part
-from gcnxmodal.report.paper_table import DIRECTIONS, Cell, FilledTable, Moments
-from gcnxmodal.retrieval.protocols import PROTOCOLS
+from gcnxmodal.experiments.table_parts import PaperTable, Part, Source
+from gcnxmodal.report.paper_table import DIRECTIONS, Cell, Curve, FilledTable, Moments
+from gcnxmodal.retrieval.protocols import expected_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +114,7 @@ def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTab
         for column in table.columns:
             paper, source = table.paper.get((row, column)), table.ours.get((row, column))
             if source is not None:
-                cell, results = _cell(parts[source.part], source, seeds)
+                cell, results = _cell(parts[source.part], source, seeds, curves=column in table.drawn)
                 used += results
                 cells[row, column] = dataclasses.replace(cell, paper=paper)
             elif paper is not None:
@@ -126,7 +125,10 @@ def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTab
             name: getattr(table, name)
             for name in ("name", "title", "kinds", "rows", "columns", "quoted", "digits", "caption")
         },
-        **{name: getattr(table, name) for name in ("training", "notes", "plot")},
+        **{
+            name: getattr(table, name)
+            for name in ("training", "notes", "plot", "shown", "protocols", "drawn")
+        },
         cells=cells,
         made=_made(used, seeds),
         runs=tuple(path.relative_to(folder).as_posix() for path in reports if path.exists()),
@@ -134,8 +136,10 @@ def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTab
     )
 
 
-def _cell(folder: PartFolder, source: Source, seeds: int) -> tuple[Cell, list[dict[str, Any]]]:
-    """Our side of a cell, and the results it is from."""
+def _cell(
+    folder: PartFolder, source: Source, seeds: int, *, curves: bool
+) -> tuple[Cell, list[dict[str, Any]]]:
+    """Our side of a cell, and the results it is from; `curves`: with those of the runs."""
     runs = folder.runs(source.setting, seeds)
     results = {seed: _read(run.results) for seed, run in runs.items() if run.results.exists()}
     diverged = tuple(seed for seed, run in runs.items() if run.diverged.exists())
@@ -147,22 +151,62 @@ def _cell(folder: PartFolder, source: Source, seeds: int) -> tuple[Cell, list[di
     if not found:
         return Cell(diverged=diverged, reason=reason), []
     commits = tuple(dict.fromkeys(result["commit"] for result in found))
-    if source.system != "model":  # a yardstick is fitted once, and not random
-        ours = {
-            protocol: {direction: Moments(value[direction]) for direction in DIRECTIONS}
-            for protocol, value in found[0]["yardsticks"][source.system].items()
+    files = [runs[seed].curves for seed in results if curves and runs[seed].curves.exists()]
+    kept = [of[source.system] for of in map(_read, files) if source.system in of]
+    if source.system not in ("model", "chance"):  # a yardstick is fitted once, and not random
+        ours = _moments([_scores(found[0], source.system)])
+        return Cell(ours=ours, commits=commits[:1], reason=reason, curves=mean_curves(kept[:1])), found
+    ours = _moments([_scores(result, source.system) for result in found])
+    return (
+        Cell(
+            ours=ours,
+            seeds=tuple(results),
+            diverged=diverged if source.system == "model" else (),
+            commits=commits,
+            reason=reason,
+            curves=mean_curves(kept),
+        ),
+        found,
+    )
+
+
+def _scores(result: Mapping[str, Any], system: str) -> dict[str, dict[str, float]]:
+    """MAP of a system in a run's results, by protocol; of codes also what is expected under random ties."""
+    own = {"model": result["protocols"], "chance": result.get("chance", {}), **result["yardsticks"]}[system]
+    expected = result.get("expected", {}).get(system, {})
+    return {**own, **{expected_name(protocol): found for protocol, found in expected.items()}}
+
+
+def _moments(results: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, Moments]]:
+    """Mean and standard deviation over results, by protocol and direction."""
+    moments = {}
+    for protocol in results[0]:
+        values = {name: [result[protocol][name] for result in results] for name in DIRECTIONS}
+        moments[protocol] = {
+            name: Moments(float(np.mean(found)), float(np.std(found)) if len(found) > 1 else None)
+            for name, found in values.items()
         }
-        return Cell(ours=ours, commits=commits[:1], reason=reason), found
-    ours = {protocol: _moments([result["protocols"][protocol] for result in found]) for protocol in PROTOCOLS}
-    return Cell(ours=ours, seeds=tuple(results), diverged=diverged, commits=commits, reason=reason), found
+    return moments
 
 
-def _moments(rows: Sequence[Mapping[str, float]]) -> dict[str, Moments]:
-    values = {direction: [row[direction] for row in rows] for direction in DIRECTIONS}
-    return {
-        name: Moments(float(np.mean(found)), float(np.std(found)) if len(found) > 1 else None)
-        for name, found in values.items()
-    }
+def mean_curves(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
+    """Mean over runs of the curves that `RunFolder.curves` keeps of a system, where every run has a point.
+
+    >>> mean_curves([{"precision_at": {"text_query": {"n": [1, 2], "precision": [0.5, value]}}}
+    ...              for value in (0.25, 0.5)])
+    {'precision_at': {'text_query': ((1.0, 2.0), (0.5, 0.375))}}
+    """
+    curves: dict[str, dict[str, Curve]] = {}
+    for kind, x in (("lookup", "recall"), ("precision_at", "n")):
+        for direction in runs[0].get(kind, {}) if runs else ():
+            each = [run[kind][direction] for run in runs]
+            xs, ys = (
+                np.mean([np.array(run[axis], float) for run in each], axis=0) for axis in (x, "precision")
+            )
+            there = np.isfinite(xs) & np.isfinite(ys)
+            curve = tuple(xs[there].tolist()), tuple(ys[there].tolist())
+            curves.setdefault(kind, {})[direction] = curve
+    return curves
 
 
 def _made(results: Iterable[Mapping[str, Any]], seeds: int) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,6 @@
-"""The plots that go with a paper's table: MAP by number of layers, and a heat map of margin and balance."""
+"""The plots that go with a paper's table: MAP by number of layers, a heat map of margin and balance, and the
+curves of binary codes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Callable
 
 from gcnxmodal.report.palette import Series
 from gcnxmodal.report.panels import Line, heat_panel, line_panel
-from gcnxmodal.report.paper_table import DIRECTIONS, SHOWN, Cell, FilledTable, short
+from gcnxmodal.report.paper_table import DIRECTIONS, Cell, FilledTable, short
 from gcnxmodal.report.plots import Plot, ceiling
 
 _ROLES = ("sm", "cca", "model", "other", "ink")  # a row each, in order
@@ -20,7 +22,7 @@ def layer_plots(table: FilledTable) -> list[Plot]:
     """
     panels = {
         (protocol, direction): _layer_lines(table, protocol, direction)
-        for protocol in SHOWN
+        for protocol in table.shown
         for direction in DIRECTIONS
     }
     lines = [line for found in panels.values() for line in found]
@@ -48,7 +50,7 @@ def layer_plots(table: FilledTable) -> list[Plot]:
 def heat_plots(table: FilledTable) -> list[Plot]:
     """Our MAP by row and column, deeper where higher, with the paper's number in the cells that it has."""
     plots = []
-    for protocol in SHOWN:
+    for protocol in table.shown:
         for direction in DIRECTIONS:
             cells = [
                 [table.cells.get((row, column), Cell()) for column in table.columns] for row in table.rows
@@ -76,7 +78,51 @@ def heat_plots(table: FilledTable) -> list[Plot]:
     return plots
 
 
-PLOTS: dict[str, Callable[[FilledTable], list[Plot]]] = {"layers": layer_plots, "heat": heat_plots}
+def code_plots(table: FilledTable) -> list[Plot]:
+    """Precision by recall within each Hamming radius, and precision@N, of each drawn column; a panel a
+    direction, both on one scale, a line a row.
+    """
+    plots = []
+    for number, (column, name) in enumerate(table.drawn.items()):
+        for kind, (title, x_label) in _CODE_PANELS.items():
+            panels = {
+                direction: _code_lines(table, column, kind, direction)
+                for direction in ("text_query", "image_query")
+            }
+            top = ceiling(y for lines in panels.values() for line in lines for y in line.y)
+            for direction, lines in panels.items():
+                if not lines:
+                    continue
+                heading = f"{title}, {DIRECTIONS[direction].lower()}, {name}"
+                words = "; ".join(
+                    f"{line.label} {short(line.y[0])} at {line.x[0]:.3g} to {short(line.y[-1])} at "
+                    f"{line.x[-1]:.3g}"
+                    for line in lines
+                )
+                plots.append(
+                    Plot(
+                        f"{kind.replace('_', '-')}-{number}-{direction}",
+                        line_panel(heading, x_label, lines, top=top),
+                        f"{heading}: {words}.",
+                    )
+                )
+    return plots
+
+
+_CODE_PANELS = {"lookup": ("Hash lookup", "Recall"), "precision_at": ("Precision@N", "N")}
+_CODE_STYLES = (  # of the rows that have curves, in order
+    ("model", ()),
+    ("other", (6, 2, 1, 2)),
+    ("cca", (1.5, 1.5)),
+    ("sm", (5, 2)),
+    ("ink", (3, 1)),
+)
+
+PLOTS: dict[str, Callable[[FilledTable], list[Plot]]] = {
+    "layers": layer_plots,
+    "heat": heat_plots,
+    "codes": code_plots,
+}
 """By the word that a table has for its plots."""
 
 
@@ -97,6 +143,17 @@ def _layer_lines(table: FilledTable, protocol: str, direction: str) -> list[Line
             label = "" if ours else published
             style = Series(label, role, dashes=(4, 2))
             lines.append(Line(label, style, tuple(x for x, _ in paper), tuple(y for _, y in paper), 1.2))
+    return lines
+
+
+def _code_lines(table: FilledTable, column: str, kind: str, direction: str) -> list[Line]:
+    rows = [row for row in table.rows if any(table.cells.get((row, c), Cell()).curves for c in table.drawn)]
+    lines = []
+    for place, row in enumerate(rows):
+        xs, ys = table.cells.get((row, column), Cell()).curves.get(kind, {}).get(direction, ((), ()))
+        if xs:
+            role, dashes = _CODE_STYLES[place % len(_CODE_STYLES)]
+            lines.append(Line(row, Series(row, role, dashes=dashes), xs, ys, 2.2 if place == 0 else 1.6))
     return lines
 
 

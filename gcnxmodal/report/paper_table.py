@@ -6,14 +6,14 @@ import csv
 import dataclasses
 import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from gcnxmodal.report.tables import PROTOCOLS
 from gcnxmodal.report.values import DASH
 
 DIRECTIONS = {"text_query": "Text query", "image_query": "Image query", "average": "Average"}
-SHOWN = ("authors", "standard")
-"""The protocols that stand beside the paper's numbers; the CSV file has all."""
+Curve = tuple[tuple[float, ...], tuple[float, ...]]
+"""Where its points are, and how high."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +29,22 @@ class Cell:
     """What is known of one row and column.
 
     Attributes:
-        paper: the published MAP of text queries, of image queries, and their average.
+        paper: the published MAP of text queries, of image queries, and their average if it is printed.
         ours: by protocol and direction.
         seeds: those that `ours` is the mean over; none for what does not depend on them.
         diverged: seeds without a number because their loss was none.
         reason: why there is no number of ours, or not of all seeds.
+        curves: of binary codes, mean over seeds, by kind ("lookup": precision by recall, a point a Hamming
+            radius; "precision_at": by N) and direction.
     """
 
-    paper: tuple[float, float, float] | None = None
+    paper: tuple[float, float, float | None] | None = None
     ours: Mapping[str, Mapping[str, Moments]] = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     diverged: tuple[int, ...] = ()
     commits: tuple[str, ...] = ()
     reason: str = ""
+    curves: Mapping[str, Mapping[str, Curve]] = dataclasses.field(default_factory=dict)
 
     def published(self, direction: str) -> float | None:
         return None if self.paper is None else self.paper[list(DIRECTIONS).index(direction)]
@@ -62,6 +65,9 @@ class FilledTable:
         made: (name, value) of device, commit and the like, of the runs that the numbers are from.
         runs: the sweeps' reports, relative to the table's folder.
         plot: which plots go with it.
+        shown: the protocols that stand beside the paper's numbers.
+        protocols: those of the CSV file.
+        drawn: columns whose curves the plots show, and what these call them.
     """
 
     name: str
@@ -78,6 +84,9 @@ class FilledTable:
     made: tuple[tuple[str, str], ...]
     runs: tuple[str, ...]
     plot: str
+    shown: tuple[str, ...]
+    protocols: tuple[str, ...]
+    drawn: Mapping[str, str]
     command: str
 
 
@@ -92,17 +101,23 @@ class Line:
 
 
 def lines(table: FilledTable, direction: str) -> list[Line]:
-    """A direction's lines: the paper's numbers of a row, and ours below them, a protocol a line."""
+    """A direction's lines: the paper's numbers of a row, and ours below them, a protocol a line.
+
+    A protocol that is not of the row's system (ties are of codes) has none.
+    """
     found = []
     for row in table.rows:
         cells = [table.cells.get((row, column), Cell()) for column in table.columns]
         quoted = row in table.quoted
-        if any(cell.paper for cell in cells):
-            published = [cell.published(direction) for cell in cells]
+        published = [cell.published(direction) for cell in cells]
+        if any(value is not None for value in published):
             texts = tuple("" if value is None else short(value, table.digits) for value in published)
             source = f"paper (quoted; ours {DASH})" if quoted else "paper"
             found.append(Line(row, source, "quoted" if quoted else "paper", texts))
-        for protocol in SHOWN if not quoted else ():
+        measured = {protocol for cell in cells for protocol in cell.ours}
+        for protocol in table.shown if not quoted else ():
+            if measured and protocol not in measured:
+                continue
             texts = tuple(_ours(cell, protocol, direction) for cell in cells)
             found.append(Line(row, f"ours, {protocol}", "ours", texts))
     return found
@@ -160,14 +175,14 @@ def as_markdown(table: FilledTable) -> str:
             rows.append(["" if line.row == before else line.row, line.source, *line.texts])
             before = line.row
         parts.append("\n".join(f"| {' | '.join(_escaped(text) for text in row)} |" for row in rows))
-    notes = [*(f"{name}: {PROTOCOLS[name]}" for name in SHOWN), *table.notes, *not_run(table)]
+    notes = [*(f"{name}: {PROTOCOLS[name]}" for name in table.shown), *table.notes, *not_run(table)]
     parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
     parts.append("; ".join(f"{name} {value}" for name, value in table.made))
     parts.append(f"    {table.command}")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def as_csv(table: FilledTable, protocols: Sequence[str]) -> str:
+def as_csv(table: FilledTable) -> str:
     """The content of table.csv: a line a row, column, protocol and direction."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -175,7 +190,7 @@ def as_csv(table: FilledTable, protocols: Sequence[str]) -> str:
         ("row", "column", "protocol", "direction", "paper", "mean", "std", "seeds", "commit", "reason")
     )
     for row, column, cell in cells(table):
-        for protocol in protocols:
+        for protocol in table.protocols:
             for direction in DIRECTIONS:
                 ours = cell.moments(protocol, direction)
                 paper = cell.published(direction)

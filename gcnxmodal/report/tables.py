@@ -14,6 +14,7 @@ PROTOCOLS = {
     "test@100": "Test queries rank the test items; the first 100 count.",
     "authors": "As in the authors' code: test queries rank the training items; the first 100 count.",
     "hashing@500": "As in hashing papers: test queries rank the retrieval split; the first 500 count.",
+    "hashing@500 expected": "The same, expected if items at the same distance come in random order.",
     "hashing": "As in hashing papers' code: test queries rank the retrieval split; the whole ranking counts.",
 }
 YARDSTICKS = {

@@ -50,3 +50,12 @@ def database_split(protocol: Protocol, splits: Collection[str]) -> str:
     if protocol.database == "retrieval" and "retrieval" not in splits:
         return "train"
     return protocol.database
+
+
+def expected_name(protocol: str) -> str:
+    """What the MAP of binary codes under a protocol is called that is expected if ties come in random order.
+
+    >>> expected_name("hashing@500")
+    'hashing@500 expected'
+    """
+    return f"{protocol} expected"

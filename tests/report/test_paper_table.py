@@ -1,5 +1,6 @@
 """A paper's table as text and as a page, and its plots."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import report_browser
 from made_up_table import make_table
 
-from gcnxmodal.report.paper_plots import heat_plots, layer_plots
+from gcnxmodal.report.paper_plots import code_plots, heat_plots, layer_plots
 from gcnxmodal.report.paper_table import DIRECTIONS, as_markdown, as_text, lines, not_run
 from gcnxmodal.report.paper_table_page import write_table_page
 from gcnxmodal.report.svg import inline
@@ -41,7 +42,7 @@ def test_cells_that_are_missing_are_named_with_what_they_lack():
 
 
 def test_markdown_table_has_as_many_columns_in_every_line():
-    for name in ("scanet-2", "scanet-3", "scanet-4", "gin-1"):
+    for name in ("scanet-2", "scanet-3", "scanet-4", "gin-1", "gch-1", "gch-2"):
         table = make_table(name)
         found = [line for line in as_markdown(table).splitlines() if line.startswith("|")]
         assert {line.count("|") for line in found} == {len(table.columns) + 3}
@@ -83,12 +84,66 @@ def test_heat_map_has_every_value_and_frames_the_papers_five():
     assert "paper .808" in [text.get_text() for text in plots[0].figure.axes[0].texts]
 
 
+def test_a_paper_without_averages_has_no_line_of_them_and_ours_are_there():
+    table = make_table("gch-1")
+    block = lines(table, "average")
+    assert {line.kind for line in block} == {"ours"}
+    assert {line.row for line in block} == set(table.rows) - set(table.quoted)
+    assert any(line.kind == "quoted" for line in lines(table, "image_query"))
+
+
+def test_ties_are_of_codes_so_that_sm_has_no_line_of_them():
+    table = make_table("gch-1")
+    cells = dict(table.cells)
+    for (row, column), cell in table.cells.items():
+        if row == "SM":
+            ours = {name: found for name, found in cell.ours.items() if "expected" not in name}
+            cells[row, column] = dataclasses.replace(cell, ours=ours)
+    block = lines(dataclasses.replace(table, cells=cells), "text_query")
+    shown = {row: [line.source for line in block if line.row == row] for row in ("CCA + sign", "SM")}
+    assert shown["CCA + sign"] == ["ours, hashing@500", "ours, hashing@500 expected", "ours, hashing"]
+    assert shown["SM"] == ["ours, hashing@500", "ours, hashing"]
+
+
+def test_curves_of_codes_are_four_panels_a_data_set_a_line_a_row_and_two_directions_on_one_scale():
+    table = make_table("gch-1")
+    plots = code_plots(table)
+    names = ("MIRFLICKR, 64 bits", "NUS-WIDE, 64 bits", "COCO, 64 bits")
+    assert len(plots) == 12
+    for number, name in enumerate(names):
+        panels = plots[4 * number : 4 * number + 4]
+        assert all(name in plot.alt for plot in panels)
+        for pair in (panels[:2], panels[2:]):
+            assert len({plot.figure.axes[0].get_ylim() for plot in pair}) == 1
+    for plot in plots:
+        drawn = plot.figure.axes[0].get_lines()
+        assert [line.get_label() for line in drawn] == ["GCH", "GCH (official)", "CCA + sign"]
+        assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == 3
+    ours = table.cells["GCH (official)", "COCO 64"].curves["lookup"]["image_query"]
+    (plot,) = [plot for plot in plots if plot.name == "lookup-2-image_query"]
+    assert tuple(plot.figure.axes[0].get_lines()[1].get_xdata()) == ours[0]
+    assert tuple(plot.figure.axes[0].get_lines()[1].get_ydata()) == ours[1]
+
+
+def test_a_row_keeps_its_style_where_another_has_no_curve():
+    with_all, without = make_table("gch-1"), make_table("gch-1")
+    cells = dict(without.cells)
+    cells["GCH", "COCO 64"] = dataclasses.replace(cells["GCH", "COCO 64"], curves={})
+    plots = [code_plots(with_all)[8], code_plots(dataclasses.replace(without, cells=cells))[8]]
+    official = [
+        {line.get_label(): line.get_color() for line in plot.figure.axes[0].get_lines()} for plot in plots
+    ]
+    assert "GCH" not in official[1]
+    assert official[0]["GCH (official)"] == official[1]["GCH (official)"]
+
+
 def test_no_text_of_a_plot_leaves_it():
     plots = [
         *layer_plots(make_table("scanet-3", without=("GCN + ResNet-50",))),
         *layer_plots(make_table("scanet-3", data="emoji")),
         *layer_plots(make_table("scanet-3", image_feature="features-of-vgg-19-at-fc7.npz")),
         *heat_plots(make_table("scanet-4")),
+        *code_plots(make_table("gch-1")),
     ]
     for plot in plots:
         plot.figure.draw_without_rendering()
@@ -99,7 +154,9 @@ def test_no_text_of_a_plot_leaves_it():
 
 
 def test_plots_take_their_colours_from_the_page():
-    for plot in (*layer_plots(make_table("scanet-3")), *heat_plots(make_table("scanet-4"))):
+    tables = {name: make_table(name) for name in ("scanet-3", "scanet-4", "gch-1")}
+    plots = layer_plots(tables["scanet-3"]) + heat_plots(tables["scanet-4"]) + code_plots(tables["gch-1"])
+    for plot in plots:
         assert not re.search(r"#[0-9a-f]{6}\b", inline(plot.figure, plot.name, plot.alt))
 
 
@@ -121,7 +178,7 @@ def test_page_opens_without_errors_and_without_scrolling_sideways(tmp_path: Path
     if reason:
         pytest.skip(reason)
     with report_browser.open_browser(tmp_path / "profile") as browser:
-        for name in ("scanet-3", "scanet-4", "gin-1"):
+        for name in ("scanet-3", "scanet-4", "gin-1", "gch-1"):
             page = write_table_page(tmp_path, make_table(name))
             for width in (1280, 390):
                 browser.open(page, width)
