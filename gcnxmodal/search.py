@@ -2,24 +2,25 @@
 
 A text finds images of the run's corpus, a picture finds texts. Where the score depends on the pair (SCANet
 with two layers or more) a shortlist by inner product is ranked anew by the full score.
+
+An export of the run (`gcnxmodal.export`) can be asked too, without the run and its data set.
 """
 
 import dataclasses
 import sys
-import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say, status_of
-from gcnxmodal.data.cache import cache_dir
-from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from
-from gcnxmodal.data.raster import rasterise
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.finished_run import FinishedRun, restore
+from gcnxmodal.experiments.encoder import SHORTLISTS
+from gcnxmodal.experiments.exported import Export, describe_items, is_export, rows_among
+from gcnxmodal.experiments.finished_run import restore
+from gcnxmodal.experiments.reading import read_pictures
 from gcnxmodal.experiments.retriever import Retriever
 from gcnxmodal.report.values import excerpt
 
@@ -29,7 +30,7 @@ class Arguments:
     """Which run to ask, and what."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """The run's folder, as `gcnxmodal.train` made it."""
+    """The run's folder, as `gcnxmodal.train` made it, or an export's."""
     text: str | None = None
     """Find images for this text."""
     picture: Path | None = None
@@ -38,7 +39,7 @@ class Arguments:
     """How many to show."""
     shortlist: int = 100
     """How many are scored pair by pair, where that is needed."""
-    among: Literal["all", "train", "test"] = "all"
+    among: Literal["all", "train", "test", "retrieval"] = "all"
     """Which items of the corpus are searched."""
     root: Path | None = None
     """Folder of the data set, if it has moved since."""
@@ -56,45 +57,60 @@ def run(arguments: Arguments) -> list[Found]:
     """The best items, best first; printed too.
 
     Raises:
-        InputError: if the run cannot be restored, not one of text and picture is given, the text holds no
-            word of the vocabulary, or the run's image features cannot be made from a picture.
+        InputError: if the run or export cannot be read, not one of text and picture is given, the text holds
+            no word of the vocabulary, or the run's image features cannot be made from a picture.
     """
     if (arguments.text is None) == (arguments.picture is None):
         raise InputError("give one of --text and --picture")
     for option in ("k", "shortlist"):
         if getattr(arguments, option) < 1:
             raise InputError(f"--{option} is {getattr(arguments, option)}; it must be at least 1")
+    found = _ask_export(arguments) if is_export(arguments.run) else _ask_run(arguments)
+    for rank, (one, item) in enumerate(found, 1):
+        classes = ", ".join(item["labels"])
+        text = excerpt(item["text"], 60)
+        say(f"{rank:>3}  {one.score:>10.4g}  {classes:<24}  {item['picture']}  {text}")
+    return [one for one, _ in found]
+
+
+def _ask_run(arguments: Arguments) -> list[tuple[Found, dict[str, Any]]]:
     run = restore(arguments.run, arguments.root, say)
-    corpus, retriever = run.system.inputs.corpus, Retriever(run.system, run.params)
-    rows = np.arange(len(corpus)) if arguments.among == "all" else corpus.splits[arguments.among]
+    system, retriever = run.system, Retriever(run.system, run.params)
+    corpus = system.inputs.corpus
+    rows = rows_among(corpus, arguments.among)
     if arguments.picture is None:
         features = retriever.encode_new_text(arguments.text or ""), retriever.encode_images(rows)
         by = "text"
     else:
-        asked = retriever.encode_new_image(_image(run, arguments.picture))
-        features, by = (retriever.encode_texts(rows), asked), "image"
+        feature = system.experiment.data.image_feature
+        resolution = corpus.provenance.get("options", {}).get("resolution")
+        image = read_pictures([arguments.picture], feature, resolution, str(run.folder.path))
+        features, by = (retriever.encode_texts(rows), retriever.encode_new_image(image)), "image"
     indices, scores = retriever.search(features, arguments.k, by=by, shortlist=arguments.shortlist)
     found = [Found(int(rows[i]), float(s)) for i, s in zip(indices[0], scores[0], strict=True)]
-    for rank, one in enumerate(found, 1):
-        classes = ", ".join(corpus.class_names[c] for c in np.flatnonzero(corpus.labels[one.row]))
-        picture = corpus.pictures[one.row] if corpus.pictures else f"item {one.row}"
-        say(f"{rank:>3}  {one.score:>10.4g}  {classes:<24}  {picture}  {excerpt(corpus.texts[one.row], 60)}")
-    return found
+    items = describe_items(corpus, np.array([one.row for one in found], int))
+    for item in items:
+        item["picture"] = corpus.pictures[item["row"]] if corpus.pictures else f"item {item['row']}"
+    return list(zip(found, items, strict=True))
 
 
-def _image(run: FinishedRun, picture: Path) -> np.ndarray:
-    """What stands for a picture in the corpus of this run, [1, ...], before it is scaled."""
-    feature = run.system.experiment.data.image_feature
-    if feature not in FROM_PICTURES:
-        raise InputError(
-            f"{run.folder.path}: its images are '{feature}', which is not made from a picture here; only "
-            f"runs with {' or '.join(FROM_PICTURES)} can be asked with --picture"
-        )
-    resolution = run.system.inputs.corpus.provenance["options"]["resolution"]
-    with tempfile.TemporaryDirectory() as folder:
-        if picture.suffix == ".svg":  # as the emoji corpus has them
-            [picture] = rasterise([picture], resolution, Path(folder), progress=False)
-        return images_from([picture], feature, resolution, cache_dir=cache_dir())
+def _ask_export(arguments: Arguments) -> list[tuple[Found, dict[str, Any]]]:
+    if arguments.root is not None:
+        raise InputError(f"--root is {arguments.root}, but an export needs no data set; leave it out")
+    export = Export.load(arguments.run)
+    rows = np.flatnonzero([arguments.among in ("all", *item["splits"]) for item in export.items])
+    if not len(rows):
+        raise InputError(f"{arguments.run}: has no item of --among {arguments.among}; leave it out")
+    if export.about["score"] == SHORTLISTS:
+        say("note: scores are those that shortlist; ask the run for the full ones")
+    if arguments.picture is None:
+        query, by = export.encoder.encode_texts([arguments.text or ""], batch=1), "text"
+    else:
+        query, by = export.encoder.encode_images([arguments.picture], batch=1), "image"
+    indices, scores = export.search(query, arguments.k, by=by, rows=rows)
+    items = [export.items[index] | {"picture": export.items[index]["id"]} for index in indices[0]]
+    found = [Found(item["row"], float(score)) for item, score in zip(items, scores[0], strict=True)]
+    return list(zip(found, items, strict=True))
 
 
 def main(arguments: list[str] | None = None) -> int:

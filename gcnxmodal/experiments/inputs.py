@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import zipfile
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.cache import cache_dir, replacing
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import DataConfig, TextConfig
+from gcnxmodal.experiments.reading import COUNTED, ImageScaler, Reading, TextReader, word_numbers
 from gcnxmodal.text.graph import graph_order, relabel, scaled_laplacian, word_graph
 from gcnxmodal.text.vectors import vector_matrix, word_vectors
-from gcnxmodal.text.vocabulary import weight_counts
+from gcnxmodal.text.vocabulary import fit_idf, weight_counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,20 +102,20 @@ def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, path: str = 
     )
 
 
-def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> ImageScaler:
     """What scales features by statistics of the training items.
 
     raw: unchanged, as pixels always are; unit: centred and divided by one number, the root of the mean
     variance of the features; standard: each feature to mean 0 and variance 1 (a constant feature to 0).
     """
     if scale == "raw" or images.dtype == np.uint8:
-        return lambda images: images
+        return ImageScaler()
     mean, variance = images[train].mean(axis=0), images[train].var(axis=0)
     if scale == "unit":
         divisor = np.sqrt(max(variance.mean(), 1e-12))
     else:
         divisor = np.sqrt(np.where(variance > 1e-12, variance, np.inf))
-    return lambda images: (images - mean) / divisor
+    return ImageScaler(mean, np.asarray(divisor, mean.dtype))
 
 
 def scale_images(images: np.ndarray, scale: str, train: np.ndarray) -> np.ndarray:
@@ -123,22 +123,27 @@ def scale_images(images: np.ndarray, scale: str, train: np.ndarray) -> np.ndarra
     return image_scaler(images, scale, train)(images)
 
 
-def read_texts(
-    corpus: Corpus, text: TextConfig, path: str, new: Sequence[str] | None = None
-) -> sp.csr_array | np.ndarray:
-    """What a text path reads of the texts of a corpus, or of `new` ones; see `Inputs.texts`."""
-    if path in ("gcn", "counts"):
-        counts, train = corpus.counts, corpus.splits["train"]
-        if new is None:
-            return weight_counts(counts, text.weighting, train)
-        both = sp.csr_array(sp.vstack([counts[train], corpus.vocabulary.counts(new)]))
-        return weight_counts(both, text.weighting, np.arange(len(train)))[len(train) :]
-    texts = corpus.texts if new is None else new
-    rows = [row[: text.length] for row in corpus.vocabulary.sequences(texts)]
-    words = np.full((len(rows), max(map(len, rows))), -1, np.int32)
-    for number, row in enumerate(rows):
-        words[number, : len(row)] = row
-    return words
+def read_texts(corpus: Corpus, text: TextConfig, path: str) -> sp.csr_array | np.ndarray:
+    """What a text path reads of the texts of a corpus; see `Inputs.texts`."""
+    if path in COUNTED:
+        return weight_counts(corpus.counts, text.weighting, corpus.splits["train"])
+    return word_numbers(corpus.vocabulary, corpus.texts, text.length)
+
+
+def reading_of(inputs: Inputs, data: DataConfig, text: TextConfig, path: str) -> Reading:
+    """How a new text and a new image are read, as those of the corpus were."""
+    corpus, train = inputs.corpus, inputs.corpus.splits["train"]
+    counted = path in COUNTED
+    return Reading(
+        TextReader(
+            vocabulary=corpus.vocabulary,
+            weighting=text.weighting if counted else None,
+            idf=fit_idf(corpus.counts[train], text.weighting) if counted else None,
+            length=text.length,
+            width=inputs.texts.shape[1] if isinstance(inputs.texts, np.ndarray) else 0,
+        ),
+        image_scaler(corpus.images, data.image_scale, train),
+    )
 
 
 def _check_classes(corpus: Corpus) -> None:

@@ -1,7 +1,8 @@
 """A trained system applied: features, embeddings, scores, search and what they come from."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,8 @@ import scipy.sparse as sp
 from flax import nnx
 from jaxtyping import Array
 
-from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.inputs import image_scaler, read_texts
+from gcnxmodal.experiments.inputs import reading_of
+from gcnxmodal.experiments.reading import Reading
 from gcnxmodal.experiments.system import System
 from gcnxmodal.models import scanet
 from gcnxmodal.models.explanation import Explanation, explain
@@ -21,6 +22,9 @@ from gcnxmodal.retrieval.pairs import score_matrix
 from gcnxmodal.retrieval.shortlist import search
 from gcnxmodal.training import sharding
 
+CHUNK = 256
+"""Rows that are encoded at a time: one program for all."""
+
 
 class Retriever:
     """A system with trained parameters, on the first device of this process.
@@ -28,14 +32,25 @@ class Retriever:
     Args:
         system: the model and its corpus.
         params: its parameters, wherever they lie; in a job of several processes, all must take part.
+        reading: how new texts and images are read; by default, as the system's corpus says.
     """
 
-    def __init__(self, system: System, params: Any):
+    def __init__(self, system: System, params: Any, reading: Reading | None = None):
         self.system = system
+        self._reading = reading
         self._graphdef = system.graphdef
         self._model = sharding.to_one_device(params), system.constants
         self._texts = partial(_encode_texts, self._graphdef, *self._model)
         self._images = partial(_encode_images, self._graphdef, *self._model)
+
+    @functools.cached_property
+    def reading(self) -> Reading:
+        """How new texts and images are read, as those of the corpus were."""
+        system = self.system
+        if self._reading is not None:
+            return self._reading
+        experiment = system.experiment
+        return reading_of(system.inputs, experiment.data, experiment.text, system.text_path)
 
     def encode_texts(self, rows: np.ndarray) -> np.ndarray:
         """Features f_t [n, D] of some items of the corpus."""
@@ -51,24 +66,27 @@ class Retriever:
         return self.encode_texts(rows), self.encode_images(rows)
 
     def encode_new_text(self, text: str) -> np.ndarray:
-        """Features f_t [1, D] of a text that is not in the corpus.
+        """Features f_t [1, D] of a text that is not in the corpus; see `encode_new_texts`."""
+        return self.encode_new_texts([text], 1)
+
+    def encode_new_texts(self, texts: Sequence[str], batch: int = CHUNK) -> np.ndarray:
+        """Features f_t [n, D] of texts that need not be in the corpus, `batch` at a time.
+
+        With the default batch, those of a text of the corpus have the bits of `encode_texts`.
 
         Raises:
-            InputError: if none of its words is in the vocabulary.
+            InputError: if a text has no word of the vocabulary.
         """
-        experiment, corpus = self.system.experiment, self.system.inputs.corpus
-        if not len(corpus.vocabulary.sequences([text])[0]):
-            raise InputError(
-                f"'{text}': none of its words is among the {len(corpus.vocabulary):,} of the run"
-            )
-        rows = read_texts(corpus, experiment.text, self.system.text_path, [text])
-        return _in_chunks(self._texts, rows, np.arange(1), 1)
+        return _in_chunks(self._texts, self.reading.texts(texts), np.arange(len(texts)), batch)
 
     def encode_new_image(self, image: np.ndarray) -> np.ndarray:
         """Features f_i [1, D] of an image that is not in the corpus, given unscaled, [1, ...]."""
-        corpus = self.system.inputs.corpus
-        scaled = image_scaler(corpus.images, self.system.experiment.data.image_scale, corpus.splits["train"])
-        return _in_chunks(self._images, scaled(image), np.arange(1), 1)
+        return self.encode_new_images(image, 1)
+
+    def encode_new_images(self, images: np.ndarray, batch: int = CHUNK) -> np.ndarray:
+        """Features f_i [n, D] of images that need not be in the corpus, given unscaled, [n, ...]; as
+        `encode_new_texts`."""
+        return _in_chunks(self._images, self.reading.images(images), np.arange(len(images)), batch)
 
     def embed(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """texts [n, D] and images [n, D] of the given (by default all) items; score = text . image.
@@ -79,11 +97,17 @@ class Retriever:
 
     def fold(self, texts_nD: np.ndarray, images_nD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features as the embeddings whose inner product is the score."""
-        model = self._model
-        return (
-            np.asarray(_fold_texts(self._graphdef, *model, texts_nD)),
-            np.asarray(_fold_images(self._graphdef, *model, images_nD)),
-        )
+        return self.fold_texts(texts_nD), self.fold_images(images_nD)
+
+    def fold_texts(self, texts_nD: np.ndarray) -> np.ndarray:
+        """See `fold`."""
+        fold = partial(_fold_texts, self._graphdef, *self._model)
+        return _in_chunks(fold, texts_nD, np.arange(len(texts_nD)))
+
+    def fold_images(self, images_nD: np.ndarray) -> np.ndarray:
+        """See `fold`."""
+        fold = partial(_fold_images, self._graphdef, *self._model)
+        return _in_chunks(fold, images_nD, np.arange(len(images_nD)))
 
     def score(self, texts_QD: np.ndarray, images_MD: np.ndarray, devices: int | None = None) -> np.ndarray:
         """Scores [Q, M] of every text with every image, by their features; see `score_matrix`."""
@@ -171,7 +195,7 @@ Rows = np.ndarray | sp.csr_array
 
 
 def _in_chunks(
-    function: Callable, arrays: Rows | tuple[Rows, ...], rows: Any, chunk: int = 256
+    function: Callable, arrays: Rows | tuple[Rows, ...], rows: Any, chunk: int = CHUNK
 ) -> np.ndarray:
     """`function` of some rows of an array, or of rows of several arrays side by side, `chunk` at a time.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import normalize
 
@@ -108,15 +108,38 @@ def weight_counts(
     Raises:
         InputError: if the weighting is not one of these.
     """
+    return weighted(counts, weighting, fit_idf(counts[training_rows], weighting))
+
+
+def fit_idf(training_counts: sp.csr_array, weighting: str) -> Float[np.ndarray, " N"] | None:
+    """What a weighting takes from the training texts: "tfidf" ln((1 + n) / (1 + df)) + 1, others nothing."""
+    return TfidfTransformer().fit(training_counts).idf_ if weighting == "tfidf" else None
+
+
+def weighted(counts: sp.csr_array, weighting: str, idf_N: Float[np.ndarray, " N"] | None) -> sp.csr_array:
+    """Counts [n, N] as `weight_counts` makes them, of texts that need not be in the corpus.
+
+    Args:
+        idf_N: from `fit_idf`.
+
+    Raises:
+        InputError: if the weighting is not known.
+    """
     if weighting not in WEIGHTINGS:
         raise InputError(f"weighting: '{weighting}' is not known; choose one of {', '.join(WEIGHTINGS)}")
-    return sp.csr_array(WEIGHTINGS[weighting](counts, training_rows), dtype=np.float32)
+    return sp.csr_array(WEIGHTINGS[weighting](counts, idf_N), dtype=np.float32)
+
+
+def _tfidf(counts: sp.csr_array, idf_N: np.ndarray | None) -> sp.csr_array:
+    transformer = TfidfTransformer()
+    transformer.idf_ = idf_N
+    return sp.csr_array(transformer.transform(counts))
 
 
 WEIGHTINGS = {
-    "counts": lambda counts, rows: counts,
-    "l1": lambda counts, rows: normalize(counts, "l1"),
-    "l2": lambda counts, rows: normalize(counts, "l2"),
-    "log1p": lambda counts, rows: counts.log1p(),
-    "tfidf": lambda counts, rows: TfidfTransformer().fit(counts[rows]).transform(counts),
+    "counts": lambda counts, idf: counts,
+    "l1": lambda counts, idf: normalize(counts, "l1"),
+    "l2": lambda counts, idf: normalize(counts, "l2"),
+    "log1p": lambda counts, idf: counts.log1p(),
+    "tfidf": _tfidf,
 }

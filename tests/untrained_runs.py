@@ -1,0 +1,62 @@
+"""Runs of every kind without their training, for tests of what is done with a trained system."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from gcnxmodal.experiments.build import build
+from gcnxmodal.experiments.config import DataConfig, Experiment, TextConfig
+from gcnxmodal.experiments.corpora import load_corpus
+from gcnxmodal.experiments.finished_run import FinishedRun
+from gcnxmodal.experiments.hashing_config import HashingExperiment, HashingModel, HashingTrain
+from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
+from gcnxmodal.experiments.run_folder import RunFolder
+
+GRID = TrainConfig(pairing="grid", grid_texts=8, grid_images=8)
+HASHING = {"model": HashingModel(bits=40, width=16, beacon_width=8), "train": HashingTrain(batch=8)}
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "gin": {"model": ModelConfig(dimension=8), "train": GRID},
+    "gin tfidf": {
+        "model": ModelConfig(dimension=8, filters=(2, 2)),
+        "train": GRID,
+        "text": TextConfig(weighting="tfidf", graph="directed", lambda_max="two"),
+        "image_scale": "standard",
+    },
+    "scanet": {"model": ModelConfig(dimension=8, attention_layers=1), "train": GRID},
+    "scanet of two layers": {"model": ModelConfig(dimension=8, attention_layers=2), "train": GRID},
+    "lstm": {"model": ModelConfig(dimension=8, text="lstm", hidden=4), "train": GRID},
+    "cnn of pixels": {
+        "model": ModelConfig(dimension=8, text="cnn"),
+        "train": GRID,
+        "image_feature": "pixels",
+    },
+    "gch": {**HASHING, "text": TextConfig(weighting="l2")},
+}
+
+
+def untrained(root: Path, name: str) -> FinishedRun:
+    """A run without its training: first parameters, each moved a little, so that none is zero."""
+    options = dict(RUNS[name])
+    kind = HashingExperiment if isinstance(options["model"], HashingModel) else PairExperiment
+    text = options.pop("text", TextConfig())
+    feature = options.pop("image_feature", "features")
+    experiment: Experiment = kind(
+        data=DataConfig(
+            name="folder",
+            root=root,
+            image_feature=feature,
+            resolution=32 if feature == "pixels" else None,
+            image_scale=options.pop("image_scale", "unit"),
+        ),
+        text=dataclasses.replace(text, words=40, neighbours=4),
+        **options,
+    )
+    system = build(experiment, load_corpus(experiment.data, experiment.text))
+    leaves, structure = jax.tree.flatten(system.initial_state().params)
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    moved = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
+    return FinishedRun(RunFolder(root / "run"), "preset", system, jax.tree.unflatten(structure, moved), 7)
