@@ -1,6 +1,6 @@
 """MAP and search over binary codes, and the memory that they take.
 
-    python -m benchmarks.codes [--rounds 5] [--cases search]
+    python -m benchmarks.codes [--rounds 5] [--only search]
 
 2,000 queries, a database of 20,000 and of 200,000 codes of 64 bits; one class an item, or several of 24
 labels. Each method gets what it works on (packed words, or codes of -1 and 1 in float32):
@@ -21,8 +21,8 @@ stops. Both libraries have a thread for each core.
 
 "Memory" is how much a process that holds codes and labels grows at most over 2,000 queries x 200,000 codes,
 each measure in a process of its own (Linux only). The matrix of their distances takes 400 MB with a byte
-each; what is ours must stay within `chunks.MAX_BYTES`, or it stops. Writes results/codes.json, unless only
-some cases run.
+each; what is ours must stay within `chunks.MAX_BYTES`, or it stops. MAP is written to results/codes.json,
+search and memory to results/codes_search.json.
 """
 
 from __future__ import annotations
@@ -322,25 +322,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cases", default="", help="only cases whose name contains this, such as search")
+    parser.add_argument("--only", choices=("map", "search"), help="map, or search and memory")
     parser.add_argument("--measure", choices=MEASURES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         print(json.dumps(grow(arguments.measure)))
         return
-    results = []
-    for case in CASES:
-        if arguments.cases in case.name:
-            rows = measure(case, arguments.rounds)
-            print(f"\n{case.name}\n\n{table(rows)}", flush=True)
-            results.append({"case": dataclasses.asdict(case), "rows": rows})
-    if arguments.cases:
-        return
-    memory = measure_memory() if sys.platform == "linux" else []
-    if memory:
-        print(f"\nMemory, {LARGEST.queries} x {LARGEST.items}\n\n{table(memory)}")
-    found = {"bits": BITS, "seed": SEED, "threads": os.cpu_count(), "cases": results, "memory": memory}
-    print(f"\nwritten to {write_result('codes', found)}")
+    shared = {"bits": BITS, "seed": SEED, "threads": os.cpu_count()}
+    for part, name in (("map", "codes"), ("search", "codes_search")):
+        if arguments.only in (None, part):
+            results = []
+            for case in CASES:
+                if case.search == (part == "search"):
+                    rows = measure(case, arguments.rounds)
+                    print(f"\n{case.name}\n\n{table(rows)}", flush=True)
+                    results.append({"case": dataclasses.asdict(case), "rows": rows})
+            found: dict[str, Any] = {**shared, "cases": results}
+            if part == "search" and sys.platform == "linux":
+                found["memory"] = measure_memory()
+                print(f"\nMemory, {LARGEST.queries} x {LARGEST.items}\n\n{table(found['memory'])}")
+            print(f"\nwritten to {write_result(name, found)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import typing
 import zipfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import scipy.io
@@ -34,6 +34,41 @@ def load_npz(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray
                 f"save it with numpy.savez and the names {', '.join(names)}"
             )
         return {name: _npz_member(file, path, name) for name in names}
+
+
+def array_names(path: Path, fix: str) -> list[str]:
+    """The names of the arrays of an `.npz` file; raises as `load_npz` does."""
+    with require_file(path, fix).open("rb") as stream, _open_npz(stream, path, "images") as file:
+        return file.files
+
+
+def features_by_name(path: Path, names: Sequence[str], fix: str) -> Float[np.ndarray, "n d"]:
+    """The rows of `images` for these picture files, found by the array `file_names` of the file.
+
+    Only the last part of a path counts. `python -m gcnxmodal.features` writes such files for a bare folder,
+    in the order of the names as texts.
+
+    Raises:
+        InputError: if an array is missing or malformed, a name is there twice, or one asked for is not.
+    """
+    arrays = load_npz(path, ["images", "file_names"], fix)
+    found = arrays["file_names"]
+    if found.dtype.kind != "U" or found.ndim != 1:
+        raise InputError(
+            f"{path}: array 'file_names' is {found.dtype} {list(found.shape)}; expected texts [n]; {fix}"
+        )
+    features = feature_matrix(arrays["images"], path, "images", len(found))
+    row_of: dict[str, int] = {}
+    for row, name in enumerate(found.tolist()):
+        if row_of.setdefault(PurePath(name).name, row) != row:
+            raise InputError(f"{path}: array 'file_names', row {row}: '{name}' was there before; {fix}")
+    missing = [name for name in names if name not in row_of]
+    if missing:
+        raise InputError(
+            f"{path}: array 'file_names' lacks {missing[0]} ({len(missing)} of {len(names)} are missing); "
+            f"{fix}"
+        )
+    return features[[row_of[name] for name in names]]
 
 
 def _open_npz(stream: typing.BinaryIO, path: Path, name: str) -> np.lib.npyio.NpzFile:

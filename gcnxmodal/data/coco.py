@@ -57,8 +57,8 @@ def load(
     Args:
         root: the folder of the archives.
         image_feature: "features" (features.npz in `root`) or the path of an `.npz` (as it is or from `root`)
-            with the arrays `ids` [n], the image ids, and `images` [n, d], in any order; or made from
-            train2014/ and val2014/ at `resolution` x `resolution` pixels; see `from_pictures`.
+            with the arrays `ids` [n], the image ids, or `file_names`, and `images` [n, d], in any order; or
+            made from train2014/ and val2014/ at `resolution` x `resolution` pixels; see `from_pictures`.
         queries, training, split_seed: see `retrieval_split`.
 
     Raises:
@@ -101,7 +101,7 @@ def load(
         def features() -> Float[np.ndarray, "n d"]:
             if resolution is not None:
                 return images_from(pictures, image_feature, resolution, cache_dir=cache_dir)
-            return read_features(needed[-1], [image.image_id for image in kept])
+            return read_features(needed[-1], kept)
 
         return assemble(
             [" ".join(image.captions) for image in kept],

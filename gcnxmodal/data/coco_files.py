@@ -5,20 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from gcnxmodal.data.arrays import feature_matrix, load_npz
+from gcnxmodal.data.arrays import array_names, feature_matrix, features_by_name, load_npz
 from gcnxmodal.data.files import read_text, require_file
 from gcnxmodal.errors import InputError
 
 PARTS = ("train2014", "val2014")
 PAGE = "https://cocodataset.org/#download"
 FETCH = f"unpack annotations_trainval2014.zip of {PAGE}"
-SAVE_FEATURES = "write it with numpy.savez(file, ids=image_ids, images=array), a row an image, in any order"
+SAVE_FEATURES = (
+    "write it with numpy.savez(file, ids=image_ids, images=array), a row an image, in any order, or with "
+    "python -m gcnxmodal.features"
+)
 # What is kept of an object of the JSON; the outlines of the objects, nearly all of the files, are not.
 _FIELDS = frozenset(
     ("images", "annotations", "categories", "id", "file_name", "name", "image_id", "category_id", "caption")
@@ -83,12 +87,16 @@ def read_images(root: Path) -> tuple[dict[int, str], list[Image]]:
     return categories, list(images.values())
 
 
-def read_features(path: Path, ids: list[int]) -> Float[np.ndarray, "n d"]:
-    """The rows of `images` for these image ids, found by the array `ids` of the file.
+def read_features(path: Path, asked: Sequence[Image]) -> Float[np.ndarray, "n d"]:
+    """The rows of `images` for these images, found by the array `ids` of the file, or else its `file_names`.
 
     Raises:
         InputError: if an array is missing or malformed, an id is there twice, or one asked for is not.
     """
+    names = array_names(path, SAVE_FEATURES)
+    if "file_names" in names and "ids" not in names:
+        return features_by_name(path, [image.file_name for image in asked], SAVE_FEATURES)
+    ids = [image.image_id for image in asked]
     arrays = load_npz(path, ["ids", "images"], SAVE_FEATURES)
     named = arrays["ids"]
     if named.dtype.kind not in "iu" or named.ndim != 1:

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data.arrays import feature_matrix, load_npz
+from gcnxmodal.data.arrays import array_names, feature_matrix, features_by_name, load_npz
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.files import feature_path, fingerprint, require_file, require_folder
@@ -35,7 +35,8 @@ from gcnxmodal.text.tokens import Tokenizer
 
 _CONTENTS = "the unpacked archives of MIRFLICKR-25K"
 _SAVE_FEATURES = (
-    "write it with numpy.savez(file, images=array), a row for each photo in the order of their numbers"
+    "write it with numpy.savez(file, images=array), a row for each photo in the order of their numbers, or "
+    "with python -m gcnxmodal.features"
 )
 _LICENCE = (
     "photos: Creative Commons, as listed in meta/license; annotations: MIRFLICKR (Huiskes and Lew 2008)"
@@ -64,8 +65,9 @@ def load(
     Args:
         root: the folder of the archive, or the one around it.
         image_feature: "features" (features.npz in `root`) or the path of an `.npz` (as it is or from `root`)
-            with an array `images`, a row for every photo of meta/tags in the order of their numbers; or made
-            from the photos at `resolution` x `resolution` pixels; see `from_pictures`.
+            with an array `images`: a row for every photo of meta/tags in the order of their numbers, or a row
+            for each of its `file_names`; or made from the photos at `resolution` x `resolution` pixels; see
+            `from_pictures`.
         labels: 24, the concepts (GCH); or 38, with the 14 relevant ones as labels of their own (SSPE).
         least_photos: a tag counts as one if at least so many of all photos have it.
         queries, training, split_seed: see `retrieval_split`.
@@ -116,12 +118,15 @@ def load(
         # photos with a label and a tag of the list.
         kept = np.flatnonzero(labelled & np.array([bool(text) for text in texts]))
         splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
-        names = [LABELS[labels][column] for column in range(found.shape[1])]
 
         def features() -> Float[np.ndarray, "n d"]:
             if resolution is not None:
                 paths = [pictures[numbers[row]] for row in kept]
                 return images_from(paths, image_feature, resolution, cache_dir=cache_dir)
+            # Files of the entry point `features` are in the order of names: im1, im10, im100, ...
+            if "file_names" in array_names(sources[0], _SAVE_FEATURES):
+                names = [pictures[numbers[row]].name for row in kept]
+                return features_by_name(sources[0], names, _SAVE_FEATURES)
             array = load_npz(sources[0], ["images"], _SAVE_FEATURES)["images"]
             return feature_matrix(array, sources[0], "images", len(numbers))[kept]
 
@@ -129,7 +134,7 @@ def load(
             [texts[row] for row in kept],
             features,
             found[kept],
-            names,
+            LABELS[labels],
             splits,
             words=words,
             tokenizer=tokenizer,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from gcnxmodal.data.arrays import feature_matrix, load_mat, load_npz
+from gcnxmodal.data.arrays import feature_matrix, features_by_name, load_mat, load_npz
 from gcnxmodal.errors import InputError
 
 
@@ -141,3 +141,19 @@ def test_value_that_is_not_finite_in_float32_is_located(tmp_path, value, shown):
     message = f"row 2, column 1 is {shown} .2 rows are not finite in float32.; extract these features again"
     with pytest.raises(InputError, match=message):
         feature_matrix(array, tmp_path, "images", 4)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a/1.jpg", "b/1.jpg"], "array 'file_names', row 1: 'b/1.jpg' was there before; extract them"),
+        (["1.jpg", "2.jpg"], r"array 'file_names' lacks 3\.jpg \(1 of 2 are missing\); extract them"),
+        ([1, 3], r"array 'file_names' is int64 \[2\]; expected texts"),
+        (["1.jpg"], "array 'images' has 2 rows, expected 1"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(tmp_path, names, message):
+    path = tmp_path / "features.npz"
+    np.savez(path, images=np.ones((2, 3)), file_names=np.array(names))
+    with pytest.raises(InputError, match=message):
+        features_by_name(path, ["1.jpg", "3.jpg"], "extract them again")

@@ -294,6 +294,15 @@ def test_bad_features_are_refused(load, root):
         load(image_feature="cnn")
 
 
+def test_features_may_have_names_of_files_in_place_of_ids(load, root):
+    before = load()
+    ids = sorted(IMAGES)
+    names = np.array([f"{IMAGES[image_id][0]}/{file_name(image_id)}" for image_id in ids])
+    images = np.array(ids)[:, None] + np.array([0.0, 0.5])
+    np.savez(root / "features.npz", images=images, file_names=names)
+    assert load().provenance["hash"] == before.provenance["hash"]
+
+
 def test_more_queries_than_images_are_refused(load):
     with pytest.raises(
         InputError, match="coco: there are 6 items to split, fewer than 3 queries and 4 for t"

@@ -216,6 +216,17 @@ def test_bad_option_is_refused(load, change, message):
         load(**change)
 
 
+def test_features_with_names_are_found_by_them(load, root):
+    # The order of names as texts, in which im10 comes before im2.
+    numbers = sorted(range(1, 11), key=str)
+    names = np.array([f"mirflickr/im{number}.jpg" for number in numbers])
+    np.savez(root / "features.npz", images=np.array(numbers)[:, None], file_names=names)
+    np.testing.assert_array_equal(load().images[:, 0], KEPT)
+    np.savez(root / "features.npz", images=np.ones((9, 1)), file_names=names[1:])
+    with pytest.raises(InputError, match=r"'file_names' lacks im1\.jpg \(1 of 7 are missing\); write it"):
+        load()
+
+
 def test_features_are_refused_by_rows(load, root):
     np.savez(root / "features.npz", images=np.ones((7, 2)))
     with pytest.raises(InputError, match=r"array 'images' has 7 rows, expected 10; give one"):
