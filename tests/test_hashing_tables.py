@@ -96,6 +96,14 @@ def test_yardsticks_are_those_of_the_runs_and_only_chance_depends_on_the_seed(re
     assert rows["SM", "Corel5k 64", expected_name("hashing"), "text_query"]["mean"] == ""
 
 
+def test_a_sweep_of_codes_sums_up_the_hashing_protocols(finished, results):
+    sweep_folder = finished[1] / "runs" / "corel5k-paper" / "seeds0-1"
+    summary = json.loads((sweep_folder / "results.json").read_text())["summary"]
+    for protocol in HASHING_PROTOCOLS:
+        mean = summary[0]["protocols"][protocol]["average"]["mean"]
+        assert mean == np.mean([found["protocols"][protocol]["average"] for found in results])
+
+
 def test_what_was_not_trained_has_a_reason(rows):
     for row, column in (("GCH (official)", "Corel5k 64"), ("GCH", "Corel5k 32")):
         found = rows[row, column, "hashing@500", "average"]

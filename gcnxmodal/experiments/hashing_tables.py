@@ -8,22 +8,29 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.gch import VARIANTS
 from gcnxmodal.experiments.published import GCH_1, GCH_2, GCH_3, GCH_BITS, GCH_DATA, Published, published_gch
-from gcnxmodal.experiments.table_parts import FLAGS, Options, PaperTable, Part, Source, adapted, missing
+from gcnxmodal.experiments.table_parts import (
+    FLAGS,
+    NOT_BUILT,
+    Options,
+    PaperTable,
+    Part,
+    Source,
+    adapted,
+    missing,
+)
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS, expected_name
 
 ROWS = {"paper": "GCH", "official": "GCH (official)"}
 """By variant: the row that is ours."""
 
 _COLUMNS: dict[str, str] = dict(zip(GCH_DATA, ("MIRFLICKR", "NUS-WIDE", "COCO"), strict=True))
-_OTHERS = {  # --data: data set, name of its columns, and where that is
-    "emoji": ("emoji", "emoji", "the emoji corpus with several labels an item"),
-    "corel5k": ("corel5k", "Corel5k", "Corel5k"),
+_OTHERS = {  # --data: the name of its columns, and of the data set
+    "emoji": ("emoji", "the emoji corpus with several labels an item"),
+    "corel5k": ("Corel5k", "Corel5k"),
 }
 _BESIDE = {"CCA + sign": "cca-sign", "SM": "sm", "chance": "chance"}  # rows that every run measures
-_NOT_BUILT = "quoted only: this baseline is not built yet"
 _IDENTICAL = (
-    "The paper's rows of SCM and CMSSH are digit-identical in both directions; at most one of the two can be "
-    "right."
+    "The paper's rows of SCM and CMSSH are digit-identical in both directions, so one of these is a copy."
 )
 _COCO = "The paper's GCH on COCO, text query, 16 bits, is .745 in Table 1 and .754 in Table 2."
 _FLICKR = "The paper's GCH on MIRFLICKR, text query, 16 bits, is .892 in Tables 1 and 2 and .891 in Table 3."
@@ -55,7 +62,9 @@ def gch_1(options: Options) -> PaperTable:
         notes=(_OFFICIAL,),
         slips=(_IDENTICAL, _COCO),
         plot="codes",
-        drawn={columns[name, 64]: f"{column}, 64 bits" for name, column in data.items()},
+        drawn={
+            columns[name, GCH_BITS[-1]]: f"{column}, {GCH_BITS[-1]} bits" for name, column in data.items()
+        },
     )
 
 
@@ -138,7 +147,7 @@ def _table(
         }
         notes = [*notes, *slips]
     else:
-        title = f"{title}, on {_OTHERS[options.data][2]}"
+        title = f"{title}, on {_OTHERS[options.data][1]}"
         of_paper = {}
         if quoted:
             notes = [
@@ -155,7 +164,7 @@ def _table(
         parts=tuple(parts),
         caption=_caption(options, parts),
         training=f"trained by the presets {presets}",
-        quoted=dict.fromkeys(quoted, _NOT_BUILT) if paper else {},
+        quoted=dict.fromkeys(quoted, NOT_BUILT) if paper else {},
         digits=3,
         notes=tuple(notes),
         shown=("hashing@500", expected_name("hashing@500"), "hashing"),
@@ -192,8 +201,7 @@ def _data(table: str, options: Options, published: Sequence[str]) -> dict[str, s
     if options.data == "paper":
         found = {name: _COLUMNS[name] for name in published}
     else:
-        name, column, _ = _OTHERS[options.data]
-        found = {name: column}
+        found = {options.data: _OTHERS[options.data][0]}
     useful = {FLAGS[name] for name in found if name in FLAGS}
     for flag in dict.fromkeys(FLAGS.values()):
         if getattr(options, flag) is not None and flag not in useful:

@@ -15,6 +15,7 @@ from gcnxmodal.experiments.gin import GIN_TABLE_1
 from gcnxmodal.experiments.hashing_tables import gch_1, gch_2, gch_3
 from gcnxmodal.experiments.published import GIN_1, GIN_1_SLIPS, SCANET_2, SCANET_3, SCANET_4, Triple
 from gcnxmodal.experiments.table_parts import (
+    NOT_BUILT,
     Options,
     PaperTable,
     Part,
@@ -31,7 +32,6 @@ MARGINS, BALANCES = (0.5, 0.6, 0.7), (0.30, 0.35, 0.40)
 
 _YARDSTICKS = {"CCA": "cca", "SM": "sm"}  # rows that every run measures beside its model
 _NO_CODE = "quoted only: no public code, unclear splits or features that are not to be had"
-_NOT_BUILT = "quoted only: this baseline is not built yet"
 _QUOTED = {row: _NO_CODE for row in ("TCM", "w-TCM", "c-TCM", "TTI", "AUSL")}
 _CCA = (
     "CCA and SM (ours) are fitted to word counts and the features at hand, not to the papers' LDA and SIFT."
@@ -252,4 +252,4 @@ def _training(options: Options, preset: str) -> str:
 
 
 def _quoted(rows: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
-    return {row: _QUOTED.get(row, _NOT_BUILT) for row in rows if row not in (*_YARDSTICKS, "GIN", "SCANet")}
+    return {row: _QUOTED.get(row, NOT_BUILT) for row in rows if row not in (*_YARDSTICKS, "GIN", "SCANet")}

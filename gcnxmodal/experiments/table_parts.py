@@ -12,6 +12,8 @@ from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.published import Published
 from gcnxmodal.retrieval.protocols import PROTOCOLS
 
+NOT_BUILT = "quoted only: this baseline is not built yet"
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
