@@ -130,14 +130,15 @@ def results_table(system: str, results: dict[str, Any]) -> str:
     found = results["protocols"]
     # Of codes, what hashing papers measure; the report has all.
     names = ["hashing@500", "hashing", "standard"] if "hashing" in found else list(found)
-    lines = ["MAP     " + "".join(f"{name:>20}  " for name in names).rstrip()]
-    lines.append(" " * 8 + "".join(f"{'text':>7}{'image':>7}{'avg':>6}  " for _ in names).rstrip())
+    width = max(7, *map(len, rows)) + 1
+    lines = [f"{'MAP':<{width}}" + "".join(f"{name:>20}  " for name in names).rstrip()]
+    lines.append(" " * width + "".join(f"{'text':>7}{'image':>7}{'avg':>6}  " for _ in names).rstrip())
     for row, protocols in rows.items():
         cells = [
             f"{_short(cell['text_query']):>7}{_short(cell['image_query']):>7}{_short(cell['average']):>6}  "
             for cell in map(protocols.__getitem__, names)
         ]
-        lines.append(f"{row:<8}" + "".join(cells).rstrip())
+        lines.append(f"{row:<{width}}" + "".join(cells).rstrip())
     return "\n".join(lines)
 
 

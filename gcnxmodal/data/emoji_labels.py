@@ -106,18 +106,39 @@ def multi_label_view(found: Sequence[Described]) -> MultiLabelView:
     given = {name for emoji in found for name in (emoji.category, emoji.subcategory)} | set(class_names)
     removed = {word for name in given for word in _words(name)} | CATEGORY_KEYWORDS
 
-    def gives_away(word: str) -> bool:
-        return any(
-            form in removed for form in (word, f"{word}s", word.removesuffix("s"), word.removesuffix("es"))
-        )
-
+    stems = {_singular(word) for word in removed}
     texts = []
     for emoji in found:
         phrases = (
-            " ".join(word for word in _words(phrase) if not gives_away(word)) for phrase in emoji.spoken
+            " ".join(word for word in _words(phrase) if _singular(word) not in stems)
+            for phrase in emoji.spoken
         )
         texts.append(", ".join(filter(None, phrases)))
     return MultiLabelView(tuple(class_names), labels, tuple(texts), frozenset(removed))
+
+
+_IRREGULAR = {
+    "children": "child",
+    "feet": "foot",
+    "geese": "goose",
+    "men": "man",
+    "mice": "mouse",
+    "people": "person",
+    "teeth": "tooth",
+    "women": "woman",
+}
+
+
+def _singular(word: str) -> str:
+    """What singular and plural have in common: a stem, for comparing only.
+
+    >>> [_singular(word) for word in ("children", "bodies", "body", "buses", "faces", "face", "glass")]
+    ['child', 'body', 'body', 'bu', 'fac', 'fac', 'gla']
+    """
+    word = _IRREGULAR.get(word, word)
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    return word.removesuffix("s").removesuffix("e").removesuffix("s")
 
 
 def _words(phrase: str) -> list[str]:

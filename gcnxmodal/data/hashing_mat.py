@@ -95,7 +95,9 @@ def load(
         splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
         width = max(4, len(str(n_tags)))
         names = [f"tag{column:0{width}d}" for column in range(1, n_tags + 1)]
-        pictures = _pictures(root, places["FAll"], n) if "FAll" in places else None
+        # Texts of version 7.3 are not read: no reason to stop where they are for the gallery only.
+        wanted = "FAll" in places and (resolution is not None or not matlab.is_hdf5(places["FAll"][0]))
+        pictures = _pictures(root, places["FAll"], n) if wanted else None
         if pictures is not None and resolution is not None:
             for row in kept:
                 require_file(pictures[row], f"FAll names it; put the pictures into {root / 'images'}")

@@ -81,12 +81,6 @@ def read_pictures(path: Path, name: str, n: int) -> UInt8[np.ndarray, "n R R 3"]
         return _upright(file[name], n, f"{path}: variable '{name}'", _LAYOUTS)
 
 
-def _is_bytes(block: np.ndarray) -> bool:
-    return block.dtype.kind in "fiu" and bool(
-        ((block >= 0) & (block <= 255) & (block == np.floor(block))).all()
-    )
-
-
 # Axes as they are in the file, s being both sides of a picture; where [n, height, width, 3] is among them.
 _LAYOUTS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("n3ss", (0, 3, 2, 1)),  # HDF5 that MATLAB wrote: the reverse of height x width x 3 x n

@@ -100,7 +100,8 @@ def retrieval_split(
     `queries` items are taken.
 
     Raises:
-        InputError: opening with `source`, if a number is below 1 or `n` below `queries` + `training`.
+        InputError: opening with `source`, if a number is below 1, `n` below `queries` + `training`, or no
+            group small enough.
     """
     for name, number in (("queries", queries), ("training", training)):
         if number < 1:
@@ -119,6 +120,10 @@ def retrieval_split(
     for name in sorted(rows_of, key=lambda name: _digest(seed, name)):
         fits = len(test) + len(rows_of[name]) <= queries
         (test if fits else database).extend(rows_of[name])
+    if not test:
+        raise InputError(
+            f"{source}: no group of items has {queries:,} items or fewer: there are no queries; ask for more"
+        )
     found = {"train": database[:training], "test": test, "retrieval": database}
     return {name: np.sort(np.array(rows, int)) for name, rows in found.items()}
 

@@ -1,4 +1,4 @@
-"""Presets of GCH: each data set by the paper's equations and as its public code.
+"""Presets of GCH: each data set by the paper's equations and with the objective of its public code.
 
 Every number carries its source: (4.1), (4.2) are sections of Xu et al. 2019, `code` is the public code. What
 the paper leaves open is a default of `hashing_config.py`.
@@ -13,12 +13,16 @@ from gcnxmodal.experiments.hashing_config import HashingExperiment, HashingModel
 # code: 512, W divided by its largest entry, squares in place of the likelihood.
 VARIANTS: dict[str, tuple[HashingModel, Any, str]] = {
     "paper": (HashingModel(fusion="frobenius", beacon_width=1024), "paper", "by its equations"),
-    "official": (HashingModel(fusion="largest", beacon_width=512), "official", "as its public code has it"),
+    "official": (
+        HashingModel(fusion="largest", beacon_width=512),
+        "official",
+        "with the objective, fusion and widths of its public code",
+    ),
 }
 
 # Data, N (4.1).
 _DATA: dict[str, tuple[str, DataConfig, int]] = {
-    # Not in the paper: these two, and their N, which is all there are.
+    # Not in the paper: these two, and their N; nor the N of NUS-WIDE, the 1,000 tags that hashing papers use.
     "emoji": (
         "the embedded emoji corpus, several labels an item",
         DataConfig(name="emoji-multi-label", image_scale="standard"),
@@ -52,8 +56,8 @@ _DATA: dict[str, tuple[str, DataConfig, int]] = {
 
 # Paper: SGD, without a rate, an end or weights of the terms; code: Adam, its rates halved after each epoch.
 # Here Adam with its rates of teacher, text and beacon; the image student ten times as fast, because it starts
-# from nothing and not from ImageNet; and a slow decay: with the code's, small data sets hardly train. Tried on
-# validation items by python -m benchmarks.select_gch gch-emoji-paper (and gch-corel5k-paper --root ROOT).
+# from nothing and not from ImageNet; and a slow decay, because with the code's small data sets hardly train:
+# benchmarks/results/select_gch-*.json, by python -m benchmarks.select_gch gch-emoji-paper.
 EPOCHS = 30
 _TRAIN: dict[str, Any] = {"image_rate": 1e-3, "decay": 0.95}
 

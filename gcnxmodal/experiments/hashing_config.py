@@ -46,7 +46,8 @@ class HashingTrain:
     batch: int = 128
     """Items a step."""
     optimizer: Literal["adam", "sgd"] = "adam"
-    """The paper says SGD, its code has Adam."""
+    """The paper says SGD, its code has Adam. Losses are divided by the square of the batch, which rates of
+    sgd must make up for."""
     teacher_rate: float = 1e-2
     """Learning rate of the semantic encoder."""
     text_rate: float = 1e-2

@@ -43,9 +43,18 @@ class HashingSystem(System):
 
     @staticmethod
     def mesh_for(experiment: HashingExperiment, model_parallel: int | None) -> Mesh:
-        """See `build.mesh_for`: devices share the items of a batch."""
-        rows = {"train.batch": experiment.train.batch}
-        return sharding.make_mesh(model_parallel or 1, dimension=experiment.model.width, rows=rows)
+        """See `build.mesh_for`: all devices share the items of a batch."""
+        if model_parallel not in (None, 1):
+            raise InputError(
+                f"--model-parallel is {model_parallel}, but GCH has no layer to split; leave it out"
+            )
+        devices, batch = jax.device_count(), experiment.train.batch
+        if batch % devices:
+            raise InputError(
+                f"--train.batch {batch} cannot be shared evenly by {devices} devices; make it a multiple of "
+                f"{devices}, or use fewer devices"
+            )
+        return sharding.make_mesh(1, dimension=1, rows={})
 
     @property
     def title(self) -> str:

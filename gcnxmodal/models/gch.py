@@ -52,7 +52,11 @@ class Layers(nnx.Module):
         self, widths: tuple[int, ...], precision: Precision, rngs: nnx.Rngs, *, batch_norm: bool = False
     ):
         self.dense = nnx.List(
-            [linear(before, after, precision, rngs) for before, after in itertools.pairwise(widths)]
+            [
+                # Normalisation takes away what a bias adds: its gradient is rounding, and Adam steps by it.
+                linear(before, after, precision, rngs, bias=not batch_norm)
+                for before, after in itertools.pairwise(widths)
+            ]
         )
         # Paper: nothing on normalisation; the code normalises, at test with the statistics of the test batch.
         # Here with the running ones, because the code of an item must not depend on the items beside it.

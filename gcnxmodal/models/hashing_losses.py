@@ -32,7 +32,7 @@ def likelihood_loss(
     0.3133
     """
     # Paper: a sum over all pairs; here its mean, and the other two terms divided by B^2 alike: the same
-    # minimum, and Adam does not see the factor.
+    # minimum, and Adam does not see the factor (SGD does).
     theta_BB = 0.5 * _product(a_BK, b_BK)
     return jnp.mean(jax.nn.softplus(theta_BB) - similar_BB * theta_BB)
 

@@ -213,6 +213,7 @@ def test_hdf5_of_anything_but_numbers_is_refused(load, root):
     (root / "mirflickr25k-fall.h5").rename(root / "fall.mat")
     with pytest.raises(InputError, match=r"fall\.mat: variable 'FAll' is no array of numbers; save it with"):
         load(image_feature="efficientnet-lite0")
+    assert load(image_feature="features").pictures is None  # there it would be for the gallery only
 
 
 LALL, YALL, XALL = "LAll/mirflickr25k-lall.mat", "YAll/mirflickr25k-yall.mat", "mirflickr25k-iall-vgg.mat"

@@ -1,3 +1,5 @@
+import collections
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -103,6 +105,10 @@ def test_retrieval_split_depends_on_the_seed_alone():
 @given(st.lists(st.integers(0, 12), min_size=10, max_size=60), st.integers(0, 3))
 def test_groups_are_queries_or_database_as_a_whole(numbers, seed):
     groups = [f"picture {number}" for number in numbers]
+    if min(collections.Counter(groups).values()) > 4:
+        with pytest.raises(InputError, match="no group of items has 4 items or fewer"):
+            retrieval_split(len(groups), 4, 3, seed, groups)
+        return
     split = retrieval_split(len(groups), 4, 3, seed, groups)
     assert len(split["test"]) <= 4
     assert not {groups[row] for row in split["test"]} & {groups[row] for row in split["retrieval"]}
