@@ -53,6 +53,9 @@ class Found:
     score: float
 
 
+_OF_CODES = "score: {bits} bits - 2 x Hamming distance"
+
+
 def run(arguments: Arguments) -> list[Found]:
     """The best items, best first; printed too.
 
@@ -86,6 +89,8 @@ def _ask_run(arguments: Arguments) -> list[tuple[Found, dict[str, Any]]]:
         resolution = corpus.provenance.get("options", {}).get("resolution")
         image = read_pictures([arguments.picture], feature, resolution, str(run.folder.path))
         features, by = (retriever.encode_texts(rows), retriever.encode_new_image(image)), "image"
+    if system.hashes:
+        say(_OF_CODES.format(bits=system.experiment.model.bits))
     indices, scores = retriever.search(features, arguments.k, by=by, shortlist=arguments.shortlist)
     found = [Found(int(rows[i]), float(s)) for i, s in zip(indices[0], scores[0], strict=True)]
     items = describe_items(corpus, np.array([one.row for one in found], int))
@@ -103,6 +108,8 @@ def _ask_export(arguments: Arguments) -> list[tuple[Found, dict[str, Any]]]:
         raise InputError(f"{arguments.run}: has no item of --among {arguments.among}; leave it out")
     if export.about["score"] == SHORTLISTS:
         say("note: scores are those that shortlist; ask the run for the full ones")
+    if "bits" in export.about:
+        say(_OF_CODES.format(bits=export.about["bits"]))
     if arguments.picture is None:
         query, by = export.encoder.encode_texts([arguments.text or ""], batch=1), "text"
     else:

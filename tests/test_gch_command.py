@@ -71,11 +71,12 @@ def test_a_run_measured_again_has_the_same_results(finished):
         assert before[key] == after[key]
 
 
-def test_a_new_text_finds_items_of_its_class(finished):
+def test_a_new_text_finds_items_of_its_class(finished, capsys: pytest.CaptureFixture[str]):
     _, run_dir = finished
     found = search.run(search.Arguments(run_dir, text="word00 word01 word02 word03 word04 word05", k=5))
     corpus = restore(run_dir, None, print).system.inputs.corpus
     assert all(corpus.labels[one.row, 0] for one in found)
+    assert "score: 20 bits - 2 x Hamming distance" in capsys.readouterr().out
 
 
 def test_a_killed_run_resumes_to_the_same_bits(finished, tmp_path: Path):

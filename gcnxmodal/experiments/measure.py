@@ -28,7 +28,7 @@ def measure(
 
     Returns:
         results: `protocols`, `exact_pair`, `yardsticks` (results.json's), and `chance`; of codes, also
-            `expected`, see `evaluate_codes`.
+            `expected`, see `evaluate_codes`, and `cca_axes`, how many axes CCA has for its signs.
         details: the curves and per-class MAP of each, for the report.
     """
     model = _evaluate(system, params)
@@ -43,6 +43,7 @@ def measure(
     }
     if system.hashes:
         of_codes = {name: found["expected"] for name, found in yardsticks.items() if "expected" in found}
+        results["cca_axes"] = yardsticks["cca-sign"]["axes"]  # the other bits of its codes never differ
         results["expected"] = {"model": model["expected"], **of_codes, "chance": chance["expected"]}
     return results, {"model": model, **yardsticks}
 
@@ -88,9 +89,10 @@ def measure_yardsticks(system: System) -> dict[str, dict[str, Any]]:
     if not system.hashes:
         return {name: evaluate_baseline(method(), corpus) for name, method in BASELINES.items()}
     bits = system.experiment.model.bits
-    texts, images = (_padded(embedded, bits) for embedded in fit_baseline(CCA(bits), corpus))
+    texts, images = fit_baseline(CCA(bits), corpus)
+    signs = evaluate_signs(_padded(texts, bits), _padded(images, bits), corpus)
     return {
-        "cca-sign": evaluate_signs(texts, images, corpus),
+        "cca-sign": {**signs, "axes": texts.shape[1]},
         "sm": evaluate_baseline(BASELINES["sm"](), corpus, ALL_PROTOCOLS),
     }
 
