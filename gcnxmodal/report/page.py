@@ -17,7 +17,7 @@ from gcnxmodal.report.pictures import data_uri
 from gcnxmodal.report.plots import Plot, class_plots, curve_plots, save_png, training_plots
 from gcnxmodal.report.reasons import Reasons
 from gcnxmodal.report.svg import inline
-from gcnxmodal.report.verdict import verdict
+from gcnxmodal.report.verdict import main_protocol, verdict
 
 
 def write_report(
@@ -82,6 +82,7 @@ def write_report(
         gallery=gallery,
         reasons=reasons,
         verdict=verdict(system, results),
+        main=main_protocol(results),
         protocols={name: tables.protocol_rows(results, system, name) for name in results["protocols"]},
         exact_pair={
             direction: tables.exact_pair_rows(results, details, system, direction)

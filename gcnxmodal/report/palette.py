@@ -46,6 +46,7 @@ def series(key: str, system: str) -> Series:
         "model": Series(system, "model"),
         "sm": Series("SM", "sm", dashes=(5, 2), marker="D"),
         "cca": Series("CCA", "cca", dashes=(1.5, 1.5), marker="o"),
+        "cca-sign": Series("CCA + sign", "cca", dashes=(1.5, 1.5), marker="o"),
     }
     return known.get(key, Series(key.upper(), "other", dashes=(6, 2, 1, 2), marker="s"))
 

@@ -20,6 +20,7 @@ PROTOCOLS = {
 YARDSTICKS = {
     "sm": "SM (semantic matching) is two logistic regressions, one for texts and one for images",
     "cca": "CCA (canonical correlation) is a linear projection of both",
+    "cca-sign": "CCA + sign is the signs of a linear projection of both, as many as a code has bits",
 }
 # What may be said beside a row of GIN's Table 1 (Yu et al. 2018). On its Eng-Wiki data two logistic
 # regressions score .43 / .45 under `standard` and .73 / .45 under `authors`; GIN's row is .77 / .45.
