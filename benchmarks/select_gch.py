@@ -1,4 +1,4 @@
-"""Try the training values of a preset of GCH on validation items; the test items stay unseen.
+"""Try other values in a preset of GCH on validation items; the test items stay unseen.
 
     python -m benchmarks.select_gch gch-emoji-paper [--root DIR] [--bits 32] [--epochs 30] [--seeds 1]
 
@@ -32,6 +32,9 @@ SPACE: dict[str, tuple[Any, ...]] = {
     "train.decay": (0.5, 0.9),  # the first is the code's
     "train.teacher_rate": (1e-3,),
     "data.image_scale": ("unit",),
+    "model.beacon_activation": ("sigmoid",),
+    "model.fusion": ("largest", "softmax"),
+    "model.beacon": ("dense",),
 }
 
 

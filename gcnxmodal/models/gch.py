@@ -146,8 +146,8 @@ class Beacon(nnx.Module):
 
         hidden_BF = spread(jax.nn.relu(self.hidden(spread(fused_BF))))
         # Paper: "ReLU and sigmoid" for the two layers, and in the same section tanh for all codes (4.2). Here
-        # tanh: codes in (0, 1) can call no pair dissimilar, and draw every student's bits to one. The code
-        # has tanh too.
+        # tanh, as in the code: codes in (0, 1) can call no pair dissimilar, and pull every student's bits to
+        # one (how little that matters beside the other terms: benchmarks/README.md).
         squash = jnp.tanh if self.activation == "tanh" else jax.nn.sigmoid
         return Codes(squash(self.codes(hidden_BF)), jax.nn.sigmoid(self.labels(hidden_BF)))
 
