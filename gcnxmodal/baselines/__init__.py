@@ -12,6 +12,7 @@ from gcnxmodal.baselines.ml_cca import MLCCA
 from gcnxmodal.baselines.mmnn import MMNN
 from gcnxmodal.baselines.mvda import MvDA
 from gcnxmodal.baselines.pls import PLS
+from gcnxmodal.baselines.semantic_correlation_matching import CorrelationMatching, SemanticCorrelationMatching
 from gcnxmodal.baselines.semantic_matching import SemanticMatching
 
 BASELINES = {"cca": CCA, "sm": SemanticMatching}
@@ -19,6 +20,8 @@ BASELINES = {"cca": CCA, "sm": SemanticMatching}
 
 METHODS = {
     **BASELINES,
+    "cm": CorrelationMatching,
+    "scm": SemanticCorrelationMatching,
     "pls": PLS,
     "blm": BLM,
     "cca-3v": CCA3V,
