@@ -80,7 +80,7 @@ def test_blm_explains_both_views_better_than_any_other_contents():
 
 
 def test_cca_3v_solves_its_generalised_eigenvalue_problem():
-    X, Y, labels = centred_views()
+    X, Y, labels = several_labels()
     method = CCA3V(6, ridge=0.1, power=0.0, **PLAIN)
     W, V = maps(method, X, Y, labels)
     L = labels - labels.mean(axis=0)
