@@ -43,11 +43,19 @@ class SemanticMatching(BaseEstimator):
 
     def encode_images(self, images: Features) -> Float[np.ndarray, "n C"]:
         """Class posteriors scaled to unit length, float32."""
-        return _unit(self._image_model.posterior(unit_rows(images, self._image_mean)))
+        return _unit(self.image_posteriors(images))
 
     def encode_texts(self, texts: Features) -> Float[np.ndarray, "n C"]:
         """Class posteriors scaled to unit length, float32."""
-        return _unit(self._text_model.posterior(unit_rows(texts, self._text_mean)))
+        return _unit(self.text_posteriors(texts))
+
+    def image_posteriors(self, images: Features) -> Float[np.ndarray, "n C"]:
+        """The probability of each class."""
+        return self._image_model.posterior(unit_rows(images, self._image_mean))
+
+    def text_posteriors(self, texts: Features) -> Float[np.ndarray, "n C"]:
+        """The probability of each class."""
+        return self._text_model.posterior(unit_rows(texts, self._text_mean))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,146 @@
+"""GMLDA and GMMFA: a discriminant criterion in each modality, coupled by pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Bool, Float
+
+from gcnxmodal.baselines.linear_space import LinearSpace, Maps, class_scatter, class_shares, top_eigenpairs
+
+BLOCK = 512
+"""Rows whose distances to all items are held at a time: 4 MB for a thousand items."""
+
+
+class _GeneralizedMultiview(LinearSpace):
+    """Generalized multiview analysis (Sharma et al., CVPR 2012).
+
+    With A what shall be large and B what shall be small of each modality, and C = P^T Q / n:
+
+        [[A_img, alpha C], [alpha C^T, A_txt]] w = lambda [[B_img, 0], [0, gamma B_txt]] w
+
+    w = [w_img; w_txt], ridge on each B, gamma = tr B_img / tr B_txt as in the paper.
+    """
+
+    components: int | None
+    alpha: float
+    ridge: float
+
+    def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
+        (A_p, B_p), (A_q, B_q) = (self._criterion(x, labels_nC) for x in (P, Q))
+        B_p, B_q = (B + self.ridge * np.eye(len(B)) for B in (B_p, B_q))
+        gamma = np.trace(B_p) / np.trace(B_q)
+        C = self.alpha * P.T @ Q / len(P)
+        A = np.block([[A_p, C], [C.T, A_q]])
+        B = np.block([[B_p, np.zeros_like(C)], [np.zeros_like(C.T), gamma * B_q]])
+        self.eigenvalues_, W = top_eigenpairs(A, B, self.components)
+        return W[: P.shape[1]], W[P.shape[1] :]
+
+    def _criterion(self, x_np: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A and B of one modality, over n."""
+        raise NotImplementedError
+
+
+class GMLDA(_GeneralizedMultiview):
+    """Generalized multiview LDA (Sharma et al., CVPR 2012): A the scatter between classes, B that within.
+
+        [[A_img, alpha C], [alpha C^T, A_txt]] w = lambda [[B_img, 0], [0, gamma B_txt]] w,   C = P^T Q / n
+
+    Args:
+        components: directions kept.
+        alpha: weight of the pairs.
+        ridge: added to the scatter within classes.
+        energy, unit_length: see `LinearSpace`.
+    """
+
+    def __init__(
+        self,
+        components: int | None = 32,
+        *,
+        alpha: float = 10.0,
+        ridge: float = 1e-3,
+        energy: float = 0.95,
+        unit_length: bool = True,
+    ) -> None:
+        self.components = components
+        self.alpha = alpha
+        self.ridge = ridge
+        self.energy = energy
+        self.unit_length = unit_length
+
+    def _criterion(self, x_np: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return class_scatter(x_np, class_shares(labels_nC))
+
+
+class GMMFA(_GeneralizedMultiview):
+    """Generalized multiview marginal Fisher analysis (Sharma et al., CVPR 2012; MFA: Yan et al., PAMI 2007).
+
+    As `GMLDA` with scatters of neighbours: B = sum (x_i - x_j)(x_i - x_j)^T / n over items that share a label
+    where one is among the other's nearest such, and A the same over items that share none.
+
+    Args:
+        components: directions kept.
+        alpha: weight of the pairs.
+        ridge: added to the scatter of like neighbours.
+        like, unlike: neighbours of an item that share a label with it, and that share none.
+        energy, unit_length: see `LinearSpace`.
+    """
+
+    def __init__(
+        self,
+        components: int | None = 32,
+        *,
+        alpha: float = 10.0,
+        ridge: float = 1e-3,
+        like: int = 5,
+        unlike: int = 20,
+        energy: float = 0.95,
+        unit_length: bool = True,
+    ) -> None:
+        self.components = components
+        self.alpha = alpha
+        self.ridge = ridge
+        self.like = like
+        self.unlike = unlike
+        self.energy = energy
+        self.unit_length = unit_length
+
+    def _criterion(self, x_np: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        like, unlike = neighbour_graphs(x_np, labels_nC, self.like, self.unlike)
+        # Over the number of neighbours too: both are then means, of the size of GMLDA's scatters.
+        return neighbour_scatter(x_np, unlike) / self.unlike, neighbour_scatter(x_np, like) / self.like
+
+
+def neighbour_graphs(
+    x_np: Float[np.ndarray, "n p"], labels_nC: Bool[np.ndarray, "n C"], like: int, unlike: int
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """Symmetric 0/1 graphs: i and j, which share a label (share none), are joined if one is among the `like`
+    (`unlike`) nearest such items of the other by Euclidean distance."""
+    n = len(x_np)
+    square_n = np.sum(x_np * x_np, axis=1)
+    labels = labels_nC.astype(np.float32)
+    joined: tuple[list, list] = ([], [])
+    for start in range(0, n, BLOCK):
+        rows = np.arange(start, min(start + BLOCK, n))
+        distance = square_n[rows, None] + square_n - 2 * x_np[rows] @ x_np.T
+        share = labels[rows] @ labels.T > 0
+        itself = rows[:, None] == np.arange(n)
+        for edges, allowed, k in zip(
+            joined, (share & ~itself, ~share & ~itself), (like, unlike), strict=True
+        ):
+            among = np.where(allowed, distance, np.inf)
+            near = np.argsort(among, axis=1, kind="stable")[:, :k]
+            kept = np.take_along_axis(allowed, near, axis=1)
+            edges.append(np.stack([np.broadcast_to(rows[:, None], near.shape)[kept], near[kept]]))
+    return _symmetric(np.hstack(joined[0]), n), _symmetric(np.hstack(joined[1]), n)
+
+
+def neighbour_scatter(x_np: Float[np.ndarray, "n p"], graph: sp.csr_array) -> Float[np.ndarray, "p p"]:
+    """sum over edges {i, j} of (x_i - x_j)(x_i - x_j)^T / n  =  X^T (D - W) X / n."""
+    degree_n = np.asarray(graph.sum(axis=1)).ravel()
+    return ((x_np.T * degree_n) @ x_np - x_np.T @ (graph @ x_np)) / len(x_np)
+
+
+def _symmetric(edges_2e: np.ndarray, n: int) -> sp.csr_array:
+    directed = sp.csr_array((np.ones(edges_2e.shape[1]), tuple(edges_2e)), shape=(n, n))
+    return sp.csr_array(directed.maximum(directed.T))
