@@ -4,7 +4,7 @@
 
 ROOT: the data set of Rasiwasia et al. 2010 with its `raw_features.mat` (SIFT-128, LDA-10). Expected under
 `standard`, text / image query, at 7 components: .188 / .240, the value known for CCA on these features; GIN's
-Table 1 says .187 / .216; SCM at 7 components .238 / .309. Beside them every method of `METHODS` as it is by
+Table 1 says .187 / .216; SCM is known to score .238 / .309. Beside them every method of `METHODS` as it is by
 default. Writes benchmarks/results/cca_official.json.
 """
 

@@ -87,8 +87,10 @@ def dspe_loss(
     """T(x, y) + lambda_1 T(y, x) + lambda_2 T(x, x) + lambda_3 T(y, y), x and y the outputs at length 1.
 
     T(a, b) is `triplet_loss` of anchors a and of positives and negatives b. The positives of an item are
-    those that share a label with it, as in SSPE's comparison; within a modality, not the item itself.
+    those that share a label with it; within a modality, not the item itself.
     """
+    # Paper: the positives of an image are its captions; here all items that share a label with it, because
+    # that is the relevance that is measured.
     x_BD, y_BD = (_unit(z) for z in (images_BD, texts_BD))
     across, within = distances(x_BD, y_BD), alike_BB & other_BB
     return (
