@@ -7,11 +7,16 @@ from jax.sharding import Mesh
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.hashing_system import HashingSystem
+from gcnxmodal.experiments.neighbour_system import NeighbourSystem
 from gcnxmodal.experiments.pair_system import PairSystem
 from gcnxmodal.experiments.system import System
 from gcnxmodal.training import sharding
 
-SYSTEMS: dict[str, Any] = {"pairs": PairSystem, "hashing": HashingSystem}
+SYSTEMS: dict[str, Any] = {
+    "pairs": PairSystem,
+    "hashing": HashingSystem,
+    "neighbours": NeighbourSystem,
+}
 """By `Experiment.kind`. A new kind is its configuration, its system and its line here."""
 
 

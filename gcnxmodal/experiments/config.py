@@ -79,7 +79,7 @@ Rules = dict[str, tuple[Any, Any, str]]
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """One run: every value that decides it, and nothing else. Each kind of system has its own `model` and
-    `train`: `pair_config.py`, `hashing_config.py`.
+    `train`: `pair_config.py`, `hashing_config.py`, `neighbour_config.py`.
 
     Attributes:
         kind: the key of its system in `build.SYSTEMS`.
@@ -95,7 +95,7 @@ class Experiment:
     model: Any = None
     train: Any = None
     epochs: int = 50
-    """Passes over the pairs (or, for grid and hashing, over the items)."""
+    """Passes over the pairs (or, for grid, hashing and neighbours, over the items)."""
     seed: int = 0
     """Decides initial weights, pairs, batches and dropout."""
     evaluate_every: int = 1

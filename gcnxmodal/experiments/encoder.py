@@ -32,6 +32,7 @@ from gcnxmodal.experiments.build import SYSTEMS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.finished_run import FinishedRun
 from gcnxmodal.experiments.inputs import GraphInputs
+from gcnxmodal.experiments.neighbour_system import CentredInputs
 from gcnxmodal.experiments.reading import ImageScaler, Reading, TextReader, read_pictures
 from gcnxmodal.experiments.retriever import CHUNK, Retriever
 from gcnxmodal.experiments.run_folder import EXPERIMENTS, experiment_dict, write_json
@@ -230,6 +231,10 @@ def _system(about: Mapping[str, Any], constants: Mapping[str, np.ndarray]) -> Sy
         provenance={"source": about["source"]},
         texts=("", ""),
     )
+    if "text.mean" in constants:
+        means = constants["text.mean"], constants["image.mean"]
+        inputs: Any = CentredInputs(corpus, blank, corpus.images, {}, *means)
+        return SYSTEMS[about["kind"]](inputs, experiment, 1, None, sharding.one_device())
     graph: dict[str, Any] = {
         "layout": _layout(constants, "text.graph.") if "text.graph.diagonal" in constants else None,
         "vectors": constants.get("text.vectors", np.zeros((len(vocabulary), 0), np.float32)),

@@ -11,10 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.hashing_config import HashingExperiment
+from gcnxmodal.experiments.neighbour_config import NeighbourExperiment
 from gcnxmodal.experiments.pair_config import PairExperiment
 
 EXPERIMENTS: dict[str, TypeAdapter[Any]] = {
-    kind.kind: TypeAdapter(kind) for kind in (PairExperiment, HashingExperiment)
+    kind.kind: TypeAdapter(kind) for kind in (PairExperiment, HashingExperiment, NeighbourExperiment)
 }
 
 

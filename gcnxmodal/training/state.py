@@ -29,6 +29,7 @@ class Data:
         labels_nC: their classes.
         constants: the arrays of the model that are not trained (the word graph, word vectors).
         plan: the batches of the present epoch.
+        graphs: what neighbours are drawn from (SSPE).
     """
 
     texts_nT: Float[Array, "n N"] | Int[Array, "n L"]
@@ -36,6 +37,7 @@ class Data:
     labels_nC: Bool[Array, "n C"]
     constants: Any
     plan: Plan | None = None
+    graphs: Any = None
 
 
 @jax.tree_util.register_dataclass

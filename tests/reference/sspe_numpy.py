@@ -38,3 +38,26 @@ def feature_weights(rows: np.ndarray, k: int) -> np.ndarray:
         for j in np.argsort(distances, kind="stable")[:k]:
             weights[i, j] = weights[j, i] = 1
     return weights
+
+
+def embedded(x: np.ndarray, mean: np.ndarray, weights: dict[str, np.ndarray], output: str) -> np.ndarray:
+    """f of some rows: centred, at unit length, then two layers."""
+    x = x.astype(float) - mean
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    hidden = np.tanh(x @ weights["hidden.kernel"] + weights["hidden.bias"])
+    last = hidden @ weights["last.kernel"] + weights["last.bias"]
+    return np.tanh(last) if output == "tanh" else last
+
+
+def skip_gram(f_i: np.ndarray, near: np.ndarray, far: np.ndarray) -> float:
+    """Eq. 2 or 3 of one vertex: each neighbour with its own negative."""
+
+    def sigmoid(x: float) -> float:
+        return 1 / (1 + np.exp(-x))
+
+    total = 0.0
+    for f_j in near:
+        total -= np.log(sigmoid(f_i @ f_j))
+    for f_l in far:
+        total -= np.log(sigmoid(-(f_i @ f_l)))
+    return total

@@ -1,0 +1,51 @@
+"""Presets of SSPE on each data set.
+
+Every number carries its source: (4.1), (4.4) are sections of Wu et al. 2018. What is the same for all data
+sets is a default of `neighbour_config.py`, and so is what the paper leaves open.
+"""
+
+from gcnxmodal.experiments.config import DataConfig, TextConfig
+from gcnxmodal.experiments.neighbour_config import NeighbourExperiment
+
+# Data, N (4.1). Branches centre features and scale them to unit length themselves: `raw` is enough.
+_DATA: dict[str, tuple[str, DataConfig, int]] = {
+    # Not in the paper: these two, and their N.
+    "emoji": (
+        "the embedded emoji corpus, several labels an item",
+        DataConfig(name="emoji-multi-label", image_scale="raw"),
+        2_000,
+    ),
+    "corel5k": (
+        "Corel5k in the folder layout, 20 labels: --data.root FOLDER",
+        DataConfig(name="folder", image_feature="features", image_scale="raw"),
+        1_000,
+    ),
+    # Paper: fc7 of CaffeNet (4,096-d), 38 labels of MIRFLICKR, the 20 largest of NUS-WIDE, and its own lists
+    # of photos; here the features that you have (--data.image-feature), and the 24 and 21 labels and the
+    # photos that the loaders keep, which GCH's presets share.
+    "pascal": (
+        "Pascal VOC 2007, 20 classes",
+        DataConfig(name="pascal-voc", image_feature="features", image_scale="raw"),
+        399,
+    ),
+    "mirflickr": (
+        "MIRFLICKR-25K",
+        DataConfig(name="mirflickr", image_scale="raw"),
+        2_000,
+    ),
+    "nus-wide": (
+        "NUS-WIDE, 21 largest concepts",
+        DataConfig(name="nus-wide-21", image_feature="bow", image_scale="raw"),
+        1_000,
+    ),
+    "folder": (
+        "your own pictures and texts: --data.root FOLDER (docs/your-own-data.md)",
+        DataConfig(name="folder", image_scale="raw"),
+        10_000,
+    ),
+}
+
+SSPE_PRESETS: dict[str, tuple[str, NeighbourExperiment]] = {
+    f"sspe-{name}": (f"SSPE on {title}", NeighbourExperiment(data=data, text=TextConfig(words=words)))
+    for name, (title, data, words) in _DATA.items()
+}
