@@ -52,7 +52,7 @@ MESHES = {
     "uneven": [(1, 1), (1, 8)],
     "attention": [(1, 1), (8, 1), (2, 4)],
     "cnn": [(1, 1), (4, 2)],
-    "hashing": [(1, 1), (8, 1), (4, 2)],
+    "hashing": [(1, 1), (8, 1), (4, 1)],
     "grid": [(1, 1), (8, 1), (1, 8), (4, 2), (2, 4)],
 }
 # The mesh that trains the first half, and the one that goes on from its checkpoint.
