@@ -193,7 +193,7 @@ def faiss_search(codes: Codes, k: int | None, use_heap: bool = True) -> Callable
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     queries_QW, items_MW, *_ = codes.packed()
     index = faiss.IndexBinaryFlat(BITS)
-    index.use_heap = use_heap
+    index.use_heap = use_heap  # pyright: ignore[reportAttributeAccessIssue] (made by SWIG)
     index.add(items_MW.view(np.uint8))
     return lambda: index.search(queries_QW.view(np.uint8), k or len(items_MW))[0]
 

@@ -12,6 +12,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.harness import write_result
@@ -44,7 +45,7 @@ def validation_curve(experiment: Experiment, corpus: Corpus, every: int) -> list
     block, state, curve = make_block(system.step()), system.initial_state(), []
     for epoch in range(experiment.epochs):
         data = dataclasses.replace(system.data, plan=system.plan(epoch))
-        state = block(state, data, system.key(DROPOUT), np.int32(system.steps_per_epoch))
+        state = block(state, data, system.key(DROPOUT), jnp.int32(system.steps_per_epoch))
         if (epoch + 1) % every == 0:
             found = evaluate_signs(*Retriever(system, state.params).embed(), corpus)
             curve.append([found["protocols"]["hashing@500"][name] for name in DIRECTIONS])
