@@ -9,24 +9,20 @@ benchmarks/results/select_PRESET.json.
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.harness import write_result
-from benchmarks.select_gin import DIRECTIONS, VALIDATION, replaced
-from gcnxmodal.corpus import Corpus
+from benchmarks.select_gin import VALIDATION, replaced, validation_curve
 from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.build import build
-from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.gch import GCH_PRESETS
 from gcnxmodal.experiments.measure import evaluate_signs
 from gcnxmodal.experiments.retriever import Retriever
-from gcnxmodal.experiments.system import DROPOUT
-from gcnxmodal.training.state import make_block
+from gcnxmodal.experiments.system import System
 
 SPACE: dict[str, tuple[Any, ...]] = {
     "train.image_rate": (1e-4, 3e-3),  # the first is the code's
@@ -39,17 +35,10 @@ SPACE: dict[str, tuple[Any, ...]] = {
 }
 
 
-def validation_curve(experiment: Experiment, corpus: Corpus, every: int) -> list[list[float]]:
-    """MAP of the held-out items every so many epochs: text query, image query, average."""
-    system = build(experiment, corpus)
-    block, state, curve = make_block(system.step()), system.initial_state(), []
-    for epoch in range(experiment.epochs):
-        data = dataclasses.replace(system.data, plan=system.plan(epoch))
-        state = block(state, data, system.key(DROPOUT), jnp.int32(system.steps_per_epoch))
-        if (epoch + 1) % every == 0:
-            found = evaluate_signs(*Retriever(system, state.params).embed(), corpus)
-            curve.append([found["protocols"]["hashing@500"][name] for name in DIRECTIONS])
-    return curve
+def hashing_map(system: System, params: Any) -> Mapping[str, float]:
+    """MAP of the held-out items that rank those trained on."""
+    texts, images = Retriever(system, params).embed()
+    return evaluate_signs(texts, images, system.inputs.corpus)["protocols"]["hashing@500"]
 
 
 def main() -> None:
@@ -71,7 +60,7 @@ def main() -> None:
         experiment = replaced(preset, changed)
         corpus = load_corpus(experiment.data, experiment.text)
         curves = [
-            validation_curve(dataclasses.replace(experiment, seed=seed), corpus, arguments.every)
+            validation_curve(dataclasses.replace(experiment, seed=seed), corpus, arguments.every, hashing_map)
             for seed in range(arguments.seeds)
         ]
         mean = np.mean(curves, axis=0)

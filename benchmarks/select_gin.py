@@ -10,6 +10,7 @@ The yardsticks are fitted and measured on the same split. Writes benchmarks/resu
 
 import argparse
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from gcnxmodal.experiments.build import build
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.measure import evaluate_baseline, map_of_test_items
-from gcnxmodal.experiments.system import DROPOUT
+from gcnxmodal.experiments.system import DROPOUT, System
 from gcnxmodal.training.state import make_block
 
 VALIDATION = 0.2
@@ -62,8 +63,13 @@ def replaced(experiment: Experiment, values: dict[str, Any]) -> Experiment:
     return experiment
 
 
-def validation_curve(experiment: Experiment, corpus: Corpus, every: int) -> np.ndarray:
-    """`standard` MAP on the held-out items every so many epochs: text query, image query, average."""
+def validation_curve(
+    experiment: Experiment,
+    corpus: Corpus,
+    every: int,
+    map_of: Callable[[System, Any], Mapping[str, float]] = map_of_test_items,
+) -> np.ndarray:
+    """MAP of the held-out items, by default `standard`, every so many epochs: text, image query, average."""
     system = build(experiment, corpus)
     block, key = make_block(system.step()), system.key(DROPOUT)
     state, points = system.initial_state(), []
@@ -71,7 +77,7 @@ def validation_curve(experiment: Experiment, corpus: Corpus, every: int) -> np.n
         data = dataclasses.replace(system.data, plan=system.plan(epoch))
         state = block(state, data, key, jnp.int32(system.steps_per_epoch))
         if (epoch + 1) % every == 0:
-            found = map_of_test_items(system, state.params)
+            found = map_of(system, state.params)
             points.append([found[name] for name in DIRECTIONS])
     return np.array(points)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Bool, Float
@@ -36,9 +38,9 @@ class _GeneralizedMultiview(LinearSpace):
         self.eigenvalues_, W = top_eigenpairs(A, B, self.components)
         return W[: P.shape[1]], W[P.shape[1] :]
 
+    @abc.abstractmethod
     def _criterion(self, x_np: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A and B of one modality, over n."""
-        raise NotImplementedError
 
 
 class GMLDA(_GeneralizedMultiview):

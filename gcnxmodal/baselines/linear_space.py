@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float
@@ -16,7 +18,7 @@ Maps = tuple[np.ndarray, np.ndarray]
 """Of images [p, D] and of texts [q, D]."""
 
 
-class LinearSpace(BaseEstimator):
+class LinearSpace(BaseEstimator, abc.ABC):
     """Principal components of images P [n, p] and of texts Q [n, q], then one map each; cosine is the score.
 
     A method gives the maps. All in float64.
@@ -46,9 +48,9 @@ class LinearSpace(BaseEstimator):
             self._image_map, self._text_map = self._maps(P, Q, labels)
         return self
 
+    @abc.abstractmethod
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         """The maps of the method from centred principal components; their covariances are diagonal."""
-        raise NotImplementedError
 
     def encode_images(self, images: Features) -> Float[np.ndarray, "n D"]:
         """Unit vectors in the common space, float32."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import itertools
 from collections.abc import Callable
@@ -24,7 +25,7 @@ Layers = list[tuple[Any, Any]]
 MOMENTUM = 0.9
 
 
-class TwoBranches(BaseEstimator):
+class TwoBranches(BaseEstimator, abc.ABC):
     """Branches f (images) and g (texts), tanh(W2 tanh(W1 x + b1) + b2), trained on a loss over a batch.
 
     The configuration is that of SSPE's comparison (Wu et al. 2018, Section 4.4): features mean-centred and
@@ -82,9 +83,9 @@ class TwoBranches(BaseEstimator):
             )
         return self
 
+    @abc.abstractmethod
     def _loss(self) -> tuple[Callable, dict[str, float]]:
         """`loss(images_BD, texts_BD, alike_BB, other_BB, **values)` and its values; see `_train`."""
-        raise NotImplementedError
 
     def _image_outputs(self, images: Features) -> Float[np.ndarray, "n D"]:
         return apply_branch(self.image_branch_, unit_rows(images, self._image_mean), np)

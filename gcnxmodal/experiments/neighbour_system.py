@@ -16,7 +16,7 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.inputs import Inputs, plain_inputs
 from gcnxmodal.experiments.neighbour_config import NeighbourExperiment, NeighbourTrain
-from gcnxmodal.experiments.system import INIT, ORDER, System, training_arrays, with_values
+from gcnxmodal.experiments.system import INIT, ORDER, System, mesh_of_rows, training_arrays, with_values
 from gcnxmodal.models.dual_path import Constant
 from gcnxmodal.models.sspe import SSPE, centred_units
 from gcnxmodal.training import neighbour_step, sampling, sharding
@@ -65,17 +65,7 @@ class NeighbourSystem(System):
     @staticmethod
     def mesh_for(experiment: NeighbourExperiment, model_parallel: int | None) -> Mesh:
         """See `build.mesh_for`: all devices share the items of a batch."""
-        if model_parallel not in (None, 1):
-            raise InputError(
-                f"--model-parallel is {model_parallel}, but SSPE has no layer to split; leave it out"
-            )
-        devices, batch = jax.device_count(), experiment.train.batch
-        if batch % devices:
-            raise InputError(
-                f"--train.batch {batch} cannot be shared evenly by {devices} devices; make it a multiple of "
-                f"{devices}, or use fewer devices"
-            )
-        return sharding.make_mesh(1, dimension=1, rows={})
+        return mesh_of_rows("SSPE", experiment.train.batch, model_parallel)
 
     @property
     def title(self) -> str:

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from flax import nnx
 from jax.sharding import Mesh
 
+from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.inputs import Inputs
 from gcnxmodal.training import sharding
@@ -154,6 +155,25 @@ def training_arrays(inputs: Inputs) -> tuple[Any, Any, Any]:
     texts = inputs.texts[rows]
     dense = texts if isinstance(texts, np.ndarray) else texts.toarray()
     return dense, inputs.images[rows], inputs.corpus.labels[rows]
+
+
+def mesh_of_rows(title: str, batch: int, model_parallel: int | None) -> Mesh:
+    """All devices of the job, sharing the items of a batch: the mesh of a system without a layer to split.
+
+    Raises:
+        InputError: if `model_parallel` asks for more, or they cannot share the batch evenly.
+    """
+    if model_parallel not in (None, 1):
+        raise InputError(
+            f"--model-parallel is {model_parallel}, but {title} has no layer to split; leave it out"
+        )
+    devices = jax.device_count()
+    if batch % devices:
+        raise InputError(
+            f"--train.batch {batch} cannot be shared evenly by {devices} devices; make it a multiple of "
+            f"{devices}, or use fewer devices"
+        )
+    return sharding.make_mesh(1, dimension=1, rows={})
 
 
 def with_values(train: Any, values: Mapping[str, Any] | None) -> Any:

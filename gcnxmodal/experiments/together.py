@@ -1,6 +1,7 @@
 """The members of a group, made concrete as one system: what trains them all as one program."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +31,9 @@ class Together:
     def __init__(self, system: System, experiments: Sequence[Experiment]):
         self.members = [dataclasses.replace(system, experiment=experiment) for experiment in experiments]
         self.system = self._covering(self.members[0])
-        self._shapes = [jax.eval_shape(member.initial_state) for member in self.members]
+        self._shapes = [
+            jax.eval_shape(functools.partial(member.initial_state, as_shape=True)) for member in self.members
+        ]
 
     def _covering(self, member: System) -> System:
         return member.covering([other.experiment for other in self.members])

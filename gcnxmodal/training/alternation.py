@@ -18,8 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from gcnxmodal.models.gch import GCH, Beacon, Fusion, Student, Teacher, fuse, propagation
 from gcnxmodal.models.hashing_losses import Objective, similar, similarity_loss, squared_error
-from gcnxmodal.training.sharding import over_rows
-from gcnxmodal.training.state import Data, Step, TrainState
+from gcnxmodal.training.state import Data, Step, TrainState, planned_rows
 
 NETWORKS = ("teacher", "image", "text", "beacon")
 UPDATES = {"teacher": 1, "image": 2, "text": 2, "beacon": 1}
@@ -191,9 +190,6 @@ def make_step(
 
 
 def _batch(state: TrainState, data: Data, mesh: Mesh | None) -> Batch:
-    assert data.plan is not None
-    rows = data.plan.texts[state.step % len(data.plan.texts)]
-    if mesh is not None:
-        rows = over_rows(rows, mesh)
+    rows, _ = planned_rows(state, data, mesh)  # text and image of an item together
     labels_BC = data.labels_nC[rows]
     return Batch(data.images_nd[rows], data.texts_nT[rows], labels_BC, similar(labels_BC))

@@ -23,8 +23,7 @@ from gcnxmodal.training.semantic_graph import (
     draw_connected,
     draw_unconnected,
 )
-from gcnxmodal.training.sharding import over_rows
-from gcnxmodal.training.state import Data, Step, TrainState
+from gcnxmodal.training.state import Data, Step, TrainState, planned_rows
 
 METRICS = ("loss", "semantic", "labels", "image_graph", "text_graph")
 """`loss` is the sum of Eq. 4 and 5 over a batch, or its mean; the others are means over items of one term."""
@@ -195,12 +194,8 @@ def make_step(
     """
 
     def step(state: TrainState, data: Data, key: Array) -> tuple[TrainState, dict[str, Array]]:
-        assert data.plan is not None
         assert data.graphs is not None
-        row = state.step % len(data.plan.texts)
-        texts, images = data.plan.texts[row], data.plan.images[row]
-        if mesh is not None:
-            texts, images = over_rows(texts, mesh), over_rows(images, mesh)
+        texts, images = planned_rows(state, data, mesh)
         # Paper: samples are drawn before each of the 5 passes; here with their batch, which is the same.
         drawn = draw(jax.random.fold_in(key, state.step), data.graphs, images, texts, terms)
 

@@ -104,6 +104,16 @@ def make_rate(
 Step = Callable[[TrainState, Data, Any], tuple[TrainState, dict[str, Array]]]
 
 
+def planned_rows(
+    state: TrainState, data: Data, mesh: Mesh | None
+) -> tuple[Int[Array, " B"], Int[Array, " M"]]:
+    """Texts and images of the next step: row `state.step` of the plan (modulo its length), over the mesh."""
+    assert data.plan is not None
+    row = state.step % len(data.plan.texts)
+    texts, images = data.plan.texts[row], data.plan.images[row]
+    return (texts, images) if mesh is None else (over_rows(texts, mesh), over_rows(images, mesh))
+
+
 def make_step(
     graphdef: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
@@ -125,11 +135,7 @@ def make_step(
     """
 
     def step(state: TrainState, data: Data, key: Array) -> tuple[TrainState, dict[str, Array]]:
-        assert data.plan is not None
-        row = state.step % len(data.plan.texts)
-        texts, images = data.plan.texts[row], data.plan.images[row]
-        if mesh is not None:
-            texts, images = over_rows(texts, mesh), over_rows(images, mesh)
+        texts, images = planned_rows(state, data, mesh)
         match = _match(data.labels_nC[texts], data.labels_nC[images], grid=grid)
 
         def objective(params):
