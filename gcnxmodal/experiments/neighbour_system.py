@@ -62,6 +62,11 @@ class NeighbourSystem(System):
         data = Data(texts, images, labels, constants=_constants(inputs), graphs=graphs)
         return cls(inputs, experiment, items // train.batch, sharding.replicate(data, mesh), mesh)
 
+    @classmethod
+    def inputs_from(cls, plain: Inputs, constants: Mapping[str, np.ndarray]) -> CentredInputs:
+        means = constants["text.mean"], constants["image.mean"]
+        return CentredInputs(plain.corpus, plain.texts, plain.images, plain.graph_report, *means)
+
     @staticmethod
     def mesh_for(experiment: NeighbourExperiment, model_parallel: int | None) -> Mesh:
         """See `build.mesh_for`: all devices share the items of a batch."""

@@ -20,22 +20,29 @@ _DATA: dict[str, tuple[str, DataConfig, int]] = {
         DataConfig(name="folder", image_feature="features", image_scale="raw"),
         1_000,
     ),
-    # Paper: fc7 of CaffeNet (4,096-d), 38 labels of MIRFLICKR, the 20 largest of NUS-WIDE, and its own lists
-    # of photos; here the features that you have (--data.image-feature), and the 24 and 21 labels and the
-    # photos that the loaders keep, which GCH's presets share.
+    # Paper: fc7 of CaffeNet (4,096-d); here the features that you have (--data.image-feature). What else the
+    # paper leaves open about these photos stands in their loaders.
     "pascal": (
         "Pascal VOC 2007, 20 classes",
-        DataConfig(name="pascal-voc", image_feature="features", image_scale="raw"),
+        DataConfig(name="pascal-voc", image_feature="features", image_scale="raw", selection="all"),
         399,
     ),
     "mirflickr": (
-        "MIRFLICKR-25K",
-        DataConfig(name="mirflickr", image_scale="raw"),
+        "MIRFLICKR-25K, 38 labels",
+        DataConfig(name="mirflickr", image_scale="raw", labels=38, tags=2_000, split="official"),
         2_000,
     ),
     "nus-wide": (
-        "NUS-WIDE, 21 largest concepts",
-        DataConfig(name="nus-wide-21", image_feature="bow", image_scale="raw"),
+        "NUS-WIDE, 20 largest concepts",
+        DataConfig(
+            name="nus-wide",
+            image_feature="bow",
+            image_scale="raw",
+            classes=20,
+            selection="all",
+            tag_list="1k",
+            split="official",
+        ),
         1_000,
     ),
     "folder": (

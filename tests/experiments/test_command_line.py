@@ -15,6 +15,10 @@ from gcnxmodal.experiments.finish import command_line
         ("model", {"attention_relu": False, "normalise": True, "filters": (4, 4)}),
         ("text", {"stop_words": True, "weighting": "log1p"}),
         ("train", {"pairing": "uniform", "margin": 0.5}),
+        (
+            "data",
+            {"name": "nus-wide", "classes": 20, "selection": "all", "split": "official", "split_seed": 0},
+        ),
     ],
 )
 def test_the_line_of_a_report_gives_its_experiment_again(section, changes):
