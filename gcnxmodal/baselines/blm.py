@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import scipy.linalg
 
@@ -23,6 +25,8 @@ class BLM(LinearSpace):
             .150 / .198 with 32 (text / image query, a fifth of Wikipedia's training items held out).
         energy, unit_length: see `LinearSpace`. The views should have about the same variance.
     """
+
+    space: ClassVar = {"components": (3, 5, 10, 20)}
 
     def __init__(self, components: int | None = 5, *, energy: float = 1.0, unit_length: bool = True) -> None:
         self.components = components

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import scipy.linalg
 
@@ -29,6 +31,8 @@ class CCA(LinearSpace):
         power: each axis is scaled by its correlation to this power (Gong et al. 2014); 0 for plain CCA.
         unit_length: scale each item's centred features to length 1 first (SSPE, Section 4.4).
     """
+
+    space: ClassVar = {"components": (5, 10, 20, None), "ridge": (1e-3, 3e-3, 1e-2, 1e-1)}
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import scipy.linalg
 
@@ -24,6 +26,8 @@ class CCA3V(LinearSpace):
         power: p of the paper, which has 4.
         energy, unit_length: see `LinearSpace`.
     """
+
+    space: ClassVar = {"power": (0.0, 1.0, 2.0, 4.0), "ridge": (1e-3, 3e-3, 1e-2, 1e-1)}
 
     def __init__(
         self,

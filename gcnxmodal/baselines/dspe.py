@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,8 @@ class DSPE(TwoBranches):
         steps, batch, learning_rate, weight_decay: of SGD, see `TwoBranches`.
         seed: of the weights and the batches.
     """
+
+    space: ClassVar = {"margin": (0.1, 0.3), "weight_decay": (5e-4, 2e-3)}
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -55,6 +56,8 @@ class GMLDA(_GeneralizedMultiview):
         energy, unit_length: see `LinearSpace`.
     """
 
+    space: ClassVar = {"components": (8, 32), "alpha": (1.0, 10.0, 100.0), "ridge": (1e-3, 1e-2, 1e-1)}
+
     def __init__(
         self,
         components: int | None = 32,
@@ -87,6 +90,8 @@ class GMMFA(_GeneralizedMultiview):
         like, unlike: neighbours of an item that share a label with it, and that share none.
         energy, unit_length: see `LinearSpace`.
     """
+
+    space: ClassVar = {"components": (8, 32), "alpha": (1.0, 10.0, 100.0), "ridge": (1e-3, 1e-2, 1e-1)}
 
     def __init__(
         self,

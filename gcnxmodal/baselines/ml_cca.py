@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import scipy.linalg
 from sklearn.preprocessing import normalize
@@ -26,6 +28,8 @@ class MLCCA(LinearSpace):
         power: each axis is scaled by its correlation to this power, as in `CCA`.
         energy, unit_length: see `LinearSpace`.
     """
+
+    space: ClassVar = {"power": (0.0, 1.0, 2.0), "ridge": (1e-3, 3e-3, 1e-2, 1e-1)}
 
     def __init__(
         self,

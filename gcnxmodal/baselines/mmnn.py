@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +30,8 @@ class MMNN(TwoBranches):
 
     Margin and rate were chosen once, on a held-out fifth of Wikipedia's training items.
     """
+
+    space: ClassVar = {"margin": (1.0, 3.0), "alpha": (0.1, 0.3)}
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import scipy.linalg
 
@@ -22,6 +24,8 @@ class MvDA(LinearSpace):
         ridge: added to S_W over 2n; without it more features than items have no solution.
         energy, unit_length: see `LinearSpace`.
     """
+
+    space: ClassVar = {"ridge": (1e-4, 1e-3, 1e-2, 1e-1)}
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import scipy.linalg
 
@@ -21,6 +23,8 @@ class PLS(LinearSpace):
         components: pairs of axes kept; None for all.
         energy, unit_length: see `LinearSpace`.
     """
+
+    space: ClassVar = {"components": (5, 10, 20, None)}
 
     # Paper: deflation of the views after each pair of axes; here all pairs at once, which keeps U and V
     # orthonormal, because the first pair is the same and retrieval needs no orthogonal score vectors.

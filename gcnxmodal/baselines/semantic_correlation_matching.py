@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.base import BaseEstimator
@@ -38,6 +40,8 @@ class SemanticCorrelationMatching(BaseEstimator):
         ridge: added to the variances, as in `CCA`.
         energy, unit_length: see `LinearSpace`.
     """
+
+    space: ClassVar = {"components": (5, 10, 20, None), "ridge": (1e-3, 1e-2, 1e-1)}
 
     def __init__(
         self,

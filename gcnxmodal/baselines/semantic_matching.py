@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -24,6 +25,8 @@ class SemanticMatching(BaseEstimator):
     modality (one a class where items have several labels), with the C of least log-loss on a held-out fifth
     of the training items, refitted on all of them. Nothing is random.
     """
+
+    space: ClassVar = {}
 
     def fit(self, images: Features, texts: Features, labels: Bool[np.ndarray, "n C"]) -> SemanticMatching:
         """Fit on training items.

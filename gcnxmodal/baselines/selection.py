@@ -1,0 +1,171 @@
+"""Hyper-parameters of a baseline, chosen on a validation split of the training items."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gcnxmodal.baselines.features import Features
+from gcnxmodal.errors import InputError
+from gcnxmodal.retrieval.evaluate import standard_map
+
+Space = Mapping[str, Sequence[Any]]
+"""Values to try of each keyword argument of a method; a class names its own in its attribute `space`."""
+
+GRID = 30
+"""Candidates up to which all combinations are tried."""
+
+WIDTH = 32
+"""Embeddings are padded to a multiple of this, so that candidates of any width share one compiled ranking."""
+
+
+class Items(NamedTuple):
+    """One side of the split."""
+
+    images: Features
+    texts: Features
+    labels: Bool[np.ndarray, "n C"]
+
+
+Measure = Callable[[Any, Items, Items], float]
+"""(a fitted method, the items held out, the items it was fitted on) -> a number, the higher the better."""
+
+
+def average_standard_map(method: Any, held: Items, fitted: Items) -> float:
+    """`standard` MAP among the items held out, mean of both directions."""
+    texts, images = _padded(method.encode_texts(held.texts)), _padded(method.encode_images(held.images))
+    return standard_map(texts, images, held.labels)["average"]
+
+
+def select(
+    method: Callable[..., Any],
+    images: Features,
+    texts: Features,
+    labels: Bool[np.ndarray, "n C"],
+    *,
+    space: Space | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    validation: float = 0.2,
+    seed: int = 0,
+    measure: Measure = average_standard_map,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """The keyword arguments of the candidate that does best on a held-out part of the training items.
+
+    Each candidate is fitted on the rest; the caller fits the chosen one on all (`fit_selected` does). All
+    combinations are tried if they are at most `GRID`; else one coordinate search: from the first value of
+    every argument on, each in turn takes its best value with the others held. Of equals the first is taken.
+
+    Args:
+        method: a class of `METHODS`, or anything that is called with keyword arguments and has `fit`.
+        images, texts, labels: training items only.
+        space: what is tried; by default `method.space`. An argument that is also in `fixed` is not varied.
+        fixed: keyword arguments of every candidate.
+        validation: the share of the items held out of each class.
+        seed: of the split.
+        measure: what is best, by default `average_standard_map`.
+        report: is given one line a candidate.
+
+    Returns:
+        `fixed` and the chosen values; `fixed` alone, without any fit, if there is nothing to choose.
+
+    Raises:
+        InputError: if no item can be held out, or every candidate is refused. A candidate that raises
+            InputError is passed over, and reported.
+    """
+    fixed = dict(fixed or {})
+    offered: Space = getattr(method, "space", {}) if space is None else space
+    space = {name: tuple(values) for name, values in offered.items() if name not in fixed}
+    if not space:
+        return fixed
+    rows = validation_split(labels, validation, seed)
+    fitted, held = (Items(images[rows[side]], texts[rows[side]], labels[rows[side]]) for side in rows)
+    scores: dict[tuple[Any, ...], float] = {}
+    refusal = ""
+    of_all = math.prod(len(values) for values in space.values())
+    number = of_all if of_all <= GRID else sum(len(values) - 1 for values in space.values()) + 1
+    for values in _candidates(space, scores, of_all <= GRID):
+        candidate = dict(zip(space, values, strict=True))
+        line = f"{len(scores) + 1}/{number} " + ", ".join(
+            f"{name} {value}" for name, value in candidate.items()
+        )
+        try:
+            scores[values] = measure(method(**fixed, **candidate).fit(*fitted), held, fitted)
+            line += f": {scores[values]:.4f}"
+        except InputError as error:
+            scores[values], refusal = -math.inf, str(error)
+            line += f": left out, {error}"
+        if report:
+            report(line)
+    best = max(scores, key=lambda values: scores[values])
+    if scores[best] == -math.inf:
+        raise InputError(
+            f"{getattr(method, '__name__', method)}: all {len(scores)} candidates are refused: {refusal}"
+        )
+    return {**fixed, **dict(zip(space, best, strict=True))}
+
+
+def fit_selected(
+    method: Callable[..., Any],
+    images: Features,
+    texts: Features,
+    labels: Bool[np.ndarray, "n C"],
+    **options: Any,
+) -> Any:
+    """The method with what `select(..., **options)` chooses, fitted on all items; `get_params` tells."""
+    return method(**select(method, images, texts, labels, **options)).fit(images, texts, labels)
+
+
+def validation_split(
+    labels_nC: Bool[np.ndarray, "n C"], share: float, seed: int
+) -> dict[str, Int[np.ndarray, " rows"]]:
+    """{"fitted": rows, "held": rows}: about `share` of the items of every class are held out.
+
+    An item counts for the rarest of its labels, as in `data.split.stratified_split` (which this layer may not
+    import); a class with a single item keeps it.
+
+    Raises:
+        InputError: if `share` is not strictly between 0 and 1, or no item is held out.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"validation is {share}; choose it between 0 and 1, such as 0.2")
+    n = len(labels_nC)
+    frequency_C = labels_nC.sum(axis=0)
+    # Items without a label are a class of their own.
+    rarest_n = np.hstack([np.where(labels_nC, frequency_C, n + 2), np.full((n, 1), n + 1)]).argmin(axis=1)
+    order = np.random.default_rng(seed).permutation(n)
+    held_n = np.zeros(n, bool)
+    for stratum in np.unique(rarest_n):
+        rows = order[rarest_n[order] == stratum]
+        held_n[rows[: min(round(share * len(rows)), len(rows) - 1)]] = True
+    if not held_n.any():
+        raise InputError(
+            f"labels: none of {n} training items can be held out, a class has too few; "
+            "name the hyper-parameters instead of having them chosen"
+        )
+    return {"fitted": np.flatnonzero(~held_n), "held": np.flatnonzero(held_n)}
+
+
+def _candidates(
+    space: Space, scores: Mapping[tuple[Any, ...], float], grid: bool
+) -> Iterator[tuple[Any, ...]]:
+    """Values of all arguments, each combination once; a coordinate search goes by the `scores` so far."""
+    if grid:
+        yield from itertools.product(*space.values())
+        return
+    best = tuple(values[0] for values in space.values())
+    yield best
+    for place, values in enumerate(space.values()):
+        tried = [(*best[:place], value, *best[place + 1 :]) for value in values]
+        yield from (candidate for candidate in tried if candidate not in scores)
+        best = max([best, *tried], key=lambda candidate: scores[candidate])
+
+
+def _padded(x_nD: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n W"]:
+    """With columns of zeros, which change no inner product."""
+    return np.pad(x_nD, ((0, 0), (0, -x_nD.shape[1] % WIDTH)))
