@@ -43,6 +43,8 @@ class NeighbourTrain:
     """Neighbours an item on its feature graph."""
     feature_neighbours: int = 8
     """k of the feature graphs."""
+    knn: Literal["exact", "faiss"] = "exact"
+    """How these are found: all pairs of items on the device, or nearly, for a million (extra `faiss`)."""
     learning_rate: float = 0.01
     """Of SGD, at the start."""
     momentum: float = 0.9
