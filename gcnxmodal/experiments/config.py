@@ -126,6 +126,17 @@ class Experiment:
         return {}
 
 
+def counts_only(text: TextConfig, title: str) -> Rules:
+    """Rules for a system that reads the counts of a text: nothing of word vectors, their graph or order."""
+    unread = ("vectors", "vector_file", "vector_seed", "length", "neighbours", "graph", "lambda_max")
+    allowed = f"left out: {title} reads counts of words, and no graph, vectors or order of them"
+    given = {name: getattr(text, name) for name in unread}
+    return {
+        f"text.{name.replace('_', '-')}": (value, value == getattr(TextConfig, name), allowed)
+        for name, value in given.items()
+    }
+
+
 def validate(experiment: Experiment) -> None:
     """Refuse values outside their range.
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import ClassVar, Literal
 
-from gcnxmodal.experiments.config import Experiment, Rules
+from gcnxmodal.experiments.config import Experiment, Rules, counts_only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +78,7 @@ class NeighbourExperiment(Experiment):
     def rules(self) -> Rules:
         model, train = self.model, self.train
         rules: Rules = {
+            **counts_only(self.text, "SSPE"),
             "model.hidden": (model.hidden, model.hidden >= 1, "at least 1"),
             "model.dimension": (model.dimension, model.dimension >= 1, "at least 1"),
             "data.image-feature": (
