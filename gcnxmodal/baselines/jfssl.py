@@ -49,7 +49,7 @@ class JFSSL(CoupledRegression):
         within: float = 1.0,
         neighbours: int = 10,
         unit_length: bool = True,
-        tolerance: float = 1e-5,
+        tolerance: float = 1e-4,
         steps: int = 100,
     ) -> None:
         # Paper: features as they are; here centred and of unit length, because that ranks better: .250 for

@@ -44,7 +44,7 @@ class LCFS(CoupledRegression):
         *,
         low_rank: float = 1.0,
         unit_length: bool = True,
-        tolerance: float = 1e-5,
+        tolerance: float = 1e-4,
         steps: int = 100,
     ) -> None:
         # Paper: features as they are; here centred and of unit length, because that ranks better: .248 for
