@@ -28,19 +28,17 @@ search and memory to results/codes_search.json.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import dataclasses
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import interleave, table, write_result
+from benchmarks.harness import grown, interleave, table, write_result
 from gcnxmodal.retrieval import hamming
 from gcnxmodal.retrieval.chunks import MAX_BYTES
 from gcnxmodal.retrieval.evaluate_codes import evaluate_codes
@@ -292,17 +290,7 @@ def grow(name: str) -> float | None:
         print(f"skipped {name}: {missing}", file=sys.stderr)
         return None
     MEASURES[name](few)()  # libraries are loaded before it counts
-    ctypes.CDLL(None).malloc_trim(0)  # what is free is returned, and cannot be taken unseen
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is what it is now
-    before = _status("VmRSS")
-    run()
-    return (_status("VmHWM") - before) / 1e3
-
-
-def _status(field: str) -> int:
-    """kB"""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+    return grown(run)[1]
 
 
 def measure_memory() -> list[dict[str, Any]]:

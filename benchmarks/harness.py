@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import sys
@@ -77,6 +78,26 @@ def wait(result: Any) -> Any:
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return jax.block_until_ready(result)
+
+
+def grown(run: Callable[[], Any]) -> tuple[Any, float | None]:
+    """What `run` returns, and how many MB this process took at most in it, over what it held before.
+
+    Linux only, None elsewhere. Call it once before, so that libraries are loaded and programs compiled.
+    """
+    if sys.platform != "linux":
+        return run(), None
+    ctypes.CDLL(None).malloc_trim(0)  # what is free is returned, and cannot be taken unseen
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what it is now
+    before = _status("VmRSS")
+    result = run()
+    return result, (_status("VmHWM") - before) / 1e3
+
+
+def _status(field: str) -> int:
+    """kB"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def set_matmul(precision: str) -> None:

@@ -44,7 +44,12 @@ class FeatureGraph(NamedTuple):
 
 
 def nearest_by_distance(
-    rows_nd: Float[Array | np.ndarray, "n d"], k: int, *, block: int = BLOCK, progress: bool = True
+    rows_nd: Float[Array | np.ndarray, "n d"],
+    k: int,
+    *,
+    queries: int | None = None,
+    block: int = BLOCK,
+    progress: bool = True,
 ) -> Int[np.ndarray, "n k"]:
     """The `k` rows of smallest Euclidean distance to each row, itself excluded, nearest first.
 
@@ -52,6 +57,7 @@ def nearest_by_distance(
     change places. On the device lie the rows, once, and a block of distances.
 
     Args:
+        queries: for that many rows only, the first ones.
         block: rows and columns of the distances held at a time.
         progress: show a bar, where there is a terminal and work for more than one block.
 
@@ -63,11 +69,11 @@ def nearest_by_distance(
     halves_n = jnp.asarray(halves_n - halves_n.mean(), jnp.float32)  # of unit rows nothing is left of them
     rows_nd, n = jnp.asarray(rows_nd, jnp.float32), len(rows_nd)
     found_nk = np.empty((n, k), np.int32)
-    block = min(block, n)
-    for start in _blocks(n, block, "exact nearest neighbours", progress):
+    queries, block = queries or n, min(block, n)
+    for start in _blocks(queries, block, "exact nearest neighbours", progress):
         start = min(start, n - block)  # the last block is a whole one too
         found_nk[start : start + block] = _nearest_of_block(rows_nd, halves_n, start, k=k, block=block)
-    return found_nk
+    return found_nk[:queries]
 
 
 def nearest_by_index(
