@@ -4,8 +4,10 @@ import hashlib
 import logging
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -37,9 +39,7 @@ def nearest_neighbours(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method
         feature_graph.require_faiss()  # said at any size, and whatever is kept
     if len(rows_nd) < KEPT_FROM:
         return METHODS[method](rows_nd, k)
-    named = repr((rows_nd.shape, k, method, feature_graph.BLOCK, feature_graph.PROBES))
-    digest = hashlib.sha256(named.encode() + np.ascontiguousarray(rows_nd).data)
-    path = cache_dir() / "neighbours" / f"{digest.hexdigest()}.npz"
+    path = cache_dir() / "neighbours" / f"{_key(rows_nd, k, method)}.npz"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return kept["near"]
@@ -56,3 +56,12 @@ def nearest_neighbours(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method
             "%s: the neighbours could not be kept (%s); $GCNXMODAL_CACHE may name another folder", path, error
         )
     return near_nk
+
+
+def _key(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method) -> str:
+    """Of the rows and of what finds their neighbours: code that has changed is not answered from the cache."""
+    finder = jax.default_backend() if method == "exact" else feature_graph.require_faiss().__version__
+    digest = hashlib.sha256(repr((rows_nd.shape, str(rows_nd.dtype), k, method, finder)).encode())
+    digest.update(Path(feature_graph.__file__).read_bytes())
+    digest.update(np.ascontiguousarray(rows_nd).data)
+    return digest.hexdigest()

@@ -117,3 +117,8 @@ def test_neighbours_of_a_large_corpus_are_found_once_and_again_where_the_file_is
     assert len(asked) == 4
     feature_neighbours.nearest_neighbours(rows[:99], K, "exact")
     assert len(list((tmp_path / "neighbours").iterdir())) == 3
+    for changed in (dict(method="faiss"), dict(k=K - 1), dict(rows_nd=rows + 1)):
+        given = {"rows_nd": rows, "k": K, "method": "exact", **changed}
+        if given["method"] == "faiss" and importlib.util.find_spec("faiss") is None:
+            continue
+        assert feature_neighbours._key(**given) != feature_neighbours._key(rows, K, "exact")
