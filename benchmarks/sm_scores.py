@@ -1,4 +1,4 @@
-"""Which score makes SM the stronger yardstick: the cosine that runs are measured beside, or the inner product?
+"""Which score makes SM the stronger yardstick: the cosine, as in every run, or the inner product?
 
     python -m benchmarks.sm_scores PRESET [--root ROOT]      # gin-emoji, gch-corel5k-paper, gin-wikipedia
 
