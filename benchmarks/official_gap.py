@@ -104,7 +104,7 @@ def scored(texts: np.ndarray, images: np.ndarray, score: str) -> tuple[np.ndarra
         texts = texts - texts.mean(axis=1, keepdims=True)
         images = images - images.mean(axis=1, keepdims=True)
     if score in ("cosine", "centred cosine"):
-        texts, images = normalize(texts), normalize(images)
+        texts, images = np.asarray(normalize(texts)), np.asarray(normalize(images))
     if score == "Euclidean":
         squares = [-np.sum(z * z, axis=1) for z in (texts, images)]
         one = np.ones(len(texts))
