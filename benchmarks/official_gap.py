@@ -101,9 +101,10 @@ def coordinates(data: Wikipedia, name: str, choice: Mapping[str, Any]) -> tuple[
 def scored(texts: np.ndarray, images: np.ndarray, score: str) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings whose inner product ranks as the score does."""
     if score == "centred cosine":
-        texts, images = (z - z.mean(axis=1, keepdims=True) for z in (texts, images))
+        texts = texts - texts.mean(axis=1, keepdims=True)
+        images = images - images.mean(axis=1, keepdims=True)
     if score in ("cosine", "centred cosine"):
-        texts, images = normalize(texts), normalize(images)
+        texts, images = np.asarray(normalize(texts)), np.asarray(normalize(images))
     if score == "Euclidean":
         squares = [-np.sum(z * z, axis=1) for z in (texts, images)]
         one = np.ones(len(texts))

@@ -47,7 +47,8 @@ class DSPE(TwoBranches):
         seed: int = 0,
     ) -> None:
         # Paper: ReLU, dropout and batch normalisation, widths 2048 and 512; here tanh, 64 and 32, because
-        # SSPE's table gives all networks the same branches.
+        # SSPE's table gives all networks the same branches. Margin and weights could not be checked; copies
+        # of the code of the paper's journal version have .05, and weights of 1.5 and .05.
         self.margin = margin
         self.text_anchors = text_anchors
         self.image_structure = image_structure

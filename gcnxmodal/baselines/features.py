@@ -21,6 +21,8 @@ spinning: beside other work, two of them took ten times (CCA) and thirty times (
 
 def check_training_set(images: Features, texts: Features, labels: Bool[np.ndarray, "n C"]) -> None:
     """Raise InputError unless images and texts are finite matrices that match the labels, and n >= 2."""
+    if labels.ndim != 2:
+        raise InputError(f"labels: {list(labels.shape)}; the baselines take [n, C], a column a class")
     for name, features in (("images", images), ("texts", texts)):
         if len(features.shape) != 2 or features.shape[0] != len(labels):
             raise InputError(
