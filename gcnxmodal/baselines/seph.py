@@ -204,7 +204,8 @@ def _anchors(x_np: np.ndarray, anchors: int, seed: int) -> np.ndarray:
         return x_np
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of items that are equal
-        kmeans = KMeans(anchors, init="random", n_init=1, max_iter=100, random_state=seed)
+        start: dict[str, Any] = {"init": "random", "n_init": 1, "random_state": seed}
+        kmeans = KMeans(anchors, max_iter=100, **start)
         return kmeans.fit(x_np).cluster_centers_
 
 

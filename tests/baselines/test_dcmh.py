@@ -28,8 +28,9 @@ def test_a_step_lowers_the_papers_objective_over_its_pairs():
         )
 
     def loss(batch):
-        values = (G, B[:3], F[3:].sum(axis=0), S[:3].astype(float))
-        return dcmh_loss(batch, *map(jnp.asarray, values), 0.3, 0.7) * 21  # its pairs
+        others, codes, rest = jnp.asarray(G), jnp.asarray(B[:3]), jnp.asarray(F[3:].sum(axis=0))
+        similar = jnp.asarray(S[:3], jnp.float32)
+        return dcmh_loss(batch, others, codes, rest, similar, 0.3, 0.7) * 21  # its pairs
 
     found = jax.grad(loss)(jnp.asarray(F[:3]))
     for i, k in np.ndindex(3, 4):
