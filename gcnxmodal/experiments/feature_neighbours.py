@@ -59,7 +59,7 @@ def nearest_neighbours(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method
 
 
 def _key(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method) -> str:
-    """Of the rows and of what finds their neighbours: code that has changed is not answered from the cache."""
+    """Of the rows and of what finds their neighbours: changed code is not answered from the cache."""
     finder = jax.default_backend() if method == "exact" else feature_graph.require_faiss().__version__
     digest = hashlib.sha256(repr((rows_nd.shape, str(rows_nd.dtype), k, method, finder)).encode())
     digest.update(Path(feature_graph.__file__).read_bytes())
