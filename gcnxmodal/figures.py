@@ -36,8 +36,9 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import validate
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.figure_baselines import fit_missing, fits
+from gcnxmodal.experiments.figure_parts import Options, PaperFigure
 from gcnxmodal.experiments.figure_runs import fill
-from gcnxmodal.experiments.paper_figures import FIGURES, Options, PaperFigure
+from gcnxmodal.experiments.paper_figures import FIGURES
 from gcnxmodal.experiments.table_parts import Part
 from gcnxmodal.experiments.table_runs import Job, PartFolder
 from gcnxmodal.report.paper_figure import as_csv, as_text
@@ -147,7 +148,10 @@ def _check(figure: PaperFigure, folders: dict[str, PartFolder], replaced: Sequen
         if part not in replaced:
             folders[part.name].check()
     if not able and not any(found.sweeps() for found in folders.values()):
-        reasons = "; ".join(f"{part.name}: {part.missing}" for part in figure.parts)
+        lacking: dict[str, list[str]] = {}
+        for part in figure.parts:
+            lacking.setdefault(part.missing, []).append(part.name)
+        reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in lacking.items())
         raise InputError(f"{figure.name}: nothing can be run. {reasons}")
 
 

@@ -16,8 +16,9 @@ from gcnxmodal.baselines import METHODS
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS, figure_baselines, finish, paper_figures
 from gcnxmodal.experiments.config import validate
+from gcnxmodal.experiments.figure_parts import Options, PaperFigure
 from gcnxmodal.experiments.members import expand, groups
-from gcnxmodal.experiments.paper_figures import FIGURES, Options, PaperFigure
+from gcnxmodal.experiments.paper_figures import FIGURES
 from gcnxmodal.experiments.run_folder import RunFolder
 
 ALPHAS = (0.0, 0.4)
@@ -33,7 +34,9 @@ def small(name: str, root: Path) -> PaperFigure:
         e = part.experiment
         text = dataclasses.replace(e.text, words=40)
         model = dataclasses.replace(e.model, hidden=8, dimension=8)
-        parts.append(dataclasses.replace(part, experiment=dataclasses.replace(e, text=text, model=model)))
+        # Measured on the way as for sspe-8, so that the others can use its runs.
+        e = dataclasses.replace(e, text=text, model=model, evaluate_every=1)
+        parts.append(dataclasses.replace(part, experiment=e))
     return dataclasses.replace(figure, parts=tuple(parts))
 
 
@@ -75,9 +78,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scope(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of sspe-4 with two seeds."""
-    return make("sspe-4", data, tmp_path_factory.mktemp("figures"), seeds=2)
+def history(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of sspe-8 with two seeds."""
+    return make("sspe-8", data, tmp_path_factory.mktemp("figures"), seeds=2)
+
+
+@pytest.fixture(scope="module")
+def scope(data: Path, history: Path) -> Path:
+    """The folder of sspe-4 with two seeds, from the same runs."""
+    shutil.copytree(history / "runs", history.parent / "sspe-4-corel5k" / "runs")
+    return make("sspe-4", data, history.parent, seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -178,17 +188,21 @@ def test_more_seeds_train_and_fit_the_new_ones_only(
 ):
     shutil.copytree(scope, tmp_path / scope.name)
     trained, fitted = [], []
-    really, fit = sweep.run, figure_baselines.Fit.make
+    fit = figure_baselines.Fit.make
 
-    def run(preset: str, arguments: sweep.Arguments):
+    def copy(preset: str, arguments: sweep.Arguments):
+        """What a sweep would leave behind; trained elsewhere."""
+        assert arguments.run_dir is not None
         trained.append((arguments.experiment.seed, arguments.seeds))
-        return really(preset, arguments)
+        shutil.copytree(arguments.run_dir.parent / "seeds0-1", arguments.run_dir)
+        members = arguments.run_dir / "members"
+        (members / "seed=0").rename(members / "seed=2")
 
     def make_fit(self, corpus):
         fitted.append((self.baseline.method, self.seed))
         return fit(self, corpus)
 
-    monkeypatch.setattr(sweep, "run", run)
+    monkeypatch.setattr(sweep, "run", copy)
     monkeypatch.setattr(figure_baselines.Fit, "make", make_fit)
     path = make("sspe-4", data, tmp_path, seeds=3)
     assert trained == [(2, 1)]
@@ -196,16 +210,21 @@ def test_more_seeds_train_and_fit_the_new_ones_only(
     assert {row["seeds"] for row in rows_of(path) if row["line"] in ("SSPE", "MMNN")} == {"0 1 2"}
 
 
-def test_losses_and_map_by_iteration_are_the_lines_of_the_run(data: Path, tmp_path: Path):
-    path = make("sspe-8", data, tmp_path, seeds=1)
-    history = RunFolder(path / "runs/corel5k/seeds0-0/members/seed=0").history()
-    rows = rows_of(path)
+def test_losses_and_map_by_iteration_are_mean_and_spread_of_the_lines_of_the_runs(history: Path):
+    members = history / "runs/corel5k/seeds0-1/members"
+    lines = [RunFolder(members / f"seed={seed}").history() for seed in (0, 1)]
+    rows = rows_of(history)
     for label, value in (("semantic graph", "semantic"), ("labels", "labels"), ("text graph", "text_graph")):
-        drawn = [(int(row["x"]), float(row["mean"])) for row in rows if row["line"] == label]
-        assert drawn == [(line["step"], line[value]) for line in history]
+        drawn = [row for row in rows if row["line"] == label]
+        assert [int(row["x"]) for row in drawn] == [12, 24]  # 60 items, 5 a batch, 2 epochs
+        each = [[line[value] for line in of] for of in lines]
+        np.testing.assert_array_equal([float(row["mean"]) for row in drawn], np.mean(each, axis=0))
+        np.testing.assert_array_equal([float(row["std"]) for row in drawn], np.std(each, axis=0))
     drawn = [float(row["mean"]) for row in rows if row["line"] == "text queries"]
-    assert drawn == [line["standard"]["text_query"] for line in history]
-    assert {file.name for file in (path / "plots").iterdir()} == {"losses-corel5k.png", "map-corel5k.png"}
+    each = [[line["standard"]["text_query"] for line in of] for of in lines]
+    np.testing.assert_array_equal(drawn, np.mean(each, axis=0))
+    names = {file.name for file in (history / "plots").iterdir()}
+    assert names == {"losses-corel5k.png", "map-corel5k.png"}
 
 
 def test_a_dimension_and_a_number_of_neighbours_are_one_program_each_over_the_seeds():
@@ -258,4 +277,6 @@ def test_bad_arguments_are_refused(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert figures.main(["sspe-8", "--data", "emoji", "--seeds", "0", *folder]) == 2
     assert "--seeds is 0; it must be at least 1" in capsys.readouterr().err
     assert figures.main(["sspe-8", "--data", "emoji", "--image-feature", "pixels", *folder]) == 2
-    assert "--image-feature" in capsys.readouterr().err
+    assert "--image-feature is of data sets with a folder" in capsys.readouterr().err
+    assert figures.main(["sspe-6", "--nus-wide", str(data), *folder]) == 2
+    assert "--nus-wide is of no data set of sspe-6 --data paper; leave it out" in capsys.readouterr().err

@@ -11,9 +11,9 @@ from typing import Any
 from gcnxmodal.baselines import METHODS
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.environment import environment
+from gcnxmodal.experiments.figure_parts import Baseline, PaperFigure
 from gcnxmodal.experiments.finish import kept_scope
 from gcnxmodal.experiments.measure import evaluate_baseline
-from gcnxmodal.experiments.paper_figures import Baseline, PaperFigure
 from gcnxmodal.experiments.run_folder import experiment_dict, write_json
 from gcnxmodal.experiments.table_parts import Part
 from gcnxmodal.retrieval.protocols import PROTOCOLS

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gcnxmodal.experiments.figure_baselines import Fit, fits
-from gcnxmodal.experiments.paper_figures import Baseline, Line, PaperFigure, Point
+from gcnxmodal.experiments.figure_parts import Baseline, Line, PaperFigure, Point
 from gcnxmodal.experiments.run_folder import RunFolder
 from gcnxmodal.experiments.table_runs import PartFolder
 from gcnxmodal.report.paper_figure import FilledFigure, FilledLine, FilledPanel, Reads

@@ -4,105 +4,19 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
 
-from gcnxmodal.errors import InputError
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.config import Experiment
+from gcnxmodal.experiments.figure_parts import (
+    NAMES,
+    Baseline,
+    Line,
+    Options,
+    Panel,
+    PaperFigure,
+    Point,
+    check_options,
+    part_of,
+)
 from gcnxmodal.experiments.table_parts import Part
-from gcnxmodal.report.paper_figure import Reads
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What a figure is made from, and how its models are trained."""
-
-    data: Literal["paper", "emoji", "corel5k"] = "paper"
-    """The data sets that the paper has in the figure; or the embedded emoji corpus (several labels an item,
-    nothing to download), or Corel5k in the folder layout."""
-    root: Path | None = None
-    """Corel5k: its folder (docs/your-own-data.md)."""
-    pascal: Path | None = None
-    """Pascal VOC 2007: folder of the official distribution, tags and features (docs/data-sets.md)."""
-    mirflickr: Path | None = None
-    """MIRFLICKR-25K: folder of the two archives."""
-    nus_wide: Path | None = None
-    """NUS-WIDE: folder of the official distribution (sspe-4)."""
-    image_feature: str | None = None
-    """In place of the presets' image feature, on all data sets of the figure (docs/data-sets.md)."""
-    epochs: int | None = None
-    """Epochs of every model; by default its preset's."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Baseline:
-    """A method of `baselines.METHODS` whose space has `dimension` axes."""
-
-    method: str
-    dimension: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """Where numbers of a line are: the members of a part that have a setting, or a baseline on its data.
-
-    `x` is the point's place; None where runs keep a whole curve.
-    """
-
-    part: str
-    setting: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    baseline: Baseline | None = None
-    x: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """Points that are joined; `value` is the direction of queries, or the name of a loss."""
-
-    label: str
-    points: tuple[Point, ...]
-    value: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """One pair of axes.
-
-    Attributes:
-        name: of its file.
-        data: the data set as the page names it.
-        reads: what of a run: its MAP under `standard`, its precision-scope curve, or its history by step.
-        heat: drawn as cells, a row a line, in place of lines.
-    """
-
-    name: str
-    data: str
-    title: str
-    x_label: str
-    reads: Reads
-    lines: tuple[Line, ...]
-    heat: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class PaperFigure:
-    """A figure of a paper, and how it is made again.
-
-    Attributes:
-        name: of its folder.
-        caption: what the paper's text says about its figure.
-        notes: how ours differs.
-    """
-
-    name: str
-    title: str
-    panels: tuple[Panel, ...]
-    parts: tuple[Part, ...]
-    caption: str
-    training: str
-    notes: tuple[str, ...] = ()
-
 
 DIMENSION = 32  # of all methods (4.4)
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # (4.6)
@@ -110,13 +24,6 @@ DIMENSIONS = (8, 16, 32, 64, 128)
 NEIGHBOURS = (4, 8, 12, 16, 20)
 SAME_SHARE = 4  # one neighbour of so many on the semantic graph is of the same modality (4.8)
 
-_NAMES = {
-    "pascal": "Pascal VOC 2007",
-    "mirflickr": "MIRFLICKR-25K",
-    "nus-wide": "NUS-WIDE",
-    "emoji": "emoji",
-    "corel5k": "Corel5k",
-}
 _DIRECTIONS = {"image_query": "image queries", "text_query": "text queries"}
 _BASELINES = {"gmlda": "GMLDA", "ml-cca": "ml-CCA", "mmnn": "MMNN", "dspe": "DSPE", "cca": "CCA"}
 _PICTURES = "The paper's curves are pictures without numbers: nothing is quoted but its text."
@@ -126,7 +33,7 @@ _AXES = "ml-CCA has at most as many axes as there are labels, CCA as there are p
 
 def sspe_4(options: Options) -> PaperFigure:
     """Precision among the first items, SSPE beside the baselines."""
-    data = _data(options, ("pascal", "mirflickr", "nus-wide"))
+    data = _data("sspe-4", options, ("pascal", "mirflickr", "nus-wide"))
 
     def lines(name: str, direction: str) -> tuple[Line, ...]:
         of = {"SSPE": Point(name)}
@@ -142,7 +49,7 @@ def sspe_4(options: Options) -> PaperFigure:
         panels=tuple(
             Panel(
                 f"scope-{name}-{direction}",
-                _NAMES[name],
+                NAMES[name],
                 f"Precision by scope, {words}",
                 "Items retrieved",
                 "scope",
@@ -151,7 +58,7 @@ def sspe_4(options: Options) -> PaperFigure:
             for name in data
             for direction, words in _DIRECTIONS.items()
         ),
-        parts=tuple(_part(name, name, options) for name in data),
+        parts=tuple(part_of(name, name, options) for name in data),
         caption="The paper has SSPE, GMLDA, ml-CCA, LGCFL, MMNN, DSPE and CMOS, with 32 dimensions where a "
         "method has a choice, and says that “SSPE still outperforms other methods on the whole” (4.5).",
         notes=(
@@ -167,7 +74,7 @@ def sspe_4(options: Options) -> PaperFigure:
 
 def sspe_5(options: Options) -> PaperFigure:
     """MAP by the weights of label reconstruction and of the feature graphs."""
-    data = _data(options, ("pascal", "mirflickr"))
+    data = _data("sspe-5", options, ("pascal", "mirflickr"))
     over = {"train.alpha1": ALPHAS, "train.alpha2": ALPHAS}
 
     def lines(name: str, direction: str) -> tuple[Line, ...]:
@@ -190,7 +97,7 @@ def sspe_5(options: Options) -> PaperFigure:
         panels=tuple(
             Panel(
                 f"alphas-{name}-{direction}",
-                _NAMES[name],
+                NAMES[name],
                 f"MAP, {words}",
                 "alpha2",
                 "map",
@@ -200,7 +107,7 @@ def sspe_5(options: Options) -> PaperFigure:
             for name in data
             for direction, words in {"average": "average of both directions", **_DIRECTIONS}.items()
         ),
-        parts=tuple(_part(name, name, options, over) for name in data),
+        parts=tuple(part_of(name, name, options, over) for name in data),
         caption="alpha1 weighs the reconstruction of labels, alpha2 the graphs of features. The paper says "
         "that at alpha2 = 0 its model “is instable. Sometimes the model collapses as it gets NaN value”; "
         "that otherwise “the average performance does not vary much”, that label reconstruction “can improve "
@@ -215,7 +122,7 @@ def sspe_5(options: Options) -> PaperFigure:
 
 def sspe_6(options: Options) -> PaperFigure:
     """MAP by the dimension of the space, beside CCA, ml-CCA and MMNN."""
-    data = _data(options, ("mirflickr",))
+    data = _data("sspe-6", options, ("mirflickr",))
     baselines = {method: _BASELINES[method] for method in ("cca", "ml-cca", "mmnn")}
 
     def lines(name: str, direction: str) -> tuple[Line, ...]:
@@ -233,11 +140,11 @@ def sspe_6(options: Options) -> PaperFigure:
         options,
         title="MAP by dimension of the space (Figure 6)",
         panels=tuple(
-            Panel(f"dimension-{name}-{d}", _NAMES[name], f"MAP, {words}", "Dimensions", "map", lines(name, d))
+            Panel(f"dimension-{name}-{d}", NAMES[name], f"MAP, {words}", "Dimensions", "map", lines(name, d))
             for name in data
             for d, words in _DIRECTIONS.items()
         ),
-        parts=tuple(_part(name, name, options, {"model.dimension": DIMENSIONS}) for name in data),
+        parts=tuple(part_of(name, name, options, {"model.dimension": DIMENSIONS}) for name in data),
         caption="The paper says that CCA and ml-CCA get “slightly worse as the dimension increasing, while "
         "the performance of SSPE and MMNN is stable with varied ranks”, and that SSPE “outperforms other "
         "methods on all the ranks” (4.7).",
@@ -253,10 +160,10 @@ def sspe_6(options: Options) -> PaperFigure:
 
 def sspe_7(options: Options) -> PaperFigure:
     """MAP by the number of neighbours that are drawn for an item on each graph."""
-    data = _data(options, ("mirflickr",))
+    data = _data("sspe-7", options, ("mirflickr",))
 
     def part(name: str, k: int) -> Part:
-        found = _part(f"{name}-{k}", name, options)
+        found = part_of(f"{name}-{k}", name, options)
         same = k // SAME_SHARE
         train = dataclasses.replace(found.experiment.train, other=k - same, same=same, near=k)
         return dataclasses.replace(found, experiment=dataclasses.replace(found.experiment, train=train))
@@ -271,7 +178,7 @@ def sspe_7(options: Options) -> PaperFigure:
         panels=tuple(
             Panel(
                 f"neighbours-{name}",
-                _NAMES[name],
+                NAMES[name],
                 "MAP",
                 "Neighbours an item and graph",
                 "map",
@@ -294,7 +201,7 @@ def sspe_7(options: Options) -> PaperFigure:
 
 def sspe_8(options: Options) -> PaperFigure:
     """Each loss, and MAP, as training goes on."""
-    data = _data(options, ("mirflickr",))
+    data = _data("sspe-8", options, ("mirflickr",))
     losses = {
         "semantic": "semantic graph",
         "labels": "labels",
@@ -305,10 +212,10 @@ def sspe_8(options: Options) -> PaperFigure:
 
     def panel(name: str, kind: str, title: str, of: Mapping[str, str]) -> Panel:
         lines = tuple(Line(label, (Point(name),), value) for value, label in of.items())
-        return Panel(f"{kind}-{name}", _NAMES[name], title, "Iterations", "history", lines)
+        return Panel(f"{kind}-{name}", NAMES[name], title, "Iterations", "history", lines)
 
     def part(name: str) -> Part:
-        found = _part(name, name, options)
+        found = part_of(name, name, options)
         return dataclasses.replace(found, experiment=dataclasses.replace(found.experiment, evaluate_every=1))
 
     return _figure(
@@ -347,30 +254,15 @@ FIGURES: dict[str, Callable[[Options], PaperFigure]] = {
 """By name: the figure that the user's options make."""
 
 
-def _data(options: Options, paper: Sequence[str]) -> tuple[str, ...]:
-    return tuple(paper) if options.data == "paper" else (options.data,)
+def _data(figure: str, options: Options, paper: Sequence[str]) -> tuple[str, ...]:
+    """The figure's data sets.
 
-
-def _part(name: str, data: str, options: Options, over: Mapping[str, Sequence[Any]] | None = None) -> Part:
-    """SSPE on a data set by its preset, with the user's root, feature and epochs."""
-    preset = f"sspe-{data}"
-    experiment: Experiment = PRESETS[preset][1]
-    flag = {"corel5k": "root", "nus-wide": "nus_wide"}.get(data, data)
-    root = None if data == "emoji" else getattr(options, flag)
-    if data == "emoji" and options.image_feature:
-        raise InputError("--image-feature: the emoji corpus has one feature; leave it out")
-    changes: dict[str, Any] = {"root": root}
-    if options.image_feature:
-        changes["image_feature"] = options.image_feature
-    experiment = dataclasses.replace(
-        experiment,
-        data=dataclasses.replace(experiment.data, **changes),
-        epochs=experiment.epochs if options.epochs is None else options.epochs,
-        evaluate_every=0,
-    )
-    given = data == "emoji" or root is not None
-    missing = "" if given else f"not run: give --{flag.replace('_', '-')} ROOT, or --data emoji"
-    return Part(name, preset, experiment, over or {}, missing)
+    Raises:
+        InputError: for options that contradict each other or the figure.
+    """
+    data = tuple(paper) if options.data == "paper" else (options.data,)
+    check_options(figure, options, data)
+    return data
 
 
 def _figure(
@@ -388,7 +280,7 @@ def _figure(
         f"{preset} of {epochs} epoch{'s' * (epochs != 1)}" for preset, epochs in trained.items()
     )
     if options.data != "paper":
-        caption += f" On {_NAMES[options.data]} it has no figure."
+        caption += f" On {NAMES[options.data]} it has no figure."
     return PaperFigure(
         name if options.data == "paper" else f"{name}-{options.data}",
         f"SSPE (Wu et al. 2018): {title}",

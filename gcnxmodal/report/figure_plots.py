@@ -10,13 +10,21 @@ from gcnxmodal.report.paper_figure import FilledFigure, FilledLine, FilledPanel
 from gcnxmodal.report.paper_table import short
 from gcnxmodal.report.plots import Plot, ceiling
 
-_STYLES = (  # of a panel's lines, in order
+_Style = tuple[str, tuple[float, ...], str]  # colour role, dashes, marker
+
+_METHODS: dict[str, _Style] = {  # the same in all figures
+    "SSPE": ("model", (), "o"),
+    "GMLDA": ("sm", (5, 2), "D"),
+    "ml-CCA": ("other", (6, 2, 1, 2), "s"),
+    "MMNN": ("muted", (3, 1), "^"),
+    "DSPE": ("ink", (1, 1), "v"),
+    "CCA": ("cca", (1.5, 1.5), "P"),
+}
+_OTHERS: tuple[_Style, ...] = (  # of other lines, in order
     ("model", (), "o"),
     ("sm", (5, 2), "D"),
     ("other", (6, 2, 1, 2), "s"),
     ("cca", (3, 1), "^"),
-    ("ink", (1, 1), "v"),
-    ("muted", (2, 2), "P"),
 )
 _FEW = 12  # points of a line that have a marker each
 _ROOM = 98  # for names at the right ends of lines
@@ -34,8 +42,7 @@ def figure_plots(figure: FilledFigure) -> list[Plot]:
 def _lines(panel: FilledPanel, alike: Sequence[FilledPanel]) -> Plot:
     heading = f"{panel.title}, {panel.data}"
     drawn = [line for line in panel.lines if line.x]
-    styles = {line.label: style for line, style in zip(panel.lines, _STYLES, strict=False)}
-    lines = [_line(line, *styles[line.label]) for line in drawn]
+    lines = [_line(line, *_style(line, place)) for place, line in enumerate(drawn)]
     few = max(len(line.x) for line in drawn) <= _FEW
     shown = line_panel(
         heading,
@@ -50,6 +57,10 @@ def _lines(panel: FilledPanel, alike: Sequence[FilledPanel]) -> Plot:
         for line in drawn
     )
     return Plot(panel.name, shown, f"{heading}: {words}.")
+
+
+def _style(line: FilledLine, place: int) -> _Style:
+    return _METHODS.get(line.label, _OTHERS[place % len(_OTHERS)])
 
 
 def _line(line: FilledLine, role: str, dashes: tuple[float, ...], marker: str) -> Line:
@@ -91,10 +102,11 @@ def _heat(panel: FilledPanel) -> Plot:
     shown = heat_panel(
         heading,
         [line.label for line in panel.lines],
-        [f"{panel.x_label} = {x:g}" if place == 0 else f"{x:g}" for place, x in enumerate(columns)],
+        [f"{x:g}" for x in columns],
         values,
         spreads,
         frames=False,
+        corner=f"{panel.x_label} =",
     )
     words = "; ".join(
         f"{line.label}: {', '.join('none' if value is None else short(value) for value in row)}"

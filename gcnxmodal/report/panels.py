@@ -151,12 +151,14 @@ def heat_panel(
     second: Sequence[Sequence[str]],
     *,
     frames: bool = True,
+    corner: str = "",
 ) -> Figure:
     """A table whose cells are the deeper the higher their value, which stands in them.
 
     Args:
         second: a second line for each cell.
         frames: whether a cell that has one is framed.
+        corner: what the columns are, left of their names.
     """
     above, below, side = 60, 12, 56
     height = above + side * len(rows) + below
@@ -185,6 +187,9 @@ def heat_panel(
         axes.set_yticks(range(len(rows)), rows, color=_MUTED)
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
+        if corner:
+            beside: Any = {"xytext": (-6, 8.5), "textcoords": "offset points", "ha": "right"}
+            axes.annotate(corner, (0, 1), xycoords="axes fraction", color=_MUTED, **beside)
     return figure
 
 

@@ -28,6 +28,7 @@ def write_figure_page(folder: Path, figure: FilledFigure) -> Path:
         "paper_figure.html",
         figure=figure,
         plots=[markup(plot) for plot in plots],
-        blocks=[numbers(panel) for panel in figure.panels],
+        # The cells of a heat map have their numbers in them.
+        blocks=[numbers(panel) for panel in figure.panels if not panel.heat],
         spread=any(std is not None for panel in figure.panels for line in panel.lines for std in line.std),
     )

@@ -90,9 +90,9 @@ def test_what_is_printed_has_the_papers_words_the_reasons_and_where_it_was_made(
 def test_lines_have_a_band_and_markers_where_they_are_few(figure: FilledFigure):
     plots = {plot.name: plot.figure.axes[0] for plot in figure_plots(figure)}
     assert len(plots["scope-emoji-image queries"].collections) == 6
-    assert {drawn.get_marker() for drawn in plots["scope-emoji-image queries"].get_lines()} == {"None"}
+    assert {str(drawn.get_marker()) for drawn in plots["scope-emoji-image queries"].get_lines()} == {"None"}
     dimensions = plots["dimension-emoji"]
-    assert len({drawn.get_marker() for drawn in dimensions.get_lines()}) == 2
+    assert len({str(drawn.get_marker()) for drawn in dimensions.get_lines()}) == 2
     assert [tick.get_text() for tick in dimensions.get_xticklabels()] == ["8", "16", "32", "64", "128"]
 
 
@@ -110,6 +110,7 @@ def test_a_surface_has_a_number_or_a_dash_in_every_cell_and_the_spread_below_wit
     texts = [text.get_text() for text in axes.texts]
     assert len([text for text in texts if text.startswith((".", "–"))]) == 9  # noqa: RUF001
     assert texts.count("±.010") == 6
+    assert "alpha2 =" in texts
     assert len(axes.patches) == 9
 
 
@@ -126,10 +127,11 @@ def test_the_page_has_every_panel_every_reason_and_the_same_bytes_again(figure: 
     page = write_figure_page(tmp_path, figure)
     text = page.read_text()
     assert text.count("<svg") == len(figure.panels)
+    assert text.count('<table class="scores">') == len(figure.panels) - 1  # cells have theirs in them
     assert len(list((tmp_path / "plots").iterdir())) == len(figure.panels)
     for words in ("Precision &amp; scope", "give --pascal ROOT", "A note.", figure.command, "0123456789ab"):
         assert words in text
-    assert "Mean over seeds, with a standard deviation to either side." in text
+    assert "Mean and standard deviation over seeds." in text
     write_figure_page(tmp_path, figure)
     assert page.read_text() == text
 

@@ -1,0 +1,152 @@
+"""What a paper's figure is, and what it is trained from: the user's options, and the parts that they make of
+presets.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from gcnxmodal.errors import InputError
+from gcnxmodal.experiments import PRESETS
+from gcnxmodal.experiments.config import Experiment
+from gcnxmodal.experiments.table_parts import Part
+from gcnxmodal.report.paper_figure import Reads
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a figure is made from, and how its models are trained."""
+
+    data: Literal["paper", "emoji", "corel5k"] = "paper"
+    """The data sets that the paper has in the figure; or the embedded emoji corpus (several labels an item,
+    nothing to download), or Corel5k in the folder layout."""
+    root: Path | None = None
+    """Corel5k: its folder (docs/your-own-data.md)."""
+    pascal: Path | None = None
+    """Pascal VOC 2007: folder of the official distribution, tags and features (docs/data-sets.md)."""
+    mirflickr: Path | None = None
+    """MIRFLICKR-25K: folder of the two archives."""
+    nus_wide: Path | None = None
+    """NUS-WIDE: folder of the official distribution (sspe-4)."""
+    image_feature: str | None = None
+    """In place of the presets' image feature, on all data sets of the figure (docs/data-sets.md)."""
+    epochs: int | None = None
+    """Epochs of every model; by default its preset's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A method of `baselines.METHODS` whose space has `dimension` axes."""
+
+    method: str
+    dimension: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """Where numbers of a line are: the members of a part that have a setting, or a baseline on its data.
+
+    `x` is the point's place; None where runs keep a whole curve.
+    """
+
+    part: str
+    setting: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    baseline: Baseline | None = None
+    x: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Points that are joined; `value` is the direction of queries, or the name of a loss."""
+
+    label: str
+    points: tuple[Point, ...]
+    value: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        name: of its file.
+        data: the data set as the page names it.
+        reads: what of a run: its MAP under `standard`, its precision-scope curve, or its history by step.
+        heat: drawn as cells, a row a line, in place of lines.
+    """
+
+    name: str
+    data: str
+    title: str
+    x_label: str
+    reads: Reads
+    lines: tuple[Line, ...]
+    heat: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperFigure:
+    """A figure of a paper, and how it is made again.
+
+    Attributes:
+        name: of its folder.
+        caption: what the paper's text says about its figure.
+        notes: how ours differs.
+    """
+
+    name: str
+    title: str
+    panels: tuple[Panel, ...]
+    parts: tuple[Part, ...]
+    caption: str
+    training: str
+    notes: tuple[str, ...] = ()
+
+
+NAMES = {
+    "pascal": "Pascal VOC 2007",
+    "mirflickr": "MIRFLICKR-25K",
+    "nus-wide": "NUS-WIDE",
+    "emoji": "emoji",
+    "corel5k": "Corel5k",
+}
+"""Of the data sets, as the page has them."""
+
+_FLAGS = {"corel5k": "root", "pascal": "pascal", "mirflickr": "mirflickr", "nus-wide": "nus_wide"}
+
+
+def part_of(name: str, data: str, options: Options, over: Mapping[str, Sequence[Any]] | None = None) -> Part:
+    """SSPE on a data set by its preset, with the user's root, feature and epochs."""
+    preset = f"sspe-{data}"
+    experiment: Experiment = PRESETS[preset][1]
+    flag = _FLAGS.get(data)
+    root = None if flag is None else getattr(options, flag)
+    changes: dict[str, Any] = {"root": root}
+    if options.image_feature:
+        changes["image_feature"] = options.image_feature
+    experiment = dataclasses.replace(
+        experiment,
+        data=dataclasses.replace(experiment.data, **changes),
+        epochs=experiment.epochs if options.epochs is None else options.epochs,
+        evaluate_every=0,
+    )
+    missing = ""
+    if flag is not None and root is None:
+        missing = f"not run: give --{flag.replace('_', '-')} ROOT, or --data emoji"
+    return Part(name, preset, experiment, over or {}, missing)
+
+
+def check_options(name: str, options: Options, data: Iterable[str]) -> None:
+    """Refuse folders of data sets that the figure has not, and features where there is no choice.
+
+    Raises:
+        InputError: naming the option.
+    """
+    useful = {_FLAGS.get(one) for one in data}
+    for flag in _FLAGS.values():
+        if getattr(options, flag) is not None and flag not in useful:
+            option = f"--{flag.replace('_', '-')}"
+            raise InputError(f"{option} is of no data set of {name} --data {options.data}; leave it out")
+    if options.image_feature and options.data == "emoji":
+        raise InputError("--image-feature is of data sets with a folder, but --data is emoji; leave one out")
