@@ -16,14 +16,12 @@ def held_out(
     """Whether an item is among the about `fraction` of the groups of every class that are held out.
 
     Whole groups go to one side. A group belongs to the rarest class of its first item, so that of several
-    labels the rare ones are spread best (no label is a class, too); a class with a single group keeps it.
+    labels the rare ones are spread best; without a label, to the first. A class with a single group keeps it.
 
     The order of the groups comes from a hash of seed and name rather than from a random generator: it is the
     same under every NumPy version, and an item that joins or leaves the data moves few of the others.
     """
-    n = len(labels_nC)
-    counts_nC = np.where(labels_nC, labels_nC.sum(axis=0), n + 2)
-    rarest_n = np.hstack([counts_nC, np.full((n, 1), n + 1)]).argmin(axis=1)
+    rarest_n = np.where(labels_nC, labels_nC.sum(axis=0), len(labels_nC) + 1).argmin(axis=1)
     stratum_of: dict[str, int] = {}
     for group, stratum in zip(groups, rarest_n, strict=True):
         stratum_of.setdefault(group, int(stratum))

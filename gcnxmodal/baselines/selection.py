@@ -147,7 +147,9 @@ def validation_split(
     names = np.arange(n) if groups is None else groups
     if len(names) != n:
         raise InputError(f"groups: {len(names)} for {n} training items; give one an item")
-    is_held = held_out(labels_nC, [str(name) for name in names], share, seed)
+    # Items without a label are a class of their own.
+    classes = np.hstack([labels_nC, ~labels_nC.any(axis=1, keepdims=True)])
+    is_held = held_out(classes, [str(name) for name in names], share, seed)
     if not is_held.any():
         raise InputError(
             f"labels: none of {n} training items can be held out, a class has too few groups; "
