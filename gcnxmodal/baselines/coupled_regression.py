@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,17 @@ import scipy.linalg
 import scipy.sparse as sp
 from jaxtyping import Bool, Float
 from sklearn.base import BaseEstimator
-from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from gcnxmodal.baselines.features import SOLVER_THREADS, Features, check_training_set, mean_of, unit_rows
+from gcnxmodal.baselines.features import (
+    SOLVER_THREADS,
+    Features,
+    check_training_set,
+    equal_rows,
+    mean_of,
+    unit_rows,
+    unit_vectors,
+)
 from gcnxmodal.errors import InputError
 
 ROUNDING = 1e-8
@@ -34,8 +42,9 @@ class CoupledRegression(BaseEstimator, abc.ABC):
     features. Minimised by iteratively reweighted least squares: norms are replaced by quadratic functions
     that touch them at the current maps and lie above them elsewhere, so that no step raises the objective.
 
-    A step costs O(min(n, p)^3): it is solved in features or in items, whichever are fewer. All in float64;
-    nothing is random.
+    A step is solved in features or in items, whichever are fewer: O(p^3 + n p C) with p <= n, after one
+    O(n p^2) for X^T D X; else O(n^2 p) for the inner products of items, weighed anew in each step (less for
+    CSR), which outweighs the O(n^3) of the solution. All in float64; nothing is random.
 
     Attributes:
         sparsity: weight of the l21 norms.
@@ -43,7 +52,7 @@ class CoupledRegression(BaseEstimator, abc.ABC):
         tolerance, steps: the iterations end when a step lowers the objective by less than this share of it,
             or after so many.
         image_map_, text_map_: U and V.
-        objective_: its value for ridge regressions, where it begins, and after each step.
+        objective_: its value where it begins (`Problem.start`), and after each step.
     """
 
     sparsity: float
@@ -62,16 +71,14 @@ class CoupledRegression(BaseEstimator, abc.ABC):
                 weight is out of range.
         """
         check_training_set(images, texts, labels)
-        if not self.sparsity > 0:
+        if not 0 < self.sparsity < math.inf:
             raise InputError(
-                f"sparsity is {self.sparsity}; it must be above 0 for the regressions to have a solution"
+                f"sparsity is {self.sparsity}; it must be above 0 for the regressions to have a solution, "
+                "and finite"
             )
         for name, features in (("images", images), ("texts", texts)):
             if _all_equal(features):
-                raise InputError(
-                    f"{name}: all training items have the same features; "
-                    "a common space needs some that differ"
-                )
+                raise equal_rows(name)
         self._image_mean, self._text_mean = mean_of(images), mean_of(texts)
         with threadpool_limits(SOLVER_THREADS):
             problem = self._problem(
@@ -89,11 +96,11 @@ class CoupledRegression(BaseEstimator, abc.ABC):
 
     def encode_images(self, images: Features) -> Float[np.ndarray, "n C"]:
         """Unit vectors in the space of the labels, float32."""
-        return _unit(self._prepare(images, self._image_mean) @ self.image_map_)
+        return unit_vectors(self._prepare(images, self._image_mean) @ self.image_map_)
 
     def encode_texts(self, texts: Features) -> Float[np.ndarray, "n C"]:
         """Unit vectors in the space of the labels, float32."""
-        return _unit(self._prepare(texts, self._text_mean) @ self.text_map_)
+        return unit_vectors(self._prepare(texts, self._text_mean) @ self.text_map_)
 
     @abc.abstractmethod
     def _problem(self, images: Features, texts: Features, labels_nC: np.ndarray) -> Problem:
@@ -103,6 +110,13 @@ class CoupledRegression(BaseEstimator, abc.ABC):
         if self.unit_length:
             return unit_rows(features, mean_d)
         return features.astype(np.float64)
+
+
+def check_weights(**weights: float) -> None:
+    """Raise InputError, naming it, for a weight of a coupling that is negative or not finite."""
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise InputError(f"{name} is {weight}; it must not be negative, and be finite")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +153,10 @@ class Problem(abc.ABC):
         """The term of the outputs X U and T V."""
 
     def start(self) -> Maps:
-        """Ridge regressions."""
+        """U with (X^T D X + sparsity I) U = X^T Y: ||U||_F^2 for ||U||_21, no coupling but what D has of it.
+
+        With D = I (LCFS) that is ridge regression.
+        """
         return [
             solve(view, np.full(view.features.shape[1], self.sparsity), self.labels) for view in self.views
         ]
@@ -202,7 +219,3 @@ def _all_equal(features: Features) -> bool:
 
 def _dense(matrix: Any) -> np.ndarray:
     return matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)
-
-
-def _unit(x_nC: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-    return np.asarray(normalize(x_nC), np.float32)

@@ -40,6 +40,18 @@ def mean_of(features: Features) -> Float[np.ndarray, " d"]:
     return np.asarray(features.mean(axis=0, dtype=np.float64)).ravel()
 
 
+def equal_rows(name: str) -> InputError:
+    """The error for a modality whose training items have all the same features."""
+    return InputError(
+        f"{name}: all training items have the same features; a common space needs some that differ"
+    )
+
+
+def unit_vectors(x_nD: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
+    """Embeddings scaled to length 1, in float32, so that inner products are cosines; zero rows stay zero."""
+    return np.asarray(normalize(x_nD), np.float32)
+
+
 def unit_rows(features: Features, mean: Float[np.ndarray, " d"]) -> Features:
     """Mean-centred and of unit length (SSPE, Section 4.4), in float64; zero rows stay zero."""
     if sp.issparse(features):

@@ -11,7 +11,14 @@ from jaxtyping import Bool, Float
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from gcnxmodal.baselines.coupled_regression import CoupledRegression, Maps, Problem, View, solve
+from gcnxmodal.baselines.coupled_regression import (
+    CoupledRegression,
+    Maps,
+    Problem,
+    View,
+    check_weights,
+    solve,
+)
 from gcnxmodal.baselines.features import Features
 from gcnxmodal.errors import InputError
 
@@ -22,9 +29,14 @@ class JFSSL(CoupledRegression):
         min  ||X U - Y||_F^2 + ||T V - Y||_F^2 + sparsity (||U||_21 + ||V||_21)
              + graph (1/2) sum_kl W_kl ||f_k - f_l||^2
 
-    over the 2n outputs f, the rows of F = X U and then of G = T V. W joins an image and a text of one class
-    with 1, and within each modality near neighbours by `within` exp(-||x_i - x_j||^2 / (2 sigma^2)). With L
-    its Laplacian, a step solves for images and then for texts
+    over the 2n outputs f, the rows of F = X U and then of G = T V. Blocks of W [2n, 2n] are W_xx, W_xt, W_tt:
+
+        W_xt = S / mean_i sum_j S_ij           S_ij = cos(y_i, y_j), image i and text j: 1 for one class
+        W_xx = within N / mean_i sum_j N_ij    N_ij = exp(-||x_i - x_j||^2 / (2 sigma^2)) for neighbours, or 0
+
+    and W_tt like W_xx, from texts. i and j are neighbours if one is among the `neighbours` nearest of the
+    other; 2 sigma^2 is the mean of ||x_i - x_j||^2 over all i and their nearest j, per modality.
+    With L the Laplacian of W, a step solves for images and then for texts
 
         (X^T (I + graph L_xx) X + sparsity diag(1 / (2 ||u_i||))) U = X^T (Y + graph W_xt G)
 
@@ -34,7 +46,8 @@ class JFSSL(CoupledRegression):
     Args:
         sparsity: weight of the l21 norms (lambda_1).
         graph: weight of the graph (lambda_2).
-        within: weight of the neighbours within a modality against the classes across (beta).
+        within: sum of an item's weights to neighbours of its modality, on average, where that of its weights
+            across is 1 (beta).
         neighbours: items that each is joined to within its modality.
         unit_length, tolerance, steps: see `CoupledRegression`.
     """
@@ -52,9 +65,8 @@ class JFSSL(CoupledRegression):
         tolerance: float = 1e-4,
         steps: int = 100,
     ) -> None:
-        # Paper: features as they are; here centred and of unit length, because that ranks better: .250 for
-        # .229 (average MAP of a fifth of Wikipedia's training items, official features). The weights were
-        # chosen on the same fifth.
+        # Paper: features as they are; here centred and of unit length, because that ranks better. The
+        # weights are as good as any of the grid (both: `python -m benchmarks.lcfs_jfssl_defaults`).
         self.sparsity = sparsity
         self.graph = graph
         self.within = within
@@ -64,10 +76,8 @@ class JFSSL(CoupledRegression):
         self.steps = steps
 
     def _problem(self, images: Features, texts: Features, labels_nC: np.ndarray) -> Problem:
-        for name in ("graph", "within"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} is {getattr(self, name)}; it must not be negative")
-        if self.neighbours < 1:
+        check_weights(graph=self.graph, within=self.within)
+        if not self.neighbours >= 1:
             raise InputError(f"neighbours is {self.neighbours}; it must be at least 1")
         M = class_vectors(labels_nC)
         n = len(M)
@@ -110,7 +120,7 @@ class _Graph(Problem):
 def class_vectors(labels_nC: Bool[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
     """M whose M M^T weighs pairs across the modalities by their labels; an item's sum to 1 on average."""
     # Paper: weight 1 if of one class; here the cosine of the label vectors, which is that where items have
-    # one label, over the mean sum of an item's weights, because `graph` then means the same for any n.
+    # one label, over the mean sum of an item's weights across, because `graph` then means the same for any n.
     M = np.asarray(normalize(labels_nC.astype(np.float64)))
     return M / np.sqrt(max(float(np.sum(M.sum(axis=0) ** 2)) / len(M), 1e-12))
 
@@ -118,8 +128,10 @@ def class_vectors(labels_nC: Bool[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"
 def neighbour_weights(features: Features, k: int) -> sp.csr_array:
     """Symmetric Gaussian weights of pairs of which one is among the k nearest of the other by distance.
 
-    2 sigma^2 is the mean squared distance of neighbours; an item's weights are 1 in sum on average.
+    2 sigma^2 is the mean squared distance of items and their k nearest; weights sum to 1 an item on average.
     """
+    # Paper: Gaussian weights as they are, of a sigma that we do not know; here 2 sigma^2 from the data, and
+    # weights over their mean sum, because `within` then means the same for any n, k and scale of features.
     n = features.shape[0]
     nearest = NearestNeighbors(n_neighbors=min(k, n - 1), algorithm="brute").fit(features)
     directed = nearest.kneighbors_graph(mode="distance")

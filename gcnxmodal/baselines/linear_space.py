@@ -8,10 +8,9 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float
 from sklearn.base import BaseEstimator
-from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from gcnxmodal.baselines.features import SOLVER_THREADS, Features, check_training_set
+from gcnxmodal.baselines.features import SOLVER_THREADS, Features, check_training_set, unit_vectors
 from gcnxmodal.baselines.principal_axes import principal_axes
 
 Maps = tuple[np.ndarray, np.ndarray]
@@ -54,11 +53,11 @@ class LinearSpace(BaseEstimator, abc.ABC):
 
     def encode_images(self, images: Features) -> Float[np.ndarray, "n D"]:
         """Unit vectors in the common space, float32."""
-        return _unit(self.project_images(images))
+        return unit_vectors(self.project_images(images))
 
     def encode_texts(self, texts: Features) -> Float[np.ndarray, "n D"]:
         """Unit vectors in the common space, float32."""
-        return _unit(self.project_texts(texts))
+        return unit_vectors(self.project_texts(texts))
 
     def project_images(self, images: Features) -> Float[np.ndarray, "n D"]:
         """Coordinates in the common space as the method has them, of no fixed length, float64."""
@@ -105,7 +104,3 @@ def class_scatter(
     between = (mean_Cp.T * size_C) @ mean_Cp
     within = (x_np.T * weight_n) @ x_np - between
     return between / len(x_np), within / len(x_np)
-
-
-def _unit(x_nD: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
-    return np.asarray(normalize(x_nD), np.float32)

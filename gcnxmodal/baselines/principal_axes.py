@@ -9,8 +9,7 @@ import scipy.sparse as sp
 from jaxtyping import Float
 from sklearn.decomposition import PCA, TruncatedSVD
 
-from gcnxmodal.baselines.features import Features, mean_of, unit_rows
-from gcnxmodal.errors import InputError
+from gcnxmodal.baselines.features import Features, equal_rows, mean_of, unit_rows
 
 MAX_AXES = 128
 """Principal axes kept of a modality, at the most. The spectrum of texts is flat: on Wikipedia's 10,055 words,
@@ -42,9 +41,7 @@ def principal_axes(features: Features, energy: float, unit_length: bool, name: s
     prepared = _prepare(features, mean_d, unit_length)
     total = _total_variance(prepared)
     if total <= 1e-12:
-        raise InputError(
-            f"{name}: all training items have the same features; a common space needs some that differ"
-        )
+        raise equal_rows(name)
     count = min(MAX_AXES, *prepared.shape)
     # Exact for few features, randomised with a fixed seed for many. Twice the axes are sampled, because the
     # spectrum of texts is so flat that the last ones are not found otherwise.

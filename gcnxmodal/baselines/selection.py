@@ -12,10 +12,14 @@ from jaxtyping import Bool, Float, Int
 
 from gcnxmodal.baselines.features import Features
 from gcnxmodal.errors import InputError
+from gcnxmodal.held_out import held_out
 from gcnxmodal.retrieval.evaluate import standard_map
 
 Space = Mapping[str, Sequence[Any]]
 """Values to try of each keyword argument of a method; a class names its own in its attribute `space`."""
+
+Groups = Sequence[int] | Sequence[str] | np.ndarray
+"""[n] numbers or names, as in `Corpus.groups`: items of one group are variants of one picture."""
 
 GRID = 30
 """Candidates up to which all combinations are tried."""
@@ -48,6 +52,7 @@ def select(
     texts: Features,
     labels: Bool[np.ndarray, "n C"],
     *,
+    groups: Groups | None = None,
     space: Space | None = None,
     fixed: Mapping[str, Any] | None = None,
     validation: float = 0.2,
@@ -64,9 +69,10 @@ def select(
     Args:
         method: a class of `METHODS`, or anything that is called with keyword arguments and has `fit`.
         images, texts, labels: training items only.
+        groups: of these items; one group is never both fitted on and held out. None: each item is its own.
         space: what is tried; by default `method.space`. An argument that is also in `fixed` is not varied.
         fixed: keyword arguments of every candidate.
-        validation: the share of the items held out of each class.
+        validation: the share of the groups held out of each class.
         seed: of the split.
         measure: what is best, by default `average_standard_map`.
         report: is given one line a candidate.
@@ -75,18 +81,21 @@ def select(
         `fixed` and the chosen values; `fixed` alone, without any fit, if there is nothing to choose.
 
     Raises:
-        InputError: if no item can be held out, or every candidate is refused. A candidate that raises
-            InputError is passed over, and reported.
+        InputError: if an argument has no values to try, no item can be held out, or every candidate is left
+            out. Left out, and reported, is one that raises InputError or LinAlgError (its equations have no
+            solution), or whose measure is not finite.
     """
     fixed = dict(fixed or {})
     offered: Space = getattr(method, "space", {}) if space is None else space
     space = {name: tuple(values) for name, values in offered.items() if name not in fixed}
     if not space:
         return fixed
-    rows = validation_split(labels, validation, seed)
+    for name, values in space.items():
+        if not values:
+            raise InputError(f"space: {name} has no values to try; name some, or leave it out")
+    rows = validation_split(labels, validation, seed, groups)
     fitted, held = (Items(images[rows[side]], texts[rows[side]], labels[rows[side]]) for side in rows)
     scores: dict[tuple[Any, ...], float] = {}
-    refusal = ""
     of_all = math.prod(len(values) for values in space.values())
     number = of_all if of_all <= GRID else sum(len(values) - 1 for values in space.values()) + 1
     for values in _candidates(space, scores, of_all <= GRID):
@@ -95,17 +104,19 @@ def select(
             f"{name} {value}" for name, value in candidate.items()
         )
         try:
-            scores[values] = measure(method(**fixed, **candidate).fit(*fitted), held, fitted)
-            line += f": {scores[values]:.4f}"
-        except InputError as error:
-            scores[values], refusal = -math.inf, str(error)
-            line += f": left out, {error}"
+            score = float(measure(method(**fixed, **candidate).fit(*fitted), held, fitted))
+            refusal = "" if math.isfinite(score) else f"its measure is {score}"
+        except (InputError, np.linalg.LinAlgError) as error:
+            score, refusal = -math.inf, str(error)
+        scores[values] = -math.inf if refusal else score
+        line += f": left out, {refusal}" if refusal else f": {score:.4f}"
         if report:
             report(line)
     best = max(scores, key=lambda values: scores[values])
     if scores[best] == -math.inf:
         raise InputError(
-            f"{getattr(method, '__name__', method)}: all {len(scores)} candidates are refused: {refusal}"
+            f"{getattr(method, '__name__', method)}: all {len(scores)} candidates are left out, "
+            f"the last because: {refusal}"
         )
     return {**fixed, **dict(zip(space, best, strict=True))}
 
@@ -122,33 +133,29 @@ def fit_selected(
 
 
 def validation_split(
-    labels_nC: Bool[np.ndarray, "n C"], share: float, seed: int
+    labels_nC: Bool[np.ndarray, "n C"], share: float, seed: int, groups: Groups | None = None
 ) -> dict[str, Int[np.ndarray, " rows"]]:
-    """{"fitted": rows, "held": rows}: about `share` of the items of every class are held out.
-
-    An item counts for the rarest of its labels, as in `data.split.stratified_split` (which this layer may not
-    import); a class with a single item keeps it.
+    """{"fitted": rows, "held": rows}: about `share` of the groups of every class in held, by `held_out`.
 
     Raises:
-        InputError: if `share` is not strictly between 0 and 1, or no item is held out.
+        InputError: if `share` is not strictly between 0 and 1, `groups` does not match the labels, or no item
+            is held out.
     """
     if not 0 < share < 1:
         raise InputError(f"validation is {share}; choose it between 0 and 1, such as 0.2")
     n = len(labels_nC)
-    frequency_C = labels_nC.sum(axis=0)
+    names = np.arange(n) if groups is None else groups
+    if len(names) != n:
+        raise InputError(f"groups: {len(names)} for {n} training items; give one an item")
     # Items without a label are a class of their own.
-    rarest_n = np.hstack([np.where(labels_nC, frequency_C, n + 2), np.full((n, 1), n + 1)]).argmin(axis=1)
-    order = np.random.default_rng(seed).permutation(n)
-    held_n = np.zeros(n, bool)
-    for stratum in np.unique(rarest_n):
-        rows = order[rarest_n[order] == stratum]
-        held_n[rows[: min(round(share * len(rows)), len(rows) - 1)]] = True
-    if not held_n.any():
+    classes = np.hstack([labels_nC, ~labels_nC.any(axis=1, keepdims=True)])
+    is_held = held_out(classes, [str(name) for name in names], share, seed)
+    if not is_held.any():
         raise InputError(
-            f"labels: none of {n} training items can be held out, a class has too few; "
+            f"labels: none of {n} training items can be held out, a class has too few groups; "
             "name the hyper-parameters instead of having them chosen"
         )
-    return {"fitted": np.flatnonzero(~held_n), "held": np.flatnonzero(held_n)}
+    return {"fitted": np.flatnonzero(~is_held), "held": np.flatnonzero(is_held)}
 
 
 def _candidates(

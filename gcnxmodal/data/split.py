@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,36 +10,19 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from gcnxmodal.errors import InputError
+from gcnxmodal.held_out import digest, held_out
 
 
 def stratified_split(
     labels: Bool[np.ndarray, "n C"], groups: Sequence[str], fraction: float, seed: int
 ) -> dict[str, Int[np.ndarray, " rows"]]:
-    """{"train": rows, "test": rows}: about `fraction` of the groups of every class are test items.
-
-    Whole groups go to one side. A group belongs to the rarest class of its first item, so that of several
-    labels the rare ones are spread best; a class with a single group keeps it for training.
-
-    The order of the groups comes from a hash of seed and name rather than from a random generator: it is the
-    same under every NumPy version, and an item that joins or leaves the data moves few of the others.
+    """{"train": rows, "test": rows}: about `fraction` of the groups of every class in test, by `held_out`.
 
     Raises:
         InputError: if `fraction` is not strictly between 0 and 1.
     """
     _check_fraction(fraction)
-    frequency = labels.sum(axis=0)
-    rarest = np.where(labels, frequency, len(labels) + 1).argmin(axis=1)
-    stratum_of: dict[str, int] = {}
-    for group, stratum in zip(groups, rarest, strict=True):
-        stratum_of.setdefault(group, int(stratum))
-    strata = collections.defaultdict(list)
-    for group, stratum in stratum_of.items():
-        strata[stratum].append(group)
-    held_out: set[str] = set()
-    for names in strata.values():
-        shuffled = sorted(names, key=lambda name: _digest(seed, name))
-        held_out.update(shuffled[: min(round(fraction * len(names)), len(names) - 1)])
-    is_test = np.array([group in held_out for group in groups])
+    is_test = held_out(labels, groups, fraction, seed)
     return {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
 
 
@@ -64,7 +46,7 @@ def iterative_split(
     items_GC = np.zeros((len(names), counts_nC.shape[1]), np.int64)
     np.add.at(items_GC, group_of, counts_nC)
     drawn = np.empty(len(names), np.int64)
-    drawn[sorted(range(len(names)), key=lambda group: _digest(seed, names[group]))] = np.arange(len(names))
+    drawn[sorted(range(len(names)), key=lambda group: digest(seed, names[group]))] = np.arange(len(names))
     left_C = items_GC.sum(axis=0)
     wants = {"train": (1 - fraction) * left_C, "test": fraction * left_C}
     side_of = np.full(len(names), "", "<U5")
@@ -117,7 +99,7 @@ def retrieval_split(
         rows_of[name].append(row)
     test: list[int] = []
     database: list[int] = []
-    for name in sorted(rows_of, key=lambda name: _digest(seed, name)):
+    for name in sorted(rows_of, key=lambda name: digest(seed, name)):
         fits = len(test) + len(rows_of[name]) <= queries
         (test if fits else database).extend(rows_of[name])
     if not test:
@@ -154,10 +136,6 @@ def describe_split(
     """
     order = "official" if seed is None else f"by SHA-256 of '{seed}:<{names}>'"
     return {"order": order, "seed": seed, **{name: len(rows) for name, rows in splits.items()}}
-
-
-def _digest(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
 
 
 def _check_fraction(fraction: float) -> None:

@@ -210,6 +210,11 @@ def test_texts_that_are_all_equal_are_refused(name):
         (LCFS(low_rank=-1.0), "low_rank is -1.0; it must not be negative"),
         (JFSSL(graph=-1.0), "graph is -1.0; it must not be negative"),
         (JFSSL(within=-1.0), "within is -1.0; it must not be negative"),
+        (LCFS(np.inf), "sparsity is inf; it must be above 0 .* and finite"),
+        (LCFS(np.nan), "sparsity is nan; it must be above 0"),
+        (LCFS(low_rank=np.inf), "low_rank is inf; it must .* be finite"),
+        (JFSSL(graph=np.inf), "graph is inf; it must .* be finite"),
+        (JFSSL(within=np.nan), "within is nan; it must .* be finite"),
         (JFSSL(neighbours=0), "neighbours is 0; it must be at least 1"),
     ],
 )
