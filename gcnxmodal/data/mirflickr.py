@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data.arrays import array_names, feature_matrix, features_by_name, load_npz
+from gcnxmodal.data.arrays import features_of
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.files import feature_path, fingerprint, require_file, require_folder
@@ -141,11 +141,8 @@ def load(
                 paths = [pictures[numbers[row]] for row in kept]
                 return images_from(paths, image_feature, resolution, cache_dir=cache_dir)
             # Files of the entry point `features` are in the order of names: im1, im10, im100, ...
-            if "file_names" in array_names(sources[0], _SAVE_FEATURES):
-                names = [pictures[numbers[row]].name for row in kept]
-                return features_by_name(sources[0], names, _SAVE_FEATURES)
-            array = load_npz(sources[0], ["images"], _SAVE_FEATURES)["images"]
-            return feature_matrix(array, sources[0], "images", len(numbers))[kept]
+            names = [pictures[numbers[row]].name for row in kept]
+            return features_of(sources[0], names, kept, len(numbers), _SAVE_FEATURES)
 
         return assemble(
             [texts[row] for row in kept],
