@@ -1,9 +1,18 @@
 """NUS-WIDE in its official layout, small, with the quirks of the real files."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.data import LOADERS
+from gcnxmodal.text.tokens import Tokenizer
+
+IMAGES, TRAIN, TEST = (f"ImageList/{name}Imagelist.txt" for name in ("", "Train", "Test"))
+ALL_TAGS, TAG_LIST = "NUS_WID_Tags/All_Tags.txt", "NUS_WID_Tags/Final_Tag_List.txt"
+SKY = "Groundtruth/AllLabels/Labels_sky.txt"
+BAG = "Low_Level_Features/BoW_int.dat"
 
 CONCEPTS = ("animal", "lake", "sky")
 TAGS = ("dog", "water", "blue", "cloud", "2007", "d80")
@@ -67,3 +76,17 @@ def write_nus_wide(root: Path, photos: tuple[Photo, ...] = PHOTOS) -> Path:
     bags = [" ".join(map(str, bag(row))) + " " for row in range(len(photos))]
     write("Low_Level_Features/BoW_int.dat", bags)
     return root
+
+
+def load_nus_wide(root: Path, name: str = "nus-wide", **options: Any) -> Corpus:
+    """By the loader of this name, with two classes, from a cache beside `root`."""
+    given = {"words": 20, "tokenizer": Tokenizer(), "image_feature": "bow", "classes": 2}
+    return LOADERS[name](root, **{**given, "cache_dir": root.parent / "cache", **options})
+
+
+def change(root: Path, name: str, line: int, to: str | bytes | None) -> None:
+    """Line `line`, from 1, of a file becomes `to`; None removes it."""
+    path = root / name
+    lines = path.read_bytes().split(b"\r\n")
+    lines[line - 1 : line] = [] if to is None else [to if isinstance(to, bytes) else to.encode()]
+    path.write_bytes(b"\r\n".join(lines))

@@ -10,10 +10,12 @@ from pathlib import Path, PurePath
 
 import numpy as np
 import scipy.io
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gcnxmodal.data.files import require_file
 from gcnxmodal.errors import InputError
+
+BLOCK = 2**24  # bytes that `feature_rows` reads at a time
 
 _BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
@@ -42,25 +44,35 @@ def array_names(path: Path, fix: str) -> list[str]:
         return file.files
 
 
-def features_by_name(path: Path, names: Sequence[str], fix: str) -> Float[np.ndarray, "n d"]:
+def features_of(
+    path: Path, names: Sequence[str], rows: Int[np.ndarray, " m"], count: int, fix: str
+) -> Float[np.ndarray, "m d"]:
+    """The features of m pictures: by `names`, if the file has `file_names`; or `rows` of `count` in the file.
+
+    Raises as `features_by_name` and `feature_rows` do.
+    """
+    if "file_names" in array_names(path, fix):
+        return features_by_name(path, names, fix)
+    return feature_rows(path, rows, count, fix)
+
+
+def features_by_name(path: Path, names: Sequence[str], fix: str) -> Float[np.ndarray, "m d"]:
     """The rows of `images` for these picture files, found by the array `file_names` of the file.
 
-    Only the last part of a path counts. `python -m gcnxmodal.features` writes such files for a bare folder,
-    in the order of the names as texts.
+    Only the last part of a path counts, after / or \\. `python -m gcnxmodal.features` writes such files for a
+    bare folder, in the order of the names as texts.
 
     Raises:
         InputError: if an array is missing or malformed, a name is there twice, or one asked for is not.
     """
-    arrays = load_npz(path, ["images", "file_names"], fix)
-    found = arrays["file_names"]
+    found = load_npz(path, ["file_names"], fix)["file_names"]
     if found.dtype.kind != "U" or found.ndim != 1:
         raise InputError(
             f"{path}: array 'file_names' is {found.dtype} {list(found.shape)}; expected texts [n]; {fix}"
         )
-    features = feature_matrix(arrays["images"], path, "images", len(found))
     row_of: dict[str, int] = {}
     for row, name in enumerate(found.tolist()):
-        if row_of.setdefault(PurePath(name).name, row) != row:
+        if row_of.setdefault(PurePath(name.replace("\\", "/")).name, row) != row:
             raise InputError(f"{path}: array 'file_names', row {row}: '{name}' was there before; {fix}")
     missing = [name for name in names if name not in row_of]
     if missing:
@@ -68,7 +80,61 @@ def features_by_name(path: Path, names: Sequence[str], fix: str) -> Float[np.nda
             f"{path}: array 'file_names' lacks {missing[0]} ({len(missing)} of {len(names)} are missing); "
             f"{fix}"
         )
-    return features[[row_of[name] for name in names]]
+    return feature_rows(path, np.array([row_of[name] for name in names], int), len(found), fix)
+
+
+def feature_rows(path: Path, rows: Int[np.ndarray, " m"], count: int, fix: str) -> Float[np.ndarray, "m d"]:
+    """Some of the `count` rows of the array `images` of an `.npz`, float32.
+
+    Read in blocks, so that memory is that of these rows and a block, not of the file (unless the array is in
+    the order of columns).
+
+    Raises:
+        InputError: as `load_npz` and `feature_matrix` do, but values of other rows are not looked at.
+    """
+    with require_file(path, fix).open("rb") as stream, _open_npz(stream, path, "images") as file:
+        archive = typing.cast(zipfile.ZipFile, file.zip)
+        try:
+            with archive.open("images.npy") as member:
+                shape, by_column, dtype = _read_header(member)
+                if len(shape) == 2 and not by_column and not dtype.hasobject:
+                    _check_matrix(shape, dtype, path, "images", count)
+                    return _read_rows(member, rows, shape, dtype, path)
+        except InputError:
+            raise
+        except (*_BROKEN, KeyError):
+            pass  # What is wrong, `load_npz` says.
+    return feature_matrix(load_npz(path, ["images"], fix)["images"], path, "images", count)[rows]
+
+
+def _read_header(member: typing.IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is in the order of columns, and type of the array that follows in a `.npy`."""
+    version = np.lib.format.read_magic(member)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(member)
+    return np.lib.format.read_array_header_2_0(member)
+
+
+def _read_rows(
+    member: typing.IO[bytes],
+    rows: Int[np.ndarray, " m"],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    path: Path,
+) -> Float[np.ndarray, "m d"]:
+    count, width = shape
+    step = max(1, BLOCK // (width * dtype.itemsize))
+    order = np.argsort(rows, kind="stable")
+    ascending = rows[order]
+    features = np.empty((len(rows), width), np.float32)
+    # To the end, whatever the last row is: only there is the checksum compared.
+    for start in range(0, count, step):
+        n = min(step, count - start)
+        block = np.frombuffer(member.read(n * width * dtype.itemsize), dtype).reshape(n, width)
+        low, high = np.searchsorted(ascending, [start, start + n])
+        wanted = ascending[low:high]
+        features[order[low:high]] = _finite(block[wanted - start], path, "images", wanted)
+    return features
 
 
 def _open_npz(stream: typing.BinaryIO, path: Path, name: str) -> np.lib.npyio.NpzFile:
@@ -120,23 +186,33 @@ def feature_matrix(array: np.ndarray, path: Path, field: str, rows: int) -> Floa
         InputError: if it is not a numeric matrix with `rows` rows and at least one column, or a value is NaN
             or infinite (in float32).
     """
-    if array.dtype.kind not in "fiub" or array.ndim != 2 or array.shape[1] == 0:
+    _check_matrix(array.shape, array.dtype, path, field, rows)
+    return _finite(array, path, field, np.arange(rows))
+
+
+def _check_matrix(shape: tuple[int, ...], dtype: np.dtype, path: Path, field: str, rows: int) -> None:
+    if dtype.kind not in "fiub" or len(shape) != 2 or shape[1] == 0:
         raise InputError(
-            f"{path}: array '{field}' is {array.dtype} {list(array.shape)}; expected numbers [n, d], "
-            "a row an item"
+            f"{path}: array '{field}' is {dtype} {list(shape)}; expected numbers [n, d], a row an item"
         )
-    if len(array) != rows:
+    if shape[0] != rows:
         raise InputError(
-            f"{path}: array '{field}' has {len(array)} rows, expected {rows}; give one row an item, in the "
+            f"{path}: array '{field}' has {shape[0]} rows, expected {rows}; give one row an item, in the "
             "order of the list"
         )
+
+
+def _finite(
+    array: np.ndarray, path: Path, field: str, rows: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, "n d"]:
+    """float32, if all of it is finite; `rows` says which rows of the file these are."""
     with np.errstate(over="ignore"):
         features = np.ascontiguousarray(array, np.float32)
     bad = np.argwhere(~np.isfinite(features))
     if len(bad):
         row, column = bad[0]
         raise InputError(
-            f"{path}: array '{field}', row {row}, column {column} is {array[row, column]} "
+            f"{path}: array '{field}', row {rows[row]}, column {column} is {array[row, column]} "
             f"({len(np.unique(bad[:, 0]))} rows are not finite in float32); extract these features again or "
             "drop the rows"
         )

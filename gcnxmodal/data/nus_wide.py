@@ -11,10 +11,11 @@ folder that the archives of its page are unpacked into:
     NUS_WID_Tags/Final_Tag_List.txt             5,018 tags
     NUS_WID_Tags/TagList1k.txt, AllTags1k.txt   only for `tag_list="1k"`: 1,000 tags; 0 or 1 for each, a line
                                                 a photo
-    Low_Level_Features/BoW_int.dat              500 counts of SIFT visual words a photo
-    Flickr/<folder>/<number>_<photo id>.jpg     only for "efficientnet-lite0" and the gallery
+    Low_Level_Features/BoW_int.dat              500 counts of SIFT visual words a photo; only for "bow"
+    Flickr/<folder>/<number>_<photo id>.jpg     only for features made from pictures and the gallery
+    features.npz                                yours, only for "features"
 
-Line i of every file is about the photo in line i of Imagelist.txt.
+Line i of every file of the archives is about the photo in line i of Imagelist.txt.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.arrays import features_of
 from gcnxmodal.data.assemble import assemble
 from gcnxmodal.data.cache import cached, corpus_path
-from gcnxmodal.data.files import fingerprint, require_file, require_folder
+from gcnxmodal.data.files import feature_path, fingerprint, require_file, require_folder
 from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from, resolution_for
 from gcnxmodal.data.nus_wide_files import PAGE, SPLITS, TAG_LISTS, NusWide, photo_id
 from gcnxmodal.data.split import check_split, describe_split, retrieval_split
@@ -39,6 +41,10 @@ from gcnxmodal.text.tokens import Tokenizer
 
 _CONTENTS = "the unpacked archives of NUS-WIDE"
 _SELECTIONS = ("one-class", "all")
+_SAVE_FEATURES = (
+    "write it with numpy.savez(file, images=array), a row for each line of Imagelist.txt, or with "
+    "file_names=names too, or with python -m gcnxmodal.features"
+)
 _LICENCE = "NUS-WIDE, for research (Chua et al. 2009); photos and tags: their Flickr owners"
 
 
@@ -62,7 +68,9 @@ def load(
 
     Args:
         root: the folder of the archives.
-        image_feature: "bow" (BoW_int.dat), or made from Flickr/ at `resolution` x `resolution` pixels; see
+        image_feature: "bow" (BoW_int.dat); "features" (features.npz in `root`) or the path of an `.npz` (as
+            it is or from `root`) with an array `images`: a row for each line of Imagelist.txt, or a row for
+            each of its `file_names`; or made from Flickr/ at `resolution` x `resolution` pixels; see
             `from_pictures`.
         classes: this many concepts, those with the most photos in the whole data set.
         selection: "one-class", the photos with exactly one of these concepts; or "all", with several too.
@@ -83,7 +91,13 @@ def load(
     folder = NusWide(root, tag_list)
     resolution = resolution_for(image_feature, resolution)
     computed = resolution is not None
-    needed = [*folder.lists(() if split == "retrieval" else SPLITS), *([] if computed else [folder.bag()])]
+    needed = folder.lists(() if split == "retrieval" else SPLITS)
+    own = None
+    if image_feature == "bow":
+        needed.append(folder.bag())
+    elif not computed:
+        own = require_file(feature_path(root, image_feature, "nus-wide"), _SAVE_FEATURES)
+        needed.append(own)
     options = {
         "root": str(root.resolve()),
         "words": words,
@@ -146,6 +160,9 @@ def load(
         def features() -> Float[np.ndarray, "n d"]:
             if resolution is not None:
                 return images_from(pictures, image_feature, resolution, cache_dir=cache_dir)
+            if own is not None:
+                names = [picture.name for picture in pictures]
+                return features_of(own, names, kept, len(photos), _SAVE_FEATURES)
             return folder.bags(kept, len(photos))
 
         return assemble(
@@ -192,10 +209,10 @@ def _choose(
 def _check_options(
     image_feature: str, classes: int, selection: str, tag_list: str, training_pairs: int, test_pairs: int
 ) -> None:
-    if image_feature not in ("bow", *FROM_PICTURES):
+    if image_feature not in ("bow", "features", *FROM_PICTURES) and not image_feature.endswith(".npz"):
         raise InputError(
-            f"--data.image-feature is '{image_feature}'; nus-wide has 'bow' (BoW_int.dat), 'pixels' or "
-            "'efficientnet-lite0' (of Flickr/)"
+            f"--data.image-feature is '{image_feature}'; nus-wide has 'bow' (BoW_int.dat), 'features' "
+            "(features.npz), the path of an .npz file, 'pixels' or 'efficientnet-lite0' (of Flickr/)"
         )
     for name, value, known in (("selection", selection, _SELECTIONS), ("tag-list", tag_list, TAG_LISTS)):
         if value not in known:

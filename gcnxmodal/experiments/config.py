@@ -29,9 +29,9 @@ class DataConfig:
     """Folder of the data set; `emoji` and `emoji-multi-label` need none."""
     image_feature: str = "efficientnet-lite0"
     """What stands for a picture: efficientnet-lite0 (from pictures); pixels, which train a CNN-5; for
-    wikipedia also cnn, sift or an .npz file; for nus-wide and nus-wide-21 also bow (500-d); for mirflickr,
-    coco, pascal-voc and folder also `features` (their features.npz), for mirflickr-mat and nus-wide-21-mat
-    `features` (XAll)."""
+    wikipedia also cnn, sift or an .npz file; for nus-wide and nus-wide-21 also bow (500-d); for these,
+    mirflickr, coco, pascal-voc and folder also `features` (their features.npz), for mirflickr-mat and
+    nus-wide-21-mat `features` (XAll)."""
     resolution: int | None = None
     """Side of the pictures in pixels, for efficientnet-lite0 and pixels; by default the loader's (for pixels,
     64)."""

@@ -22,8 +22,10 @@ _DATA: dict[str, tuple[str, DataConfig, int]] = {
         DataConfig(name="folder", image_feature="features", image_scale="raw"),
         1_000,
     ),
-    # Paper: fc7 of CaffeNet (4,096-d); here the features that you have (--data.image-feature). What else the
-    # paper leaves open about these photos stands in their loaders.
+    # Paper: fc7 of CaffeNet (4,096-d) for all three; here any of your own (`--data.image-feature features` or
+    # an .npz), because the archives have none. Without the option a preset takes features.npz of Pascal VOC,
+    # EfficientNet-Lite0 of MIRFLICKR's pictures, and NUS-WIDE's 500-d bag of words. What else the paper
+    # leaves open about these photos stands in their loaders.
     "pascal": (
         "Pascal VOC 2007, 20 classes",
         DataConfig(name="pascal-voc", image_feature="features", image_scale="raw", selection="all"),

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.members import Member
-from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict, flat, write_json
+from gcnxmodal.experiments.run_folder import EXPERIMENTS, RunFolder, experiment_dict, flat, write_json
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
 
 
 class SweepFolder:
     """Paths of one sweep.
 
-    sweep.json      preset, base experiment, fields and values, seeds
+    sweep.json      preset, kind, base experiment, fields and values, seeds
     members/NAME/   a run folder each
     checkpoints/I/  of group I while it trains, all of its members in one state
     results.json    mean and standard deviation over seeds, by setting
@@ -74,18 +75,27 @@ class SweepFolder:
     def difference(self, config: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
         """Name, stored value and `config`'s value of the first field that differs; None if none does.
 
-        Where the data lie is no difference.
+        Where the data lie is no difference. A field that is younger than the sweep has its default there.
 
         Raises:
             InputError: if sweep.json is not one of ours.
         """
         try:
-            stored = flat(json.loads(self.config.read_text(encoding="utf-8")))
-        except (ValueError, AttributeError) as error:
-            raise InputError(f"{self.config}: not a sweep's configuration: {error}") from error
+            stored = json.loads(self.config.read_text(encoding="utf-8"))
+            # Sweeps that were begun before kinds were written down are of the kind of their preset.
+            stored = {"kind": config["kind"], **stored}
+            for field in ("preset", "kind"):
+                if stored[field] != config[field]:
+                    return field, stored[field], config[field]
+            experiment = EXPERIMENTS[stored["kind"]].validate_python(stored["experiment"])
+        except (ValidationError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.config}: not a sweep's configuration of this version: {error}"
+            ) from error
+        before = flat({**stored, "experiment": experiment_dict(experiment)})
         for field, value in flat(dict(config)).items():
-            if stored.get(field) != value and field != "experiment.data.root":
-                return field, stored.get(field), value
+            if before.get(field) != value and field != "experiment.data.root":
+                return field, before.get(field), value
         return None
 
     def _check_same(self, config: Mapping[str, Any]) -> None:
@@ -100,7 +110,13 @@ class SweepFolder:
 def sweep_config(preset: str, base: Any, over: Mapping[str, Sequence[Any]], seeds: int) -> dict[str, Any]:
     """What sweep.json holds."""
     over = {field: list(values) for field, values in over.items()}
-    return {"preset": preset, "experiment": experiment_dict(base), "over": over, "seeds": seeds}
+    return {
+        "preset": preset,
+        "kind": base.kind,
+        "experiment": experiment_dict(base),
+        "over": over,
+        "seeds": seeds,
+    }
 
 
 def summarise(members: Sequence[Member], results: Sequence[Mapping[str, Any] | None]) -> list[dict[str, Any]]:

@@ -1,10 +1,13 @@
 import os
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
 import scipy.io
 
-from gcnxmodal.data.arrays import feature_matrix, features_by_name, load_mat, load_npz
+from gcnxmodal.data import arrays
+from gcnxmodal.data.arrays import feature_matrix, feature_rows, features_by_name, load_mat, load_npz
 from gcnxmodal.errors import InputError
 
 
@@ -149,7 +152,7 @@ def test_value_that_is_not_finite_in_float32_is_located(tmp_path, value, shown):
         (["a/1.jpg", "b/1.jpg"], "array 'file_names', row 1: 'b/1.jpg' was there before; extract them"),
         (["1.jpg", "2.jpg"], r"array 'file_names' lacks 3\.jpg \(1 of 2 are missing\); extract them"),
         ([1, 3], r"array 'file_names' is int64 \[2\]; expected texts"),
-        (["1.jpg"], "array 'images' has 2 rows, expected 1"),
+        (["1.jpg", "2.jpg", "3.jpg"], "array 'images' has 2 rows, expected 3"),
     ],
 )
 def test_names_that_do_not_fit_are_refused(tmp_path, names, message):
@@ -157,3 +160,61 @@ def test_names_that_do_not_fit_are_refused(tmp_path, names, message):
     np.savez(path, images=np.ones((2, 3)), file_names=np.array(names))
     with pytest.raises(InputError, match=message):
         features_by_name(path, ["1.jpg", "3.jpg"], "extract them again")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "compressed"])
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "f2", "u1"])
+def test_rows_are_read_in_blocks_in_any_order_and_more_than_once(tmp_path, monkeypatch, save, dtype):
+    array = np.random.default_rng(0).integers(0, 200, (50, 3)).astype(dtype)
+    save(tmp_path / "x.npz", images=array, other=np.ones(3))
+    monkeypatch.setattr(arrays, "BLOCK", 7 * 3 * array.itemsize)
+    rows = np.array([49, 7, 0, 6, 7, 20])
+    found = feature_rows(tmp_path / "x.npz", rows, 50, "")
+    np.testing.assert_array_equal(found, array[rows].astype(np.float32), strict=True)
+    assert feature_rows(tmp_path / "x.npz", rows[:0], 50, "").shape == (0, 3)
+
+
+def test_rows_of_an_array_in_the_order_of_columns_are_its_rows(tmp_path):
+    array = np.asfortranarray(np.arange(12.0).reshape(4, 3))
+    np.savez(tmp_path / "x.npz", images=array)
+    np.testing.assert_array_equal(feature_rows(tmp_path / "x.npz", np.array([3, 1]), 4, ""), array[[3, 1]])
+
+
+def test_memory_grows_with_the_rows_asked_for_not_with_the_file(tmp_path, monkeypatch):
+    np.savez(tmp_path / "x.npz", images=np.ones((20_000, 100), np.float32))  # 8 MB
+    monkeypatch.setattr(arrays, "BLOCK", 2**16)
+    tracemalloc.start()
+    feature_rows(tmp_path / "x.npz", np.array([5, 19_999]), 20_000, "")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_pickled_or_damaged_rows_are_refused_and_never_executed(tmp_path):
+    file, target = tmp_path / "features.npz", tmp_path / "executed"
+    np.savez(file, images=np.array([[Payload(target)]], dtype=object))
+    with pytest.raises(InputError, match=r"features\.npz: array 'images' holds pickled Python objects"):
+        feature_rows(file, np.array([0]), 1, "")
+    assert not target.exists()
+    np.savez(file, images=np.zeros((50, 20)))
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    file.write_bytes(whole)
+    # The byte is in none of the rows asked for.
+    with pytest.raises(
+        InputError, match=r"features\.npz: array 'images' cannot be read .*save the file again"
+    ):
+        feature_rows(file, np.array([0]), 50, "")
+    np.savez(file, other=np.zeros((50, 20)))
+    with pytest.raises(InputError, match=r"features\.npz: has no array 'images', only other"):
+        feature_rows(file, np.array([0]), 50, "")
+
+
+def test_header_that_promises_more_rows_than_there_are_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive, archive.open("images.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": (9, 3)}
+        )
+        member.write(bytes(4 * 3 * 8))
+    with pytest.raises(InputError, match=r"x\.npz: array 'images' cannot be read"):
+        feature_rows(tmp_path / "x.npz", np.array([0]), 9, "")

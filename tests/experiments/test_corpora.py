@@ -12,7 +12,6 @@ from gcnxmodal.experiments.config import DataConfig, TextConfig
 from gcnxmodal.experiments.corpora import OPTIONS, load_corpus, loader_options
 from gcnxmodal.experiments.gin import GIN_PRESETS
 from gcnxmodal.experiments.run_folder import RunFolder
-from gcnxmodal.experiments.sweep_folder import SweepFolder, sweep_config
 
 
 def test_segmenter_of_the_command_line_cuts_the_texts(folder, tmp_path, monkeypatch):
@@ -112,10 +111,3 @@ def test_a_run_stored_before_there_were_these_options_is_read_as_it_was(tmp_path
     changed = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, classes=20))
     with pytest.raises(InputError, match=r"the run has data\.classes = None but the command says 20"):
         run.check(changed, resume=True, overwrite=False)
-    sweep = SweepFolder(tmp_path / "sweep")
-    sweep.start(sweep_config(preset, experiment, {}, 1), [])
-    stored = json.loads(sweep.config.read_text())
-    for name in OPTIONS:
-        del stored["experiment"]["data"][name]
-    sweep.config.write_text(json.dumps(stored))
-    sweep.check(sweep_config(preset, experiment, {}, 1), resume=True, overwrite=False)
