@@ -12,6 +12,7 @@ from gcnxmodal.baselines.ml_cca import MLCCA
 from gcnxmodal.baselines.mmnn import MMNN
 from gcnxmodal.baselines.mvda import MvDA
 from gcnxmodal.baselines.pls import PLS
+from gcnxmodal.baselines.scm_hash import SCMOrth, SCMSeq
 from gcnxmodal.baselines.semantic_correlation_matching import CorrelationMatching, SemanticCorrelationMatching
 from gcnxmodal.baselines.semantic_matching import SemanticMatching
 
@@ -33,3 +34,10 @@ METHODS = {
     "dspe": DSPE,
 }
 """Every method by the name that the papers' tables may ask for it; no run measures the others by itself."""
+
+HASHING_METHODS = {
+    "scm-orth": SCMOrth,
+    "scm-seq": SCMSeq,
+}
+"""Methods that make codes, by the name that GCH's tables may ask for: the first argument is the length of a
+code, and the signs of the embeddings are its bits."""

@@ -1,0 +1,101 @@
+"""Binary codes from the principal axes of each modality: what the hashing methods share."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import normalize
+from threadpoolctl import threadpool_limits
+
+from gcnxmodal.baselines.features import SOLVER_THREADS, Features, check_training_set
+from gcnxmodal.baselines.principal_axes import principal_axes
+from gcnxmodal.errors import InputError
+
+
+class HashCodes(BaseEstimator, abc.ABC):
+    """Principal components of images P [n, p] and of texts Q [n, q], then K numbers an item: signs are bits.
+
+    Features are centred and of unit length first, and only the axes that keep `ENERGY` of the variance are
+    used, 128 at the most, as in the other baselines (SSPE, Section 4.4); all in float64. The papers take
+    centred features as they are.
+
+    Attributes:
+        bits: K, of a code.
+        space: values of hyper-parameters worth trying on validation items.
+    """
+
+    ENERGY = 0.95
+    space: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+
+    bits: int
+
+    def fit(self, images: Features, texts: Features, labels: Bool[np.ndarray, "n C"]) -> Self:
+        """Fit on training items.
+
+        Args:
+            images, texts: [n, d] and [n, N], dense or CSR; N and d may exceed n.
+
+        Raises:
+            InputError: if bits < 1, rows do not match, a feature is not finite, all rows of a modality are
+                equal, or for what a method says.
+        """
+        check_bits(self.bits)
+        check_training_set(images, texts, labels)
+        with threadpool_limits(SOLVER_THREADS):
+            self._image_axes = principal_axes(images, self.ENERGY, True, "images")
+            self._text_axes = principal_axes(texts, self.ENERGY, True, "texts")
+            self._learn(self._image_axes.project(images), self._text_axes.project(texts), np.asarray(labels))
+        return self
+
+    def encode_images(self, images: Features) -> Float[np.ndarray, "n K"]:
+        """Float32 rows; a bit is one where a number is positive."""
+        return np.asarray(self._image_numbers(self._image_axes.project(images)), np.float32)
+
+    def encode_texts(self, texts: Features) -> Float[np.ndarray, "n K"]:
+        """Float32 rows; a bit is one where a number is positive."""
+        return np.asarray(self._text_numbers(self._text_axes.project(texts)), np.float32)
+
+    @abc.abstractmethod
+    def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
+        """Learn from centred principal components; their covariances are diagonal."""
+
+    @abc.abstractmethod
+    def _image_numbers(self, P: np.ndarray) -> Float[np.ndarray, "n K"]:
+        """What the bits of images are the signs of."""
+
+    @abc.abstractmethod
+    def _text_numbers(self, Q: np.ndarray) -> Float[np.ndarray, "n K"]:
+        """What the bits of texts are the signs of."""
+
+
+class LinearCodes(HashCodes):
+    """Codes that are the signs of one linear map a modality.
+
+    Attributes:
+        image_map_, text_map_: [p, K] and [q, K], from principal components.
+    """
+
+    image_map_: np.ndarray
+    text_map_: np.ndarray
+
+    def _image_numbers(self, P: np.ndarray) -> Float[np.ndarray, "n K"]:
+        return P @ self.image_map_
+
+    def _text_numbers(self, Q: np.ndarray) -> Float[np.ndarray, "n K"]:
+        return Q @ self.text_map_
+
+
+def check_bits(bits: int) -> None:
+    """Raise InputError unless a code has a bit."""
+    if bits < 1:
+        raise InputError(f"bits: {bits}; a code needs at least one")
+
+
+def unit_labels(labels_nC: Bool[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+    """Label vectors of length 1, whose inner products are cosines; without a label, zero."""
+    return np.asarray(normalize(np.asarray(labels_nC, np.float64)))

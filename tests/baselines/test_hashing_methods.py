@@ -1,0 +1,76 @@
+"""What holds of every hashing method."""
+
+import numpy as np
+import pytest
+from hashing_data import hard_shapes
+from two_views import two_views
+
+from gcnxmodal.baselines import HASHING_METHODS, METHODS
+from gcnxmodal.errors import InputError
+from gcnxmodal.retrieval.evaluate_codes import standard_map_of_codes
+from gcnxmodal.retrieval.hamming import pack_codes
+
+SHORT: dict[str, dict] = {}
+LEAST = {"scm-orth": 0.6, "scm-seq": 0.7}
+
+
+def fitted(name, data, bits=8, **values):
+    return HASHING_METHODS[name](bits, **SHORT.get(name, {}), **values).fit(*data)
+
+
+def test_names_are_those_of_no_other_method():
+    assert not HASHING_METHODS.keys() & METHODS.keys()
+
+
+@pytest.mark.parametrize("name", HASHING_METHODS)
+def test_codes_of_images_find_texts_of_new_items(name):
+    images, texts, labels = two_views(items=240)
+    method = fitted(name, (images[:160], texts[:160], labels[:160]))
+    codes = pack_codes(method.encode_texts(texts[160:])), pack_codes(method.encode_images(images[160:]))
+    found = standard_map_of_codes(*codes, labels[160:])
+    assert found["text_query"] > LEAST[name]  # chance is 1/3
+    assert found["image_query"] > LEAST[name]
+
+
+@pytest.mark.parametrize("name", HASHING_METHODS)
+def test_the_same_seed_gives_the_same_bits(name):
+    images, texts, labels = two_views()
+    first, again = (fitted(name, (images, texts, labels)) for _ in range(2))
+    np.testing.assert_array_equal(first.encode_images(images), again.encode_images(images))
+    np.testing.assert_array_equal(first.encode_texts(texts), again.encode_texts(texts))
+
+
+@pytest.mark.parametrize("name", HASHING_METHODS)
+@pytest.mark.parametrize("labelled", ["one", "several"])
+@pytest.mark.parametrize("bits", [2, 40])
+def test_hard_shapes_are_fitted(name, labelled, bits):
+    images, texts, labels = hard_shapes(labelled)
+    method = fitted(name, (images, texts, labels), bits)
+    for codes in (method.encode_images(images), method.encode_texts(texts)):
+        assert codes.shape == (31, bits)
+        assert codes.dtype == np.float32
+        assert np.isfinite(codes).all()
+    assert len(np.unique(method.encode_images(images) > 0, axis=0)) > 1
+
+
+@pytest.mark.parametrize("name", HASHING_METHODS)
+def test_one_bit_tells_items_apart_or_is_refused(name):
+    images, texts, labels = two_views()
+    codes = fitted(name, (images, texts, labels), bits=1).encode_images(images) > 0
+    assert 0.05 < codes.mean() < 0.95
+
+
+@pytest.mark.parametrize("name", HASHING_METHODS)
+def test_bad_training_sets_are_refused(name):
+    images, texts, labels = two_views()
+    with pytest.raises(InputError, match=r"texts: features are \[119, 15\] and there are 120 labels"):
+        fitted(name, (images, texts[1:], labels))
+    with pytest.raises(InputError, match="bits: 0; a code needs at least one"):
+        fitted(name, (images, texts, labels), bits=0)
+
+
+@pytest.mark.parametrize("name", HASHING_METHODS)
+def test_values_to_try_are_arguments_and_the_default_is_among_them(name):
+    method = HASHING_METHODS[name](8)
+    for argument, values in method.space.items():
+        assert method.get_params()[argument] in values
