@@ -276,7 +276,7 @@ def test_what_the_user_can_mend_is_said_and_exits_with_2(tmp_path: Path, capsys)
         (["gch-1", "--data", "emoji", "--faithful"], "--faithful: gch-1 has no use for it"),
         (["gch-1", "--data", "emoji", "--variant", "paper"], "--variant: gch-1 has no use for it"),
         (["gch-1", "--data", "emoji", "--only", "emoji"], "emoji-paper, emoji-official"),
-        (["scanet-3", "--data", "corel5k"], "gch-1, gch-2 and gch-3 run on it"),
+        (["scanet-3", "--data", "corel5k"], "gin-1, gch-1 to gch-3 and sspe-1 run on it"),
     ):
         assert tables.main([*line, "--folder", str(tmp_path / "tables")]) == 2, line
         assert words in capsys.readouterr().err

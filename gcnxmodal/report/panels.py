@@ -21,6 +21,7 @@ from gcnxmodal.report.values import DASH
 _WIDTH = 400  # a phone's column; wider ones scale it up
 _FONT = 11.0
 _LONGEST_NAME = 24  # letters
+_IN_ROW = 4  # handles of a legend that fit beside each other
 _INK, _MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "line", "card"))
 
 
@@ -64,7 +65,7 @@ def line_panel(
             for curves that meet on the right.
         wide: the axis that is logarithmic if its values are positive and span a factor of 30.
     """
-    above, below = (58 if right is None else 38), 42
+    above, below = (58 + _below_legend(len(lines)) if right is None else 38), 42
     height = above + 186 + below
     with plain_text():
         figure, axes = _panel(title, height, left=44, right=right or 14, above=above, below=below)
@@ -197,7 +198,7 @@ def _legend(figure: Figure, handles: Sequence[Any], height: float, *, handle_len
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(12 / _WIDTH, 1 - 33 / height),
-        ncols=len(handles),
+        ncols=len(handles) if len(handles) <= _IN_ROW else _IN_ROW - 1,
         frameon=False,
         labelcolor=_INK,
         handlelength=handle_length,
@@ -207,6 +208,11 @@ def _legend(figure: Figure, handles: Sequence[Any], height: float, *, handle_len
         borderaxespad=0,
         scatterpoints=1,
     )
+
+
+def _below_legend(handles: int) -> int:
+    """The height of a legend's further rows, where the handles do not fit into one."""
+    return 0 if handles <= _IN_ROW else 16 * ((handles - 1) // (_IN_ROW - 1))
 
 
 def _make_logarithmic(axes: Axes, name: Literal["x", "y"]) -> None:
