@@ -8,6 +8,8 @@ from gcnxmodal.baselines.cca import CCA
 from gcnxmodal.baselines.cca_3v import CCA3V
 from gcnxmodal.baselines.dspe import DSPE
 from gcnxmodal.baselines.generalized_multiview import GMLDA, GMMFA
+from gcnxmodal.baselines.jfssl import JFSSL
+from gcnxmodal.baselines.lcfs import LCFS
 from gcnxmodal.baselines.ml_cca import MLCCA
 from gcnxmodal.baselines.mmnn import MMNN
 from gcnxmodal.baselines.mvda import MvDA
@@ -30,6 +32,8 @@ METHODS = {
     "gmlda": GMLDA,
     "gmmfa": GMMFA,
     "mvda": MvDA,
+    "lcfs": LCFS,
+    "jfssl": JFSSL,
     "mmnn": MMNN,
     "dspe": DSPE,
 }
