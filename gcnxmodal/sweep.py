@@ -54,6 +54,8 @@ class Arguments:
     """Go on with the sweep in the folder."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace the sweep in the folder."""
+    member_reports: Annotated[bool, tyro.conf.FlagCreatePairsOff] = True
+    """Whether each member has a report of its own; without, `gcnxmodal.evaluate MEMBER` writes one."""
 
 
 def parse(arguments: list[str]) -> tuple[str, Arguments]:
@@ -92,7 +94,8 @@ def run(preset: str, arguments: Arguments) -> SweepFolder:
     say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
     for number, group in enumerate(grouped):
         if not folder.finished(group):
-            _run_group(preset, folder, number, group, system if number == 0 else _build(group))
+            system = system if number == 0 else _build(group)
+            _run_group(preset, folder, number, group, system, reports=arguments.member_reports)
     results = [_results(folder.member(member)) for member in members]
     summary = summarise(members, results)
     yardsticks = shared_yardsticks([found["yardsticks"] for found in results if found is not None])
@@ -100,7 +103,13 @@ def run(preset: str, arguments: Arguments) -> SweepFolder:
     write_json(folder.results, report)
     history = {member.name: folder.member(member).history() for member in members}
     page = write_sweep_report(
-        folder.path, preset, report, history, command_line(preset, arguments), time.strftime("%Y-%m-%d")
+        folder.path,
+        preset,
+        report,
+        history,
+        command_line(preset, arguments),
+        time.strftime("%Y-%m-%d"),
+        linked={member.name for member in members if folder.member(member).report.exists()},
     )
     say("\n" + sweep_table(preset, summary, yardsticks) + f"\n\nreport: {page}")
     return folder
@@ -112,7 +121,13 @@ def _build(group: Sequence[Member]) -> System:
 
 
 def _run_group(
-    preset: str, folder: SweepFolder, number: int, group: Sequence[Member], system: System
+    preset: str,
+    folder: SweepFolder,
+    number: int,
+    group: Sequence[Member],
+    system: System,
+    *,
+    reports: bool,
 ) -> None:
     folders = [folder.member(member) for member in group]
     together = Together(system, [member.experiment for member in group])
@@ -142,7 +157,7 @@ def _run_group(
         kept = Checkpoints(run_folder.checkpoints, member.fingerprint(), report=say)
         kept.save(int(own.step), own)
         kept.close()
-        finish.finish(member, own.params, run_folder, preset, compile_seconds, yardsticks)
+        finish.finish(member, own.params, run_folder, preset, compile_seconds, yardsticks, report=reports)
     shutil.rmtree(folder.checkpoints(number))  # each member has its own now
 
 
@@ -215,8 +230,9 @@ def shared_yardsticks(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def command_line(preset: str, arguments: Arguments) -> str:
     """The line that makes this sweep."""
     words = [word for field in arguments.over for word in ("--over", field)]
+    words += ["--seeds", str(arguments.seeds), *([] if arguments.member_reports else ["--no-member-reports"])]
     line = finish.command_line(preset, arguments.experiment, "gcnxmodal.sweep")
-    return f"{line} {shlex.join([*words, '--seeds', str(arguments.seeds)])}"
+    return f"{line} {shlex.join(words)}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,6 +18,7 @@ from gcnxmodal.experiments.config import DataConfig, TextConfig
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.hashing_config import HashingExperiment, HashingModel, HashingTrain
 from gcnxmodal.experiments.measure import map_of_test_items
+from gcnxmodal.experiments.neighbour_config import NeighbourExperiment, NeighbourModel, NeighbourTrain
 from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
 from gcnxmodal.experiments.retriever import Retriever
 from gcnxmodal.experiments.system import DROPOUT, System
@@ -42,6 +43,10 @@ PLANS = {
         HashingModel(bits=16, width=16, beacon_width=8),
         HashingTrain(batch=16, teacher_rate=0.01, text_rate=0.01, image_rate=0.01, decay=1.0),
     ),
+    "neighbours": (
+        NeighbourModel(hidden=16, dimension=16),
+        NeighbourTrain(batch=10, learning_rate=0.1, other=3, same=2, near=2),
+    ),
     "grid": (
         ModelConfig(dimension=16, normalise=True, order=2),
         TrainConfig(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.02, l2=0.0),
@@ -53,8 +58,10 @@ MESHES = {
     "attention": [(1, 1), (8, 1), (2, 4)],
     "cnn": [(1, 1), (4, 2)],
     "hashing": [(1, 1), (8, 1), (4, 1)],
+    "neighbours": [(1, 1), (2, 1), (5, 1)],
     "grid": [(1, 1), (8, 1), (1, 8), (4, 2), (2, 4)],
 }
+KINDS = {"hashing": HashingExperiment, "neighbours": NeighbourExperiment}  # the others are pairs
 # The mesh that trains the first half, and the one that goes on from its checkpoint.
 MOVES = [((1, 1), (2, 4)), ((2, 4), (1, 1)), ((8, 1), (1, 8)), ((1, 8), (4, 2))]
 
@@ -64,7 +71,7 @@ class Trained:
 
     def __init__(self, folder: Path, plan: str, shape: tuple[int, int]):
         model, train = PLANS[plan]
-        kind = HashingExperiment if plan == "hashing" else PairExperiment
+        kind = KINDS.get(plan, PairExperiment)
         experiment = kind(
             data=DataConfig(name="folder", root=folder, image_feature="features"),
             text=TextConfig(words=40, neighbours=4),
@@ -107,7 +114,10 @@ class Trained:
 
 def head(params: Any) -> jax.Array:
     """The weights of the texts' last layer."""
-    own = params["text_head"] if "text_head" in params else params["text"]["heads"]["codes"]
+    if "text_head" in params:
+        own = params["text_head"]
+    else:
+        own = params["text"]["last"] if "last" in params["text"] else params["text"]["heads"]["codes"]
     return own["kernel"].get_value()
 
 
@@ -126,7 +136,7 @@ def main(folder: Path, result: Path) -> None:
             runs[plan][name] = one.outcome(state, losses)
             found = [dataclasses.asdict(c) for c in collectives(one.compiled.as_text())]
             trees = [state.params]
-            if plan != "hashing":  # which has an optimizer a network, and splits nothing but rows
+            if plan not in KINDS:  # which split nothing but rows, and have other optimizers
                 trees += [state.opt_state[0].mu, state.opt_state[0].nu]
             parts = [head(tree).addressable_shards[0].data.shape for tree in trees]
             programs[f"{plan} {name}"] = {"collectives": found, "parts of the head": parts}

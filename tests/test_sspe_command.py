@@ -1,6 +1,7 @@
 """SSPE as a user meets it: runs, results, resumption, sweeps, export, refusals."""
 
 import dataclasses
+import importlib.util
 import json
 import subprocess
 import sys
@@ -107,6 +108,22 @@ def test_an_exported_encoder_has_the_rows_of_the_run_without_its_data(finished, 
     np.testing.assert_array_equal(images, made.images)
     np.testing.assert_array_equal(texts, made.texts)
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, rtol=1e-5)  # so that scores are cosines
+
+
+def test_faiss_finds_the_graphs_too_and_is_asked_for_by_name_where_it_is_missing(
+    finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
+    exact = restore(finished[1], None, print).system
+    train_values = dataclasses.replace(exact.experiment.train, knn="faiss")
+    other = dataclasses.replace(exact.experiment, train=train_values)
+    made = type(exact).build(other, exact.inputs.corpus, exact.mesh)
+    for ours, theirs in zip(exact.data.graphs[1:], made.data.graphs[1:], strict=True):  # one cell: exact
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert train.main(command(finished[0], tmp_path / "run", "--train.knn", "faiss")) == 2
+    assert "--train.knn faiss needs the package faiss" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Bool, Float
 
 from gcnxmodal.baselines.linear_space import LinearSpace, Maps, class_scatter, class_shares, top_eigenpairs
+
+Align = Literal["pairs", "classes"]
 
 BLOCK = 512
 """Rows whose distances to all items are held at a time: 4 MB for a thousand items."""
@@ -22,22 +24,34 @@ class _GeneralizedMultiview(LinearSpace):
 
         [[A_img, alpha C], [alpha C^T, A_txt]] w = lambda [[B_img, 0], [0, gamma B_txt]] w
 
-    w = [w_img; w_txt], ridge on each B, gamma = tr B_img / tr B_txt as in the paper.
+    w = [w_img; w_txt], ridge on each B, gamma = tr B_img / tr B_txt as in the paper and its code.
     """
+
+    # Checked against public copies of the authors' code (`Newgma.m`, `myMFA.m`, their Readme): gamma, alpha
+    # of 10, axes of 95 % energy, 5 and 20 neighbours unasked; C is of pairs or of class means (`align`).
 
     components: int | None
     alpha: float
+    align: Align
     ridge: float
 
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         (A_p, B_p), (A_q, B_q) = (self._criterion(x, labels_nC) for x in (P, Q))
         B_p, B_q = (B + self.ridge * np.eye(len(B)) for B in (B_p, B_q))
         gamma = np.trace(B_p) / np.trace(B_q)
-        C = self.alpha * P.T @ Q / len(P)
+        C = self.alpha * self._pairs(P, Q, labels_nC)
         A = np.block([[A_p, C], [C.T, A_q]])
         B = np.block([[B_p, np.zeros_like(C)], [np.zeros_like(C.T), gamma * B_q]])
         self.eigenvalues_, W = top_eigenpairs(A, B, self.components)
         return W[: P.shape[1]], W[P.shape[1] :]
+
+    def _pairs(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> np.ndarray:
+        """C: over the pairs, or over the classes' means as if each of them were n_c pairs."""
+        if self.align == "pairs":
+            return P.T @ Q / len(P)
+        shares_nC = class_shares(labels_nC)
+        sums_p, sums_q = shares_nC.T @ P, shares_nC.T @ Q
+        return (sums_p.T / np.maximum(shares_nC.sum(axis=0), 1e-12)) @ sums_q / len(P)
 
     @abc.abstractmethod
     def _criterion(self, x_np: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +65,8 @@ class GMLDA(_GeneralizedMultiview):
 
     Args:
         components: directions kept.
-        alpha: weight of the pairs.
+        alpha: weight of the pairs (Sharma's code: 10).
+        align: what is a pair: an item's image and text, or a class's mean image and mean text.
         ridge: added to the scatter within classes.
         energy, unit_length: see `LinearSpace`.
     """
@@ -63,12 +78,14 @@ class GMLDA(_GeneralizedMultiview):
         components: int | None = 32,
         *,
         alpha: float = 10.0,
+        align: Align = "pairs",
         ridge: float = 1e-3,
         energy: float = 0.95,
         unit_length: bool = True,
     ) -> None:
         self.components = components
         self.alpha = alpha
+        self.align = align
         self.ridge = ridge
         self.energy = energy
         self.unit_length = unit_length
@@ -85,7 +102,8 @@ class GMMFA(_GeneralizedMultiview):
 
     Args:
         components: directions kept.
-        alpha: weight of the pairs.
+        alpha: weight of the pairs (Sharma's code: 10).
+        align: what is a pair: an item's image and text, or a class's mean image and mean text.
         ridge: added to the scatter of like neighbours.
         like, unlike: neighbours of an item that share a label with it, and that share none.
         energy, unit_length: see `LinearSpace`.
@@ -98,6 +116,7 @@ class GMMFA(_GeneralizedMultiview):
         components: int | None = 32,
         *,
         alpha: float = 10.0,
+        align: Align = "pairs",
         ridge: float = 1e-3,
         like: int = 5,
         unlike: int = 20,
@@ -106,6 +125,7 @@ class GMMFA(_GeneralizedMultiview):
     ) -> None:
         self.components = components
         self.alpha = alpha
+        self.align = align
         self.ridge = ridge
         self.like = like
         self.unlike = unlike
@@ -123,6 +143,8 @@ def neighbour_graphs(
 ) -> tuple[sp.csr_array, sp.csr_array]:
     """Symmetric 0/1 graphs: i and j, which share a label (share none), are joined if one is among the `like`
     (`unlike`) nearest such items of the other by Euclidean distance."""
+    # Paper: of unlike pairs the shortest of each class, and in the authors' code the `unlike` shortest of
+    # all; here of each item, because 20 pairs in all leave A with rank 20 at the most.
     n = len(x_np)
     square_n = np.sum(x_np * x_np, axis=1)
     labels = labels_nC.astype(np.float32)

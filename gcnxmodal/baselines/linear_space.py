@@ -54,11 +54,19 @@ class LinearSpace(BaseEstimator, abc.ABC):
 
     def encode_images(self, images: Features) -> Float[np.ndarray, "n D"]:
         """Unit vectors in the common space, float32."""
-        return _unit(self._image_axes.project(images) @ self._image_map)
+        return _unit(self.project_images(images))
 
     def encode_texts(self, texts: Features) -> Float[np.ndarray, "n D"]:
         """Unit vectors in the common space, float32."""
-        return _unit(self._text_axes.project(texts) @ self._text_map)
+        return _unit(self.project_texts(texts))
+
+    def project_images(self, images: Features) -> Float[np.ndarray, "n D"]:
+        """Coordinates in the common space as the method has them, of no fixed length, float64."""
+        return self._image_axes.project(images) @ self._image_map
+
+    def project_texts(self, texts: Features) -> Float[np.ndarray, "n D"]:
+        """Coordinates in the common space as the method has them, of no fixed length, float64."""
+        return self._text_axes.project(texts) @ self._text_map
 
 
 def top_eigenpairs(

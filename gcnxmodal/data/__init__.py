@@ -12,11 +12,11 @@ LOADERS = {
     "nus-wide-21": functools.partial(
         nus_wide.load,
         classes=21,
-        multi_label=True,
+        selection="all",
         tag_list="1k",
+        split="retrieval",
         training_pairs=10_500,
         test_pairs=2_100,
-        retrieval=True,
     ),
     "mirflickr": mirflickr.load,
     "mirflickr-mat": functools.partial(hashing_mat.load, queries=2_000, training=10_000),

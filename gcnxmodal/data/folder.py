@@ -64,6 +64,11 @@ def load(
     labels, class_names = _labels(rows, metadata)
     names = _file_names(rows, metadata)
     splits = _given_splits(rows, names, metadata)
+    if splits and split_seed != _SPLIT_SEED:
+        raise InputError(
+            f"--data.split-seed is {split_seed}, but {metadata} has the field split, so none is drawn; leave "
+            "one of them out"
+        )
     pictures = None if names is None else [root / name for name in names]
     needed = _feature_sources(root, metadata, image_feature, pictures)
     resolution = resolution_for(image_feature, resolution)

@@ -4,7 +4,7 @@
 folder that the archives of its page are unpacked into:
 
     ImageList/Imagelist.txt                     a line a photo: <folder>\\<number>_<photo id>.jpg
-    ImageList/TrainImagelist.txt, TestImagelist.txt   not for `retrieval`
+    ImageList/TrainImagelist.txt, TestImagelist.txt   not for `split="retrieval"`
     ConceptsList/Concepts81.txt                 (or Concepts81.txt) a concept a line
     Groundtruth/AllLabels/Labels_<concept>.txt  0 or 1 a photo
     NUS_WID_Tags/All_Tags.txt                   photo id and its tags, by blanks
@@ -33,11 +33,12 @@ from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.files import fingerprint, require_file, require_folder
 from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from, resolution_for
 from gcnxmodal.data.nus_wide_files import PAGE, SPLITS, TAG_LISTS, NusWide, photo_id
-from gcnxmodal.data.split import describe_split, retrieval_split
+from gcnxmodal.data.split import check_split, describe_split, retrieval_split
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
 _CONTENTS = "the unpacked archives of NUS-WIDE"
+_SELECTIONS = ("one-class", "all")
 _LICENCE = "NUS-WIDE, for research (Chua et al. 2009); photos and tags: their Flickr owners"
 
 
@@ -50,12 +51,12 @@ def load(
     cache_dir: Path,
     resolution: int | None = None,
     classes: int = 10,
-    multi_label: bool = False,
+    selection: str = "one-class",
     tag_list: str = "final",
+    split: str = "drawn",
     training_pairs: int = 40_000,
     test_pairs: int = 1_000,
     split_seed: int = 0,
-    retrieval: bool = False,
 ) -> Corpus:
     """Photos of the largest concepts, with their tags as text; items in the order of Imagelist.txt.
 
@@ -64,24 +65,25 @@ def load(
         image_feature: "bow" (BoW_int.dat), or made from Flickr/ at `resolution` x `resolution` pixels; see
             `from_pictures`.
         classes: this many concepts, those with the most photos in the whole data set.
-        multi_label: also keep photos that have several of these concepts.
+        selection: "one-class", the photos with exactly one of these concepts; or "all", with several too.
         tag_list: "final" (the 5,018 tags) or "1k": a photo's text is those of its tags that are in it.
-        training_pairs, test_pairs: at most so many of the official training and test photos, those that come
-            first in an order that `split_seed` decides.
-        retrieval: the protocol of hashing (DCMH, GCH) instead: `test_pairs` queries of all photos, the others
-            the split "retrieval", `training_pairs` of it trained on, whatever the official lists say. The
-            loader "nus-wide-21" is this with the 21 largest concepts, several labels, the 1,000 tags, 2,100
-            queries and 10,500 training pairs.
+        split: "official", the lists of training and test photos (SSPE, of 20 `classes`, "all" and "1k"); or
+            "drawn", at most `training_pairs` and `test_pairs` of them, those that come first in an order that
+            `split_seed` decides; or "retrieval", the protocol of hashing (DCMH, GCH): `test_pairs` queries of
+            all photos, the others the split "retrieval", `training_pairs` of it trained on, whatever the
+            lists say. The loader "nus-wide-21" is this with the 21 largest concepts, "all", the 1,000 tags,
+            2,100 queries and 10,500 training pairs.
 
     Raises:
         InputError: if an option is out of range, a file is missing or malformed, or two files disagree.
     """
-    _check_options(image_feature, classes, tag_list, training_pairs, test_pairs)
+    check_split(split, ("official", "drawn", "retrieval"), split_seed)
+    _check_options(image_feature, classes, selection, tag_list, training_pairs, test_pairs)
     root = require_folder(root, _CONTENTS)
     folder = NusWide(root, tag_list)
     resolution = resolution_for(image_feature, resolution)
     computed = resolution is not None
-    needed = [*folder.lists(() if retrieval else SPLITS), *([] if computed else [folder.bag()])]
+    needed = [*folder.lists(() if split == "retrieval" else SPLITS), *([] if computed else [folder.bag()])]
     options = {
         "root": str(root.resolve()),
         "words": words,
@@ -89,12 +91,12 @@ def load(
         "image_feature": image_feature,
         "resolution": resolution,
         "classes": classes,
-        "multi_label": multi_label,
+        "selection": selection,
         "tag_list": tag_list,
+        "split": split,
         "training_pairs": training_pairs,
         "test_pairs": test_pairs,
         "split_seed": split_seed,
-        "retrieval": retrieval,
         "pictures": folder.pictures.is_dir(),
     }
 
@@ -104,9 +106,12 @@ def load(
         # Paper: GIN (3.1) keeps pairs "belonging to one or more of the 10 largest classes" and matches pairs
         # of "the same class"; here photos with exactly one of the ten, because then the class is one: with
         # several, two random photos would share one more than a third of the time (estimated from the sizes
-        # of the ten), while CCA's MAP in the same table is .27. `multi_label` keeps the others.
+        # of the ten), while CCA's MAP in the same table is .27. The selection "all" keeps the others.
+        # Paper: SSPE (4.1) selects pairs "that belong to the 20 largest classes", 52,830 and 35,216; here all
+        # with at least one of them, which are probably more, for GCH counts 188,321 of 21 classes. Whether
+        # SSPE's have two or more ("a reasonable multi-label setting") it does not say: the provenance counts.
         found = labels.sum(axis=1)
-        rows = np.flatnonzero(found > 0 if multi_label else found == 1)
+        rows = np.flatnonzero(found == 1 if selection == "one-class" else found > 0)
         labelled = len(rows)
         # A photo that is listed twice, perhaps once in each split, counts where it is listed first.
         photo_ids = np.array([photo_id(photos[row]) for row in rows])
@@ -115,7 +120,7 @@ def load(
         texts = folder.texts(rows, photos)
         # Paper: does not say; here photos without a tag of the list are left out: they are no image-tag pair.
         rows = np.array([row for row in rows if texts[row]], int)
-        if retrieval:
+        if split == "retrieval":
             # Paper: GCH counts 188,321 photos of the 21 largest concepts "after pruning the data without any
             # label or tag information"; here as above, so the number may differ: see the provenance.
             by_name = [photos[row] for row in rows]
@@ -127,10 +132,10 @@ def load(
         else:
             training = folder.in_training(photos)
             official = {"train": rows[training[rows]], "test": rows[~training[rows]]}
-            chosen = {
-                name: _choose(official[name], photos, limit, split_seed)
-                for name, limit in (("train", training_pairs), ("test", test_pairs))
-            }
+            limits = {"train": training_pairs, "test": test_pairs}
+            chosen = official
+            if split == "drawn":
+                chosen = {name: _choose(official[name], photos, limits[name], split_seed) for name in SPLITS}
         kept = np.unique(np.concatenate(list(chosen.values())))
         pictures = [folder.pictures / photos[row] for row in kept]
         if computed:
@@ -161,8 +166,14 @@ def load(
                     "left_out_as_listed_twice": labelled - distinct,
                     "left_out_without_tag": distinct - len(rows),
                     **{f"official_{name}": len(rows) for name, rows in official.items()},
+                    **{
+                        f"official_{name}_of_several_classes": int((found[rows] > 1).sum())
+                        for name, rows in official.items()
+                    },
                 },
-                "split": describe_split(chosen, split_seed, "line of Imagelist.txt"),
+                "split": describe_split(
+                    chosen, None if split == "official" else split_seed, "line of Imagelist.txt"
+                ),
             },
             pictures=[str(picture) for picture in pictures] if shown else None,
         )
@@ -179,17 +190,18 @@ def _choose(
 
 
 def _check_options(
-    image_feature: str, classes: int, tag_list: str, training_pairs: int, test_pairs: int
+    image_feature: str, classes: int, selection: str, tag_list: str, training_pairs: int, test_pairs: int
 ) -> None:
     if image_feature not in ("bow", *FROM_PICTURES):
         raise InputError(
             f"--data.image-feature is '{image_feature}'; nus-wide has 'bow' (BoW_int.dat), 'pixels' or "
             "'efficientnet-lite0' (of Flickr/)"
         )
-    if tag_list not in TAG_LISTS:
-        raise InputError(f"tag_list is '{tag_list}'; choose one of {', '.join(TAG_LISTS)}")
+    for name, value, known in (("selection", selection, _SELECTIONS), ("tag-list", tag_list, TAG_LISTS)):
+        if value not in known:
+            raise InputError(f"--data.{name} is '{value}'; choose one of {', '.join(known)}")
     for name, value, least in (
-        ("classes", classes, 2),
+        ("--data.classes", classes, 2),
         ("training_pairs", training_pairs, 1),
         ("test_pairs", test_pairs, 1),
     ):

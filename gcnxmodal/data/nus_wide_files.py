@@ -84,8 +84,8 @@ class NusWide:
         concepts = self._concepts()
         if classes > len(concepts):
             raise InputError(
-                f"{self._concepts_file()}: lists {len(concepts)} concepts, but classes is {classes}; ask for "
-                "fewer"
+                f"{self._concepts_file()}: lists {len(concepts)} concepts, but --data.classes is {classes}; "
+                "ask for fewer"
             )
         labels_Cn = np.array([_read_flags(self._label_file(name), rows) for name in concepts])
         largest = np.sort(np.argsort(-labels_Cn.sum(axis=1), kind="stable")[:classes])

@@ -93,7 +93,7 @@ def load(
         InputError: if a file is missing or malformed, or its rows do not match the lists.
     """
     if selection not in SELECTIONS:
-        raise InputError(f"selection is '{selection}'; choose one of {', '.join(SELECTIONS)}")
+        raise InputError(f"--data.selection is '{selection}'; choose one of {', '.join(SELECTIONS)}")
     root = require_folder(root, _CONTENTS)
     voc = _voc_folder(root)
     ids = _read_lists(voc)

@@ -128,9 +128,31 @@ def retrieval_split(
     return {name: np.sort(np.array(rows, int)) for name, rows in found.items()}
 
 
-def describe_split(splits: dict[str, Int[np.ndarray, " rows"]], seed: int, names: str) -> dict[str, Any]:
-    """What a corpus records of a split made here (JSON values); `names` says what the items are called."""
-    order = f"by SHA-256 of '{seed}:<{names}>'"
+def check_split(split: str, splits: Sequence[str], seed: int) -> None:
+    """Refuse a split that a loader has not, and a seed for the one that nobody draws.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if split not in splits:
+        raise InputError(f"--data.split is '{split}'; choose one of {', '.join(splits)}")
+    if split == "official" and seed:
+        raise InputError(
+            f"--data.split-seed is {seed}, but the official split is not drawn; leave it out, or choose "
+            "another --data.split"
+        )
+
+
+def describe_split(
+    splits: dict[str, Int[np.ndarray, " rows"]], seed: int | None, names: str
+) -> dict[str, Any]:
+    """What a corpus records of a split (JSON values).
+
+    Args:
+        seed: None for one that is not drawn.
+        names: what the items are called in the order that the seed decides.
+    """
+    order = "official" if seed is None else f"by SHA-256 of '{seed}:<{names}>'"
     return {"order": order, "seed": seed, **{name: len(rows) for name, rows in splits.items()}}
 
 

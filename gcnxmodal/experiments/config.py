@@ -41,6 +41,24 @@ class DataConfig:
     validation: float = 0.0
     """Fraction of the training items held out and used in place of the test set, to choose options."""
 
+    # Options of some loaders, each under the name of the loader's argument (`corpora.OPTIONS`); None: as the
+    # loader has it.
+    classes: int | None = None
+    """nus-wide: how many concepts, those with the most photos."""
+    labels: Literal[24, 38] | None = None
+    """mirflickr: the 24 concepts, or with the 14 relevant ones as labels of their own 38."""
+    selection: Literal["one-class", "one-object", "all"] | None = None
+    """nus-wide, pascal-voc: the items of one class, or of all, with several labels; pascal-voc also: with one
+    object."""
+    tags: int | None = None
+    """mirflickr: the texts are made of the so many tags that most photos have."""
+    tag_list: Literal["final", "1k"] | None = None
+    """nus-wide: the texts are made of the 5,018 tags or of the 1,000."""
+    split: Literal["official", "drawn", "retrieval"] | None = None
+    """nus-wide, mirflickr: the data set's own, items drawn of it (nus-wide), or queries and a database."""
+    split_seed: int | None = None
+    """Of a split that the loader draws: emoji, nus-wide, mirflickr, coco, folder and those like them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
@@ -108,6 +126,17 @@ class Experiment:
         return {}
 
 
+def counts_only(text: TextConfig, title: str) -> Rules:
+    """Rules for a system that reads the counts of a text: nothing of word vectors, their graph or order."""
+    unread = ("vectors", "vector_file", "vector_seed", "length", "neighbours", "graph", "lambda_max")
+    allowed = f"left out: {title} reads counts of words, and no graph, vectors or order of them"
+    given = {name: getattr(text, name) for name in unread}
+    return {
+        f"text.{name.replace('_', '-')}": (value, value == getattr(TextConfig, name), allowed)
+        for name, value in given.items()
+    }
+
+
 def validate(experiment: Experiment) -> None:
     """Refuse values outside their range.
 
@@ -125,6 +154,11 @@ def validate(experiment: Experiment) -> None:
             data.resolution,
             data.resolution is None or data.resolution >= 32,
             "at least 32 (pixels), or left out",
+        ),
+        "data.split-seed": (
+            data.split_seed,
+            data.split_seed is None or data.split_seed >= 0,
+            "at least 0, or left out",
         ),
         "text.words": (text.words, text.words >= 2, "at least 2"),
         "text.length": (text.length, text.length >= 1, "at least 1"),

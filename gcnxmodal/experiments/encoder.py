@@ -7,9 +7,7 @@
 Nothing in such a folder is executed when it is read.
 """
 
-import dataclasses
 import hashlib
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,15 +22,13 @@ from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from gcnxmodal import __version__
-from gcnxmodal.chebyshev.layout import Hubs, SparseLayout
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.build import SYSTEMS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.finished_run import FinishedRun
-from gcnxmodal.experiments.inputs import GraphInputs
-from gcnxmodal.experiments.neighbour_system import CentredInputs
+from gcnxmodal.experiments.inputs import Inputs
 from gcnxmodal.experiments.reading import ImageScaler, Reading, TextReader, read_pictures
 from gcnxmodal.experiments.retriever import CHUNK, Retriever
 from gcnxmodal.experiments.run_folder import EXPERIMENTS, experiment_dict, write_json
@@ -231,28 +227,9 @@ def _system(about: Mapping[str, Any], constants: Mapping[str, np.ndarray]) -> Sy
         provenance={"source": about["source"]},
         texts=("", ""),
     )
-    if "text.mean" in constants:
-        means = constants["text.mean"], constants["image.mean"]
-        inputs: Any = CentredInputs(corpus, blank, corpus.images, {}, *means)
-        return SYSTEMS[about["kind"]](inputs, experiment, 1, None, sharding.one_device())
-    graph: dict[str, Any] = {
-        "layout": _layout(constants, "text.graph.") if "text.graph.diagonal" in constants else None,
-        "vectors": constants.get("text.vectors", np.zeros((len(vocabulary), 0), np.float32)),
-    }
-    inputs = GraphInputs(corpus, blank, corpus.images, {}, **graph)
-    return SYSTEMS[about["kind"]](inputs, experiment, 1, None, sharding.one_device())
-
-
-def _layout(arrays: Mapping[str, np.ndarray], prefix: str) -> SparseLayout:
-    levels = itertools.takewhile(lambda level: f"{prefix}hubs.{level}.rows" in arrays, itertools.count())
-    fields = [field.name for field in dataclasses.fields(Hubs)]
-    hubs = [{name: jnp.asarray(arrays[f"{prefix}hubs.{n}.{name}"]) for name in fields} for n in levels]
-    mirrored = f"{prefix}transpose."
-    return SparseLayout(
-        **{name: jnp.asarray(arrays[prefix + name]) for name in ("diagonal", "neighbours", "weights")},
-        hubs=tuple(Hubs(**level) for level in hubs),
-        transpose=_layout(arrays, mirrored) if f"{mirrored}diagonal" in arrays else None,
-    )
+    kind = SYSTEMS[about["kind"]]
+    inputs = kind.inputs_from(Inputs(corpus, blank, corpus.images, {}), constants)
+    return kind(inputs, experiment, 1, None, sharding.one_device())
 
 
 def _reading(about: Mapping[str, Any], vocabulary: Vocabulary, arrays: Mapping[str, np.ndarray]) -> Reading:

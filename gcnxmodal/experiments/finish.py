@@ -41,8 +41,10 @@ def finish(
     preset: str,
     compile_seconds: float | None = None,
     yardsticks: dict[str, dict[str, Any]] | None = None,
+    *,
+    report: bool = True,
 ) -> dict[str, Any]:
-    """Measure, write results.json and report.html, and return the results.
+    """Measure, write results.json, curves.json and report.html, and return the results.
 
     Args:
         system: the system of the run.
@@ -51,6 +53,7 @@ def finish(
         preset: name of the preset, for titles and the paper's row.
         compile_seconds: of this session's training; None if it did not train.
         yardsticks: as `measure` takes them.
+        report: whether to write report.html, which takes most of the time.
     """
     started = time.perf_counter()
     results, details = measure(system, params, yardsticks)
@@ -68,10 +71,11 @@ def finish(
         "graph": system.inputs.graph_report,
         **environment(),
     }
-    if system.hashes:
-        # Before the results, which say that a member of a sweep is finished.
-        write_json(folder.curves, kept_curves(details), indent=None)
+    # Before the results, which say that a member of a sweep is finished.
+    write_json(folder.curves, kept_curves(details) if system.hashes else kept_scopes(details), indent=None)
     write_json(folder.results, results)
+    if not report:
+        return results
     retriever = Retriever(system, params)
     queries = choose_queries(system.inputs.corpus, system.experiment.seed)
     write_report(
@@ -118,6 +122,25 @@ def kept_curves(details: Mapping[str, Any]) -> dict[str, Any]:
         for system, found in details.items()
         if all(kind in found for kind in kinds)
     }
+
+
+def kept_scopes(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Precision by scope of each system that has no codes: what `curves.json` holds then."""
+    return {system: {"scope": kept_scope(found["curves"])} for system, found in details.items()}
+
+
+def kept_scope(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """Precision among the first n items by direction, at enough n to draw it: the first 50, then 100 more."""
+    found = {}
+    for direction, curve in curves.items():
+        n = np.array(curve["scope"])
+        drawn = np.flatnonzero(n <= 50)
+        if n[-1] > 50:
+            far = np.searchsorted(n, np.geomspace(50, n[-1], 101)[1:].round())
+            drawn = np.unique([*drawn, *far])
+        precision = [curve["precision_at_scope"][place] for place in drawn]
+        found[direction] = _rounded({"n": n[drawn].tolist(), "precision": precision})
+    return found
 
 
 def _rounded(tree: Any) -> Any:

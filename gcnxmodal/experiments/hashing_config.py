@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from gcnxmodal.experiments.config import Experiment, Rules
+from gcnxmodal.experiments.config import Experiment, Rules, counts_only
 from gcnxmodal.models.cnnf import RESOLUTION
 
 MOST_BITS = 1024
@@ -85,6 +85,7 @@ class HashingExperiment(Experiment):
     def rules(self) -> Rules:
         model, train = self.model, self.train
         rules: Rules = {
+            **counts_only(self.text, "GCH"),
             "model.bits": (model.bits, 1 <= model.bits <= MOST_BITS, f"from 1 to {MOST_BITS:,}"),
             "model.width": (model.width, model.width >= 1, "at least 1"),
             "model.beacon-width": (model.beacon_width, model.beacon_width >= 1, "at least 1"),

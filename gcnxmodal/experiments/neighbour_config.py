@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import ClassVar, Literal
 
-from gcnxmodal.experiments.config import Experiment, Rules
+from gcnxmodal.experiments.config import Experiment, Rules, counts_only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,8 @@ class NeighbourTrain:
     """Neighbours an item on its feature graph."""
     feature_neighbours: int = 8
     """k of the feature graphs."""
+    knn: Literal["exact", "faiss"] = "exact"
+    """How these are found: all pairs of items on the device, or nearly, for a million (extra `faiss`)."""
     learning_rate: float = 0.01
     """Of SGD, at the start."""
     momentum: float = 0.9
@@ -76,6 +78,7 @@ class NeighbourExperiment(Experiment):
     def rules(self) -> Rules:
         model, train = self.model, self.train
         rules: Rules = {
+            **counts_only(self.text, "SSPE"),
             "model.hidden": (model.hidden, model.hidden >= 1, "at least 1"),
             "model.dimension": (model.dimension, model.dimension >= 1, "at least 1"),
             "data.image-feature": (

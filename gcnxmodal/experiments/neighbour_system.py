@@ -14,13 +14,14 @@ from jax.sharding import Mesh
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.feature_neighbours import nearest_neighbours
 from gcnxmodal.experiments.inputs import Inputs, plain_inputs
 from gcnxmodal.experiments.neighbour_config import NeighbourExperiment, NeighbourTrain
 from gcnxmodal.experiments.system import INIT, ORDER, System, mesh_of_rows, training_arrays, with_values
 from gcnxmodal.models.dual_path import Constant
 from gcnxmodal.models.sspe import SSPE, centred_units
 from gcnxmodal.training import neighbour_step, sampling, sharding
-from gcnxmodal.training.feature_graph import FeatureGraph, feature_graph, nearest_by_distance
+from gcnxmodal.training.feature_graph import FeatureGraph, feature_graph
 from gcnxmodal.training.semantic_graph import label_groups
 from gcnxmodal.training.state import Data, Step, TrainState, init_state, make_rate
 
@@ -56,11 +57,16 @@ class NeighbourSystem(System):
         inputs = CentredInputs(plain.corpus, plain.texts, plain.images, plain.graph_report, *means)
         graphs = neighbour_step.Graphs(
             label_groups(labels),
-            _graph_of(images, inputs.image_mean, train.feature_neighbours),
-            _graph_of(texts, inputs.text_mean, train.feature_neighbours),
+            _graph_of(images, inputs.image_mean, train),
+            _graph_of(texts, inputs.text_mean, train),
         )
         data = Data(texts, images, labels, constants=_constants(inputs), graphs=graphs)
         return cls(inputs, experiment, items // train.batch, sharding.replicate(data, mesh), mesh)
+
+    @classmethod
+    def inputs_from(cls, plain: Inputs, constants: Mapping[str, np.ndarray]) -> CentredInputs:
+        means = constants["text.mean"], constants["image.mean"]
+        return CentredInputs(plain.corpus, plain.texts, plain.images, plain.graph_report, *means)
 
     @staticmethod
     def mesh_for(experiment: NeighbourExperiment, model_parallel: int | None) -> Mesh:
@@ -130,9 +136,10 @@ class NeighbourSystem(System):
         )
 
 
-def _graph_of(rows_nd: np.ndarray, mean_d: np.ndarray, k: int) -> FeatureGraph:
+def _graph_of(rows_nd: np.ndarray, mean_d: np.ndarray, train: NeighbourTrain) -> FeatureGraph:
     """The graph of features as the branches read them."""
-    return feature_graph(nearest_by_distance(np.asarray(_centred_units(rows_nd, mean_d)), k))
+    units_nd = np.asarray(_centred_units(rows_nd, mean_d))
+    return feature_graph(nearest_neighbours(units_nd, train.feature_neighbours, train.knn))
 
 
 _centred_units = jax.jit(centred_units)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -13,10 +14,11 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
+from gcnxmodal.chebyshev.layout import Hubs, SparseLayout
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import Experiment
-from gcnxmodal.experiments.inputs import GraphInputs, make_inputs
+from gcnxmodal.experiments.inputs import GraphInputs, Inputs, make_inputs
 from gcnxmodal.experiments.model import Surroundings, abstract_model, constants_of, make_model, split_model
 from gcnxmodal.experiments.pair_config import PairExperiment, TrainConfig
 from gcnxmodal.experiments.system import INIT, ORDER, PAIRS, System, training_arrays, with_values
@@ -59,6 +61,15 @@ class PairSystem(System):
         constants = constants_of(_around(inputs), experiment.model)
         data = sharding.replicate(Data(*on_host, constants=constants), mesh)
         return cls(inputs, experiment, steps, data, mesh)
+
+    @classmethod
+    def inputs_from(cls, plain: Inputs, constants: Mapping[str, np.ndarray]) -> GraphInputs:
+        words = len(plain.corpus.vocabulary)
+        graph: dict[str, Any] = {  # a text path has the one or the other
+            "layout": _layout(constants, "text.graph.") if "text.graph.diagonal" in constants else None,
+            "vectors": constants.get("text.vectors", np.zeros((words, 0), np.float32)),
+        }
+        return GraphInputs(plain.corpus, plain.texts, plain.images, plain.graph_report, **graph)
 
     @staticmethod
     def mesh_for(experiment: PairExperiment, model_parallel: int | None) -> Mesh:
@@ -161,3 +172,16 @@ def _around(inputs: GraphInputs) -> Surroundings:
 
 _balanced = jax.jit(sampling.balanced_pairs, static_argnums=(2, 3, 4))
 _uniform = jax.jit(sampling.uniform_pairs, static_argnums=(2, 3))
+
+
+def _layout(arrays: Mapping[str, np.ndarray], prefix: str) -> SparseLayout:
+    """A layout whose leaves have these names, after `prefix`."""
+    levels = itertools.takewhile(lambda level: f"{prefix}hubs.{level}.rows" in arrays, itertools.count())
+    fields = [field.name for field in dataclasses.fields(Hubs)]
+    hubs = [{name: jnp.asarray(arrays[f"{prefix}hubs.{n}.{name}"]) for name in fields} for n in levels]
+    mirrored = f"{prefix}transpose."
+    return SparseLayout(
+        **{name: jnp.asarray(arrays[prefix + name]) for name in ("diagonal", "neighbours", "weights")},
+        hubs=tuple(Hubs(**level) for level in hubs),
+        transpose=_layout(arrays, mirrored) if f"{mirrored}diagonal" in arrays else None,
+    )

@@ -25,7 +25,7 @@ class RunFolder:
     config.json     preset and every value of the experiment
     metrics.jsonl   a line an epoch
     results.json    the measurements at the end
-    curves.json     of binary codes: hash lookup and precision@N, from which tables draw
+    curves.json     precision by scope; of binary codes hash lookup and precision@N: what figures draw
     diverged.json   in its place, in a sweep: the step from which on the loss was not a number
     report.html, plots/, tensorboard/, checkpoints/
     """

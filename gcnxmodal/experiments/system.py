@@ -103,6 +103,15 @@ class System(abc.ABC):
                 numbers.
         """
 
+    @classmethod
+    def inputs_from(cls, plain: Inputs, constants: Mapping[str, np.ndarray]) -> Inputs:
+        """What the system reads, of `plain` and of its `constants` by the names that an export gives them.
+
+        Raises:
+            KeyError: if one is missing.
+        """
+        return plain
+
     def covering(self, experiments: Sequence[Experiment]) -> "System":
         """The system with room for each of some experiments that differ in their `arguments` only."""
         return self

@@ -21,7 +21,7 @@ from gcnxmodal.report.values import DASH
 _WIDTH = 400  # a phone's column; wider ones scale it up
 _FONT = 11.0
 _LONGEST_NAME = 24  # letters
-_IN_ROW = 4  # handles of a legend that fit beside each other
+_LETTER, _HANDLE = 6.2, 40  # widths of a legend's letter, and of a handle with the space around it
 _INK, _MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "line", "card"))
 
 
@@ -29,7 +29,7 @@ _INK, _MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "lin
 class Line:
     """A curve. Without `x`, a level across the whole width, at `y[0]`; without a label, it is not named.
 
-    With `spread`, a band of so much to either side, and a marker at each point.
+    With `spread`, a band of so much to either side, and, if `marked`, a marker at each point.
     """
 
     label: str
@@ -38,6 +38,7 @@ class Line:
     y: tuple[float, ...]
     width: float = 1.6
     spread: tuple[float, ...] = ()
+    marked: bool = True
 
 
 @contextlib.contextmanager
@@ -56,6 +57,7 @@ def line_panel(
     top: float | None = None,
     right: float | None = None,
     wide: Literal["x", "y"] | None = None,
+    ticks: Sequence[float] | None = None,
 ) -> Figure:
     """Curves over one x axis; y starts at 0 unless it is logarithmic or has negative values.
 
@@ -64,8 +66,10 @@ def line_panel(
         right: room right of the axes, where each line is named at its end; None names them in a row on top,
             for curves that meet on the right.
         wide: the axis that is logarithmic if its values are positive and span a factor of 30.
+        ticks: where the x axis has its ticks; None lets the data choose.
     """
-    above, below = (58 + _below_legend(len(lines)) if right is None else 38), 42
+    rows = _legend_rows([line.label for line in lines])
+    above, below = (58 + 16 * (rows - 1) if right is None else 38), 42
     height = above + 186 + below
     with plain_text():
         figure, axes = _panel(title, height, left=44, right=right or 14, above=above, below=below)
@@ -76,7 +80,8 @@ def line_panel(
             if line.spread:
                 low, high = (np.add(line.y, np.multiply(sign, line.spread)) for sign in (-1, 1))
                 axes.fill_between(line.x, low, high, color=line.series.colour, alpha=0.18, linewidth=0)
-                style |= {"marker": line.series.marker, "markersize": 5, "clip_on": False}
+                if line.marked:
+                    style |= {"marker": line.series.marker, "markersize": 5, "clip_on": False}
             if line.x:
                 handles += axes.plot(line.x, line.y, **{"marker": "o" if len(line.x) == 1 else None, **style})
             else:
@@ -87,7 +92,9 @@ def line_panel(
             _make_logarithmic(axes, wide)
         if axes.get_yscale() == "linear":
             axes.set_ylim(min(0, *values["y"]), top)
-        if axes.get_xscale() == "linear":
+        if ticks is not None:
+            axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        elif axes.get_xscale() == "linear":
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=all(x == round(x) for x in values["x"])))
         axes.set_xlabel(x_label, color=_MUTED, labelpad=4)
         axes.grid(axis="y", color=_LINE, linewidth=1)
@@ -141,12 +148,15 @@ def heat_panel(
     rows: Sequence[str],
     columns: Sequence[str],
     values: Sequence[Sequence[float | None]],
-    framed: Sequence[Sequence[str]],
+    second: Sequence[Sequence[str]],
+    *,
+    frames: bool = True,
 ) -> Figure:
     """A table whose cells are the deeper the higher their value, which stands in them.
 
     Args:
-        framed: a second line for each cell; a cell that has one is framed.
+        second: a second line for each cell.
+        frames: whether a cell that has one is framed.
     """
     above, below, side = 60, 12, 56
     height = above + side * len(rows) + below
@@ -155,20 +165,20 @@ def heat_panel(
     with plain_text():
         left = 20 + 6.2 * max(len(name) for name in rows)
         figure, axes = _panel(title, height, left=left, right=14, above=above, below=below)
-        for y, (line, words) in enumerate(zip(values, framed, strict=True)):
-            for x, (value, second) in enumerate(zip(line, words, strict=True)):
+        for y, (line, words) in enumerate(zip(values, second, strict=True)):
+            for x, (value, below_it) in enumerate(zip(line, words, strict=True)):
                 # Not deeper than lets the ink be read on it, in the light colours and in the dark ones.
                 share = 0.5 if high == low or value is None else (value - low) / (high - low)
                 fill = {"color": COLOURS["model"][0], "alpha": 0.0 if value is None else 0.06 + 0.36 * share}
                 axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, linewidth=0, **fill))
-                if second:
+                if below_it and frames:
                     frame = {"edgecolor": _INK, "linewidth": 1.4, "facecolor": "none"}
                     axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, **frame))
                 text = DASH if value is None else f"{value:.3f}".removeprefix("0")
                 middle: Any = {"ha": "center", "va": "center", "color": _INK}
                 weight = "bold" if value == high else "normal"
-                axes.text(x, y - (0.14 if second else 0), text, size=_FONT + 2, weight=weight, **middle)
-                axes.text(x, y + 0.22, second, size=_FONT - 1, **middle)
+                axes.text(x, y - (0.14 if below_it else 0), text, size=_FONT + 2, weight=weight, **middle)
+                axes.text(x, y + 0.22, below_it, size=_FONT - 1, **middle)
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xticks(range(len(columns)), columns, color=_MUTED)
@@ -198,7 +208,7 @@ def _legend(figure: Figure, handles: Sequence[Any], height: float, *, handle_len
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(12 / _WIDTH, 1 - 33 / height),
-        ncols=len(handles) if len(handles) <= _IN_ROW else _IN_ROW - 1,
+        ncols=-(-len(handles) // _legend_rows([handle.get_label() for handle in handles])),
         frameon=False,
         labelcolor=_INK,
         handlelength=handle_length,
@@ -210,9 +220,13 @@ def _legend(figure: Figure, handles: Sequence[Any], height: float, *, handle_len
     )
 
 
-def _below_legend(handles: int) -> int:
-    """The height of a legend's further rows, where the handles do not fit into one."""
-    return 0 if handles <= _IN_ROW else 16 * ((handles - 1) // (_IN_ROW - 1))
+def _legend_rows(labels: Sequence[str]) -> int:
+    """The fewest rows in which the names of a legend, column by column, are not wider than a panel."""
+    for rows in range(1, len(labels)):
+        columns = (labels[start : start + rows] for start in range(0, len(labels), rows))
+        if sum(_HANDLE + _LETTER * max(map(len, column)) for column in columns) < _WIDTH - 12:
+            return rows
+    return max(1, len(labels))
 
 
 def _make_logarithmic(axes: Axes, name: Literal["x", "y"]) -> None:

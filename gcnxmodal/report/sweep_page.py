@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ def write_sweep_report(
     histories: Mapping[str, Sequence[Mapping[str, Any]]],
     command: str,
     date: str,
+    linked: Collection[str] | None = None,
 ) -> Path:
     """Write `folder/report.html` and `folder/plots/map.png`.
 
@@ -27,6 +28,7 @@ def write_sweep_report(
         histories: each member's lines of `metrics.jsonl`, by name.
         command: the command line that made the sweep.
         date: when it was measured, as it is to be shown.
+        linked: members that have reports of their own; None for all.
 
     Returns:
         The path of the page.
@@ -52,6 +54,7 @@ def write_sweep_report(
         protocols=list(best["protocols"]) if best else [],
         yardsticks={name.upper(): found for name, found in report["yardsticks"].items()},
         plot=None if plot is None else figure(plot),
+        linked=[name for row in rows for name in row["members"] if linked is None or name in linked],
         command=command,
         date=date,
         config=list(values.flatten(report["experiment"])),

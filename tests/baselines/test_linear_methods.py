@@ -79,6 +79,15 @@ def test_blm_explains_both_views_better_than_any_other_contents():
     assert left == pytest.approx(np.sum(singular[3:] ** 2))
 
 
+def test_blm_with_heavy_pairs_is_pls():
+    X, Y, labels = centred_views()
+    W, V = maps(BLM(4, alpha=1e9, **PLAIN), X, Y, labels)
+    expected = maps(PLS(4, **PLAIN), X, Y, labels)
+    for found, peer in zip((W, V), expected, strict=True):
+        found, sign = found * np.sqrt(2), np.sign(np.sum(found * peer, axis=0))
+        np.testing.assert_allclose(found * sign, peer, atol=1e-6)
+
+
 def test_cca_3v_solves_its_generalised_eigenvalue_problem():
     X, Y, labels = several_labels()
     method = CCA3V(6, ridge=0.1, power=0.0, **PLAIN)
@@ -183,12 +192,14 @@ def test_mvda_covariances_of_the_papers_double_sums_are_the_same():
         assert between / within == pytest.approx(value)
 
 
+@pytest.mark.parametrize("align", ["pairs", "classes"])
 @pytest.mark.parametrize("method", [GMLDA, GMMFA])
-def test_generalised_multiview_methods_solve_their_eigenvalue_problem(method):
+def test_generalised_multiview_methods_solve_their_eigenvalue_problem(method, align):
     X, Y, labels = centred_views()
+    labels[:30] = np.eye(3, dtype=bool)[0]  # classes of unlike size
     Y = Y + 0.01 * np.random.default_rng(1).standard_normal(Y.shape)  # no two texts equally near
     Y = Y - Y.mean(axis=0)
-    fitted = method(4, alpha=3.0, ridge=0.1, **PLAIN)
+    fitted = method(4, alpha=3.0, align=align, ridge=0.1, **PLAIN)
     W, V = maps(fitted, X, Y, labels)
     if method is GMLDA:
         (A_x, B_x), (A_y, B_y) = (class_scatter(view, class_shares(labels)) for view in (X, Y))
@@ -197,6 +208,8 @@ def test_generalised_multiview_methods_solve_their_eigenvalue_problem(method):
     B_x, B_y = (B + 0.1 * np.eye(len(B)) for B in (B_x, B_y))
     gamma = np.trace(B_x) / np.trace(B_y)
     C = 3.0 * X.T @ Y / len(X)
+    if align == "classes":
+        C = 3.0 * sum(has.sum() * np.outer(X[has].mean(0), Y[has].mean(0)) for has in labels.T) / len(X)
     np.testing.assert_allclose(A_x @ W + C @ V, B_x @ W * fitted.eigenvalues_, atol=1e-6)
     np.testing.assert_allclose(C.T @ W + A_y @ V, gamma * B_y @ V * fitted.eigenvalues_, atol=1e-6)
 

@@ -30,6 +30,25 @@ def test_several_labels_get_one_regression_each(monkeypatch):
     np.testing.assert_allclose(method.encode_texts(texts), normalize(posterior), atol=1e-4)
 
 
+def test_inner_product_of_posteriors_ranks_as_their_centred_correlation():
+    images, texts, labels = two_views()
+    method = SemanticMatching(score="inner product").fit(images, texts, labels)
+    p, q = method.encode_texts(texts), method.encode_images(images)
+    np.testing.assert_allclose(p, method.text_posteriors(texts), rtol=1e-6)
+    centred = (p - p.mean(axis=1, keepdims=True)) @ (q - q.mean(axis=1, keepdims=True)).T
+    np.testing.assert_allclose(p @ q.T - 1 / 3, centred, atol=1e-6)
+
+
+def test_official_features_give_the_published_map(shared_data):
+    found = wikipedia.official_features(shared_data / "wikipedia")
+    method = SemanticMatching(score="inner product")
+    method.fit(found["I_tr"], found["T_tr"], found["labels_tr"])
+    texts, images = method.encode_texts(found["T_te"]), method.encode_images(found["I_te"])
+    score = standard_map(texts, images, found["labels_te"])
+    assert score["text_query"] == pytest.approx(0.230, abs=0.01)
+    assert score["image_query"] == pytest.approx(0.306, abs=0.01)
+
+
 def test_images_find_texts_of_new_items():
     images, texts, labels = two_views(items=240)
     method = SemanticMatching().fit(images[:160], texts[:160], labels[:160])

@@ -5,6 +5,8 @@ from picture_files import noise
 from gcnxmodal.data import LOADERS, from_pictures, mirflickr
 from gcnxmodal.data.mirflickr_files import CONCEPTS, LABELS, RELEVANT
 from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.corpora import loader_options
+from gcnxmodal.experiments.sspe import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
 
 # Tags and concepts of each photo; its number is its place from 1. A name with _r1 is relevant too.
@@ -109,6 +111,36 @@ def test_tags_of_too_few_photos_are_in_no_text(load):
     assert {word for text in load(least_photos=5).texts for word in text.split()} == {"blue", "sky"}
 
 
+def test_most_common_tags_are_counted_over_all_photos(load):
+    # blue 6 photos, sky 5, water 4; of those with one the first by name.
+    assert {word for text in load(tags=2).texts for word in text.split()} == {"blue", "sky"}
+    corpus = load(tags=4, training=5)
+    assert {word for text in corpus.texts for word in text.split()} == {"blue", "sky", "water", "nikon"}
+    assert corpus.provenance["photos"]["tags"] == 4
+    assert load(tags=2).texts[1] == "blue"  # least_photos is not asked
+
+
+def test_official_split_takes_three_of_every_five_photos_by_their_numbers(load):
+    corpus = load(split="official")
+    # Photos 4, 5 and 6 are not kept, and shift nothing.
+    assert rows_with(corpus, "train") == [1, 2, 3, 7, 8]
+    assert rows_with(corpus, "test") == [9, 10]
+    assert set(corpus.splits) == {"train", "test"}
+    assert corpus.provenance["split"] == {"order": "official", "seed": None, "train": 5, "test": 2}
+    whole = mirflickr._official(np.arange(1, 25_001))
+    assert {name: len(rows) for name, rows in whole.items()} == {"train": 15_000, "test": 10_000}
+
+
+def test_sspe_has_38_labels_the_official_split_and_photos_with_a_tag(load):
+    corpus = load(**loader_options(SSPE_PRESETS["sspe-mirflickr"][1].data))
+    # All tags are among the 2,000 here: photo 6, whose only tag is "rare", is kept; photo 4 has none.
+    numbers = (1, 2, 3, 6, 7, 8, 9, 10)
+    assert corpus.texts[3] == "rare"
+    assert rows_with(corpus, "train", numbers) == [1, 2, 3, 6, 7, 8]
+    assert rows_with(corpus, "test", numbers) == [9, 10]
+    assert corpus.class_names[-2:] == ("clouds_r1", "river_r1")
+
+
 def test_database_is_what_is_no_query_and_training_items_are_of_it(load):
     corpus = load()
     assert {name: len(rows) for name, rows in corpus.splits.items()} == {
@@ -204,7 +236,13 @@ def test_bad_number_is_refused_by_file_and_line(load, root, line):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": 25}, "labels is 25; choose one of 24, 38"),
+        ({"labels": 25}, "--data.labels is 25; choose one of 24, 38"),
+        ({"tags": 0}, "--data.tags is 0; it must be at least 1"),
+        ({"split": "drawn"}, "--data.split is 'drawn'; choose one of retrieval, official"),
+        (
+            {"split": "official", "split_seed": 1},
+            "--data.split-seed is 1, but the official split is not drawn",
+        ),
         ({"least_photos": 0}, "least_photos is 0; it must be at least 1"),
         ({"image_feature": "cnn"}, r"--data\.image-feature is 'cnn'; mirflickr has 'features'"),
         ({"queries": 5}, "mir: there are 7 items to split, fewer than 5 queries and 4 for training; fetch"),

@@ -7,6 +7,8 @@ from nus_wide_folder import CONCEPTS, PHOTOS, TAGS, Photo, bag, write_nus_wide
 
 from gcnxmodal.data import LOADERS, from_pictures, nus_wide, nus_wide_files
 from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.corpora import loader_options
+from gcnxmodal.experiments.sspe import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
 
 IMAGES, TRAIN, TEST = (f"ImageList/{name}Imagelist.txt" for name in ("", "Train", "Test"))
@@ -62,15 +64,17 @@ def test_photos_of_exactly_one_of_the_largest_classes_with_a_tag_are_kept(load):
         "left_out_without_tag": 2,
         "official_train": 4,
         "official_test": 2,
+        "official_train_of_several_classes": 0,
+        "official_test_of_several_classes": 0,
     }
 
 
 def test_several_labels_are_kept_on_request(load):
-    corpus = load(multi_label=True)
+    corpus = load(selection="all")
     assert corpus.texts[3] == "dog blue"
     np.testing.assert_array_equal(corpus.labels[3], [True, True])
     assert len(corpus) == 7
-    everything = load(multi_label=True, classes=3)
+    everything = load(selection="all", classes=3)
     assert everything.class_names == ("animal", "lake", "sky")
     assert everything.texts[-2] == "cloud water"
     np.testing.assert_array_equal(everything.labels[-2], [False, True, True])
@@ -156,6 +160,27 @@ def test_drawn_photos_stay_on_their_side_of_the_official_split(root, load):
         assert {official[corpus.pictures[row]] for row in rows} == {split}
 
 
+def test_official_split_takes_all_photos_of_both_lists(load, root):
+    write_nus_wide(root, many(60))
+    corpus = load(split="official", training_pairs=40, test_pairs=10)
+    assert corpus.provenance["split"] == {"order": "official", "seed": None, "train": 60, "test": 60}
+    # Every second photo, from the first, is in the list of training photos.
+    np.testing.assert_array_equal(corpus.splits["train"], np.arange(0, 120, 2))
+    np.testing.assert_array_equal(corpus.splits["test"], np.arange(1, 120, 2))
+
+
+def test_sspe_has_photos_of_any_of_its_concepts_with_a_tag_of_the_1000(load):
+    corpus = load(**{**loader_options(SSPE_PRESETS["sspe-nus-wide"][1].data), "classes": 2})
+    # As in `nus-wide-21`, but without the concept lake: rows 5 and 9 have no tag of the thousand.
+    expected = np.array([bag(row) for row in (0, 1, 2, 3, 8, 10)], np.float32)
+    np.testing.assert_array_equal(corpus.images, expected)
+    np.testing.assert_array_equal(corpus.splits["test"], [2])
+    assert corpus.labels.sum(axis=1).tolist() == [1, 1, 1, 2, 1, 1]
+    photos = corpus.provenance["photos"]
+    assert (photos["official_train"], photos["official_train_of_several_classes"]) == (5, 1)
+    assert photos["left_out_without_tag"] == 3
+
+
 @pytest.fixture
 def load_21(root):
     def load_21(**options):
@@ -191,11 +216,11 @@ def test_nus_wide_21_has_queries_and_a_database_of_photos_with_a_label_and_a_tag
 def test_nus_wide_21_asks_for_the_sizes_of_the_paper(load_21):
     assert LOADERS["nus-wide-21"].keywords == {
         "classes": 21,
-        "multi_label": True,
+        "selection": "all",
         "tag_list": "1k",
+        "split": "retrieval",
         "training_pairs": 10_500,
         "test_pairs": 2_100,
-        "retrieval": True,
     }
     with pytest.raises(InputError, match="nus-wide: there are 7 items to split, fewer than 2,100 queries"):
         load_21(training_pairs=10_500, test_pairs=2_100)
@@ -350,11 +375,20 @@ def test_empty_tag_list_is_refused(load, root):
 
 
 BAD_OPTIONS = {
-    "classes": ({"classes": 1}, "classes is 1; it must be at least 2"),
-    "more classes": ({"classes": 4}, r"Concepts81\.txt: lists 3 concepts, but classes is 4; ask for fewer"),
+    "classes": ({"classes": 1}, "--data.classes is 1; it must be at least 2"),
+    "more classes": (
+        {"classes": 4},
+        r"Concepts81\.txt: lists 3 concepts, but --data\.classes is 4; ask for fewer",
+    ),
+    "selection": (
+        {"selection": "one-object"},
+        "--data.selection is 'one-object'; choose one of one-class, all",
+    ),
+    "split": ({"split": "mine"}, "--data.split is 'mine'; choose one of official, drawn, retrieval"),
+    "seed": ({"split": "official", "split_seed": 3}, "--data.split-seed is 3, but the official split is not"),
     "training pairs": ({"training_pairs": 0}, "training_pairs is 0; it must be at least 1"),
     "test pairs": ({"test_pairs": -1}, "test_pairs is -1; it must be at least 1"),
-    "tag list": ({"tag_list": "5k"}, "tag_list is '5k'; choose one of final, 1k"),
+    "tag list": ({"tag_list": "5k"}, "--data.tag-list is '5k'; choose one of final, 1k"),
     "feature": ({"image_feature": "vgg"}, r"--data\.image-feature is 'vgg'; nus-wide has 'bow' .* or 'eff"),
 }
 

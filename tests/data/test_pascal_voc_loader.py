@@ -3,6 +3,8 @@ import pytest
 
 from gcnxmodal.data import LOADERS, from_pictures, pascal_voc
 from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.corpora import loader_options
+from gcnxmodal.experiments.sspe import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
 
 # Objects of each image, its tags, its split; None: no line in tags.txt.
@@ -86,6 +88,16 @@ def test_all_images_with_tags_may_have_several_labels(load, root):
     assert len(corpus) == 7
     assert corpus.class_names == ("car", "chair", "dog", "horse", "person")
     np.testing.assert_array_equal(corpus.labels[1], [True, False, True, False, True])
+
+
+def test_sspe_has_all_images_with_tags_in_the_official_split(load, root):
+    path = root / "VOCdevkit/VOC2007/Annotations/000007.xml"  # every class has a training image
+    path.write_text(f"<annotation>{OBJECT.format('dog', 0)}{OBJECT.format('car', 0)}</annotation>")
+    corpus = load(**loader_options(SSPE_PRESETS["sspe-pascal"][1].data))
+    tagged = [(id, part) for id, (_, tags, part) in IMAGES.items() if tags]
+    assert [corpus.texts[row] for row in corpus.splits["test"]] == ["dog man", "street car", "stool"]
+    assert len(corpus.splits["train"]) == sum(part == "train" for _, part in tagged) == 4
+    assert corpus.labels.sum(axis=1).max() == 2
 
 
 def test_provenance_counts_every_reading(load):
@@ -265,5 +277,7 @@ def test_unknown_option_lists_the_known(load):
         InputError, match=r"--data\.image-feature is 'gist'; pascal-voc has 'features' .features"
     ):
         load(image_feature="gist")
-    with pytest.raises(InputError, match="selection is 'single'; choose one of one-class, one-object, all"):
+    with pytest.raises(
+        InputError, match=r"--data\.selection is 'single'; choose one of one-class, one-object, all"
+    ):
         load(selection="single")

@@ -188,7 +188,7 @@ def test_equal_rows_are_neighbours_and_never_their_own():
 
 
 def test_as_many_neighbours_as_items_are_refused():
-    with pytest.raises(InputError, match="choose k from 1 to 8"):
+    with pytest.raises(InputError, match="choose k from 1 to 7"):
         nearest_by_distance(np.eye(8, dtype=np.float32), 8)
 
 

@@ -1,0 +1,104 @@
+"""The panels of a paper's figure as plots: lines with a band of one standard deviation, or cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gcnxmodal.report.palette import Series
+from gcnxmodal.report.panels import Line, heat_panel, line_panel
+from gcnxmodal.report.paper_figure import FilledFigure, FilledLine, FilledPanel
+from gcnxmodal.report.paper_table import short
+from gcnxmodal.report.plots import Plot, ceiling
+
+_STYLES = (  # of a panel's lines, in order
+    ("model", (), "o"),
+    ("sm", (5, 2), "D"),
+    ("other", (6, 2, 1, 2), "s"),
+    ("cca", (3, 1), "^"),
+    ("ink", (1, 1), "v"),
+    ("muted", (2, 2), "P"),
+)
+_FEW = 12  # points of a line that have a marker each
+_ROOM = 98  # for names at the right ends of lines
+
+
+def figure_plots(figure: FilledFigure) -> list[Plot]:
+    """A plot a panel; panels of one data set that draw the same have one scale."""
+    plots = []
+    for panel in figure.panels:
+        alike = [other for other in figure.panels if _kind(other) == _kind(panel)]
+        plots.append(_heat(panel) if panel.heat else _lines(panel, alike))
+    return plots
+
+
+def _lines(panel: FilledPanel, alike: Sequence[FilledPanel]) -> Plot:
+    heading = f"{panel.title}, {panel.data}"
+    drawn = [line for line in panel.lines if line.x]
+    styles = {line.label: style for line, style in zip(panel.lines, _STYLES, strict=False)}
+    lines = [_line(line, *styles[line.label]) for line in drawn]
+    few = max(len(line.x) for line in drawn) <= _FEW
+    shown = line_panel(
+        heading,
+        panel.x_label,
+        lines,
+        top=_top(alike),
+        right=None if panel.reads == "scope" else _ROOM,
+        ticks=sorted({x for line in drawn for x in line.x}) if few and panel.reads == "map" else None,
+    )
+    words = "; ".join(
+        f"{line.label} {short(line.mean[0])} at {line.x[0]:g} to {short(line.mean[-1])} at {line.x[-1]:g}"
+        for line in drawn
+    )
+    return Plot(panel.name, shown, f"{heading}: {words}.")
+
+
+def _line(line: FilledLine, role: str, dashes: tuple[float, ...], marker: str) -> Line:
+    style = Series(line.label, role, dashes=dashes, marker=marker)
+    width = 2.2 if role == "model" else 1.6
+    spread = tuple(std or 0.0 for std in line.std)
+    return Line(line.label, style, line.x, line.mean, width, spread, marked=len(line.x) <= _FEW)
+
+
+def _kind(panel: FilledPanel) -> tuple[str, str, bool]:
+    return panel.data, panel.reads, _is_share(panel)
+
+
+def _is_share(panel: FilledPanel) -> bool:
+    """Whether it draws MAP or precision, and no loss."""
+    return max((mean for line in panel.lines for mean in line.mean), default=0.0) <= 1
+
+
+def _top(panels: Sequence[FilledPanel]) -> float | None:
+    """The upper end of y: of MAP and precision the next tenth above all; of losses what the data ask for."""
+    highest = [
+        mean + (std or 0.0)
+        for panel in panels
+        for line in panel.lines
+        for mean, std in zip(line.mean, line.std, strict=True)
+    ]
+    return ceiling(highest) if _is_share(panels[0]) else None
+
+
+def _heat(panel: FilledPanel) -> Plot:
+    columns = sorted({x for line in panel.lines for x in line.x})
+    found = [dict(zip(line.x, zip(line.mean, line.std, strict=True), strict=True)) for line in panel.lines]
+    values = [[row[x][0] if x in row else None for x in columns] for row in found]
+    spreads = [
+        [f"±{short(std)}" if (std := row.get(x, (0, None))[1]) is not None else "" for x in columns]
+        for row in found
+    ]
+    heading = f"{panel.title}, {panel.data}"
+    shown = heat_panel(
+        heading,
+        [line.label for line in panel.lines],
+        [f"{panel.x_label} = {x:g}" if place == 0 else f"{x:g}" for place, x in enumerate(columns)],
+        values,
+        spreads,
+        frames=False,
+    )
+    words = "; ".join(
+        f"{line.label}: {', '.join('none' if value is None else short(value) for value in row)}"
+        for line, row in zip(panel.lines, values, strict=True)
+    )
+    names = ", ".join(f"{x:g}" for x in columns)
+    return Plot(panel.name, shown, f"{heading}, by {panel.x_label} of {names}. {words}.")

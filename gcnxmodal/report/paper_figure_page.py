@@ -1,0 +1,33 @@
+"""`figure.html`: a paper's figure with our numbers, as one file; its panels as PNG beside it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from gcnxmodal.report.figure_plots import figure_plots
+from gcnxmodal.report.page import figure as markup
+from gcnxmodal.report.page import write_page
+from gcnxmodal.report.paper_figure import FilledFigure, numbers
+from gcnxmodal.report.plots import save_png
+
+
+def write_figure_page(folder: Path, figure: FilledFigure) -> Path:
+    """Write `folder/figure.html` and `folder/plots/*.png`; the same figure gives the same bytes.
+
+    Returns:
+        The path of the page.
+    """
+    plots = figure_plots(figure)
+    shutil.rmtree(folder / "plots", ignore_errors=True)
+    (folder / "plots").mkdir(parents=True)
+    for plot in plots:
+        save_png(plot, folder / "plots")
+    return write_page(
+        folder / "figure.html",
+        "paper_figure.html",
+        figure=figure,
+        plots=[markup(plot) for plot in plots],
+        blocks=[numbers(panel) for panel in figure.panels],
+        spread=any(std is not None for panel in figure.panels for line in panel.lines for std in line.std),
+    )
