@@ -7,6 +7,7 @@ from gcnxmodal.baselines.blm import BLM
 from gcnxmodal.baselines.cca import CCA
 from gcnxmodal.baselines.cca_3v import CCA3V
 from gcnxmodal.baselines.cmfh import CMFH
+from gcnxmodal.baselines.dcmh import DCMH
 from gcnxmodal.baselines.dspe import DSPE
 from gcnxmodal.baselines.generalized_multiview import GMLDA, GMMFA
 from gcnxmodal.baselines.jfssl import JFSSL
@@ -18,6 +19,7 @@ from gcnxmodal.baselines.pls import PLS
 from gcnxmodal.baselines.scm_hash import SCMOrth, SCMSeq
 from gcnxmodal.baselines.semantic_correlation_matching import CorrelationMatching, SemanticCorrelationMatching
 from gcnxmodal.baselines.semantic_matching import SemanticMatching
+from gcnxmodal.baselines.seph import SePH
 from gcnxmodal.baselines.stmh import STMH
 
 BASELINES = {"cca": CCA, "sm": SemanticMatching}
@@ -46,6 +48,8 @@ HASHING_METHODS = {
     "scm-orth": SCMOrth,
     "scm-seq": SCMSeq,
     "stmh": STMH,
+    "seph": SePH,
+    "dcmh": DCMH,
 }
 """Methods that make codes, by the name that GCH's tables may ask for: the first argument is the length of a
 code, and the signs of the embeddings are its bits."""

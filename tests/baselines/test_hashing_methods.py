@@ -10,8 +10,13 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval.evaluate_codes import standard_map_of_codes
 from gcnxmodal.retrieval.hamming import pack_codes
 
-SHORT = {"cmfh": {"iterations": 50}, "stmh": {"iterations": 20}}
-LEAST = {"cmfh": 0.5, "scm-orth": 0.6, "scm-seq": 0.7, "stmh": 0.45}
+SHORT = {
+    "cmfh": {"iterations": 50},
+    "stmh": {"iterations": 20},
+    "seph": {"iterations": 40, "anchors": 60},
+    "dcmh": {"epochs": 20, "batch": 32, "hidden": 64, "learning_rate": 3e-3},
+}
+LEAST = {"cmfh": 0.5, "scm-orth": 0.6, "scm-seq": 0.7, "stmh": 0.45, "seph": 0.8, "dcmh": 0.8}
 
 
 def fitted(name, data, bits=8, **values):
@@ -41,8 +46,7 @@ def test_the_same_seed_gives_the_same_bits(name):
 
 
 @pytest.mark.parametrize("name", HASHING_METHODS)
-@pytest.mark.parametrize("labelled", ["one", "several"])
-@pytest.mark.parametrize("bits", [2, 40])
+@pytest.mark.parametrize(("labelled", "bits"), [("one", 40), ("several", 2)])
 def test_hard_shapes_are_fitted(name, labelled, bits):
     images, texts, labels = hard_shapes(labelled)
     method = fitted(name, (images, texts, labels), bits)
