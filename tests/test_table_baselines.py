@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from small_folder import write_folder
 
 from gcnxmodal import sweep, tables
-from gcnxmodal.baselines import HASHING_METHODS, METHODS, selection
+from gcnxmodal.baselines import CCA, HASHING_METHODS, METHODS, selection
 from gcnxmodal.baselines.pls import PLS
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS, finish, table_baselines
@@ -250,6 +250,8 @@ def test_rows_of_wikipedia_are_of_the_official_features_beside_those_that_the_mo
             assert not without.ours[row, "Eng-Wiki"].official
         assert table.ours[system, "Eng-Wiki"] == table.ours[system, same] == Source("wikipedia")
         assert table.ours["CCA", same].of_runs
+        # The published CCA neither weighs its axes nor scales features.
+        assert CCA(**table.ours["CCA", "Eng-Wiki"].fixed).power == 0
     random = np.random.default_rng(0)
     sides = {"tr": 30, "te": 15}
     official = {

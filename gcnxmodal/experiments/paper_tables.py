@@ -48,9 +48,13 @@ _PROTOCOL = (
 _OTHER_METHODS = ", those of other methods with ours under standard."
 _OFFICIAL = (
     " In column Eng-Wiki our baselines read the official features (SIFT-128, LDA-10), as the paper's seem to "
-    "(an inference), and {0} reads words and its own image feature: compare along the row. In column {1} all "
-    "of them read what {0} reads: compare down the column."
+    "(an inference), and {0} reads words and its own image feature: compare along the row. (CCA is plain "
+    "there, without our scaling of features and axes.) In column {1} all read what {0} reads: compare down "
+    "the column."
 )
+# Ours centres features, scales them to unit length and weighs the axes, which ranks better (.218 / .262); the
+# paper's CCA does none of it, and this gives .183 / .239, where .188 / .240 is known.
+_PLAIN = {"CCA": {"energy": 0.95, "power": 0.0, "ridge": 1e-3, "unit_length": False}}
 _NOT_OFFICIAL = (
     " Our baselines read word counts and the features at hand, not the papers' LDA and SIFT on English "
     "Wikipedia (raw_features.mat is not in --root)."
@@ -233,7 +237,8 @@ def _compared(
     for (row, column), source in [*ours.items()]:
         if column == "Eng-Wiki":
             ours[row, same] = source
-            ours[row, column] = dataclasses.replace(source, official=source.system != "model")
+            if source.system != "model":
+                ours[row, column] = dataclasses.replace(source, official=True, fixed=_PLAIN.get(row, {}))
     columns = [name for column in named for name in (column, *([same] if column == "Eng-Wiki" else []))]
     return tuple(columns), ours, _OTHER_METHODS + _OFFICIAL.format(system, same)
 
