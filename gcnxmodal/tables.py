@@ -1,12 +1,12 @@
 """Make a paper's table again: `python -m gcnxmodal.tables TABLE [--root ROOT] [--seeds N]`.
 
-- scanet-2: SCANet on three data sets, beside CCA (Lu et al. 2018, Table 2)
+- scanet-2: SCANet on three data sets, beside CCA and other baselines (Lu et al. 2018, Table 2)
 
 - scanet-3: text and image encoders with 0 to 3 layers of co-attention (Table 3)
 
 - scanet-4: margin m and balance lambda (Table 4)
 
-- gin-1: GIN on five data sets, beside CCA and SM (Yu et al. 2018, Table 1)
+- gin-1: GIN on five data sets, beside CCA, SM and other baselines (Yu et al. 2018, Table 1)
 
 - gch-1: GCH at 16, 32 and 64 bits, beside CCA's signs and SM (Xu et al. 2019, Table 1 and Figure 2)
 
@@ -14,10 +14,15 @@
 
 - gch-3: GCH against CMHH (Table 3)
 
+- sspe-1: SSPE on three data sets, beside CCA, PLS, GMLDA, MMNN, ml-CCA and DSPE (Wu et al. 2018, Table 1)
+
 What a table needs and has not yet is trained, each row as one vmapped program over its columns and seeds (of
-GCH: a program a length of code);
-what is finished is used again, so the same line goes on after a stop, and more --seeds train the new ones
-only. The table, with the paper's numbers beside ours, is printed and written as table.md, .csv and .html.
+GCH: a program a length of code; of GIN and SSPE: one a data set). Baselines that no run measures are fitted
+once, the random ones once a seed, with hyper-parameters chosen on a part of the training items. What is
+finished is used again, so the same line goes on after a stop, and more --seeds train the new ones only. The
+table, with the paper's numbers beside ours, is printed and written as table.md, .csv and .html.
+Without the paper's data: gin-1, gch-1 to gch-3 and sspe-1 take --data emoji or --data corel5k --root DIR,
+scanet-3 and scanet-4 --data emoji.
 """
 
 import dataclasses
@@ -39,6 +44,7 @@ from gcnxmodal.experiments.config import validate
 from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.pair_config import PairExperiment
 from gcnxmodal.experiments.paper_tables import TABLES
+from gcnxmodal.experiments.table_baselines import BaselineFolder, Measurement, measure
 from gcnxmodal.experiments.table_parts import Options, PaperTable, Part
 from gcnxmodal.experiments.table_runs import Job, PartFolder, fill
 from gcnxmodal.report.paper_table import as_csv, as_markdown, as_text
@@ -51,7 +57,7 @@ class Arguments:
     """Which table, from what, and where it is kept."""
 
     table: tyro.conf.Positional[
-        Literal["scanet-2", "scanet-3", "scanet-4", "gin-1", "gch-1", "gch-2", "gch-3"]
+        Literal["scanet-2", "scanet-3", "scanet-4", "gin-1", "gch-1", "gch-2", "gch-3", "sspe-1"]
     ]
     """The table."""
     options: Annotated[Options, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Options)
@@ -61,10 +67,11 @@ class Arguments:
     """Where tables and their runs are kept, a folder a table."""
     only: tuple[str, ...] = ()
     """Train these parts only: rows of scanet-3 (lstm, cnn, gcn, gcn-resnet50, gcn-cnn5), data sets of
-    scanet-2 and gin-1 (wikipedia, nus-wide, pascal, tvgraz, ch-wiki), data sets and variants of gch-1 to
-    gch-3 (emoji-paper, emoji-official, mirflickr-paper and so on). What the others have is shown."""
+    scanet-2, gin-1 and sspe-1 (wikipedia, nus-wide, pascal and so on), data sets and variants of gch-1 to
+    gch-3 (emoji-paper, emoji-official, mirflickr-paper and so on), with their baselines. What the others have
+    is shown."""
     overwrite: bool = False
-    """Train again what is there."""
+    """Train and measure again what is there."""
 
 
 def parse(arguments: list[str]) -> Arguments:
@@ -108,24 +115,31 @@ def run(
     if unknown := [name for name in only if name not in names]:
         raise InputError(f"--only {unknown[0]}: {table.name} has the parts {', '.join(names)}")
     parts = [part for part in table.parts if not part.missing and (not only or part.name in only)]
-    _check(table, path, parts, overwrite)
+    _check(table, path, parts, overwrite, seeds)
+    baselines = BaselineFolder(table, path / "baselines")
     for part in parts:
-        if overwrite or PartFolder(part, path / "runs").jobs(seeds):
+        if overwrite or PartFolder(part, path / "runs").jobs(seeds) or baselines.missing(part, seeds):
             # A fault of the data shows before anything is trained or replaced.
             load_corpus(part.experiment.data, part.experiment.text)
     if overwrite:
         for part in parts:
             shutil.rmtree(path / "runs" / part.name, ignore_errors=True)
+            baselines.remove(part)
     jobs = {part.name: PartFolder(part, path / "runs").jobs(seeds) for part in parts}
-    say(_plan(table, path, jobs, seeds))
+    measurements = {part.name: baselines.missing(part, seeds) for part in parts}
+    say(_plan(table, path, jobs, measurements, seeds))
     for job in (job for found in jobs.values() for job in found):
         say(f"\n{table.name}: {job.part.name}, {_seeds(job.first, job.first + job.seeds - 1)}")
         _run(job)
+    for name, found in measurements.items():
+        if found:
+            say(f"\n{table.name}: baselines of {name}")
+            measure(found, say)
     return write(table, path, seeds, command)
 
 
 def write(table: PaperTable, path: Path, seeds: int, command: str) -> Path:
-    """Print the table of the runs in its folder, and write its files."""
+    """Print the table of the runs and baselines in its folder, and write its files."""
     filled = fill(table, path, seeds, command)
     path.mkdir(parents=True, exist_ok=True)
     (path / "table.md").write_text(as_markdown(filled), encoding="utf-8")
@@ -135,7 +149,7 @@ def write(table: PaperTable, path: Path, seeds: int, command: str) -> Path:
     return path
 
 
-def _check(table: PaperTable, path: Path, parts: Sequence[Part], overwrite: bool) -> None:
+def _check(table: PaperTable, path: Path, parts: Sequence[Part], overwrite: bool, seeds: int) -> None:
     """Refuse what cannot be done before anything is done."""
     for part in table.parts:
         if part.missing:
@@ -143,13 +157,20 @@ def _check(table: PaperTable, path: Path, parts: Sequence[Part], overwrite: bool
         validate(part.experiment)
         if not (overwrite and part in parts):
             PartFolder(part, path / "runs").check()
+            BaselineFolder(table, path / "baselines").check(part, seeds)
     if not parts and not any(PartFolder(part, path / "runs").sweeps() for part in table.parts):
         reasons = "; ".join(f"{part.name}: {part.missing}" for part in table.parts if part.missing)
         raise InputError(f"{table.name}: nothing can be run. {reasons}")
 
 
-def _plan(table: PaperTable, path: Path, jobs: dict[str, list[Job]], seeds: int) -> str:
-    """What will be trained, and what is used again."""
+def _plan(
+    table: PaperTable,
+    path: Path,
+    jobs: dict[str, list[Job]],
+    measurements: dict[str, list[Measurement]],
+    seeds: int,
+) -> str:
+    """What will be trained and measured, and what is used again."""
     lines = [f"{table.title}\n{table.training}; in {path}"]
     models = pairs = 0
     width = max(len(part.name) for part in table.parts) + 2
@@ -166,6 +187,8 @@ def _plan(table: PaperTable, path: Path, jobs: dict[str, list[Job]], seeds: int)
         resumed = [job.first for job in jobs.get(part.name, []) if job.resume]
         there = [_seeds(a, b) for a, b in found if a < seeds and a not in resumed]
         words += [f"{', '.join(there)}: finished, used again"] if there else []
+        baselines = len(measurements.get(part.name, []))
+        words += [f"measure {baselines} baselines"] if baselines else []
         lines.append(f"  {part.name:<{width}}{'; '.join(words) or part.missing or 'left out by --only'}")
         if isinstance(part.experiment, PairExperiment) and part.experiment.train.pairing != "grid":
             train = part.experiment.train

@@ -294,7 +294,9 @@ def test_what_the_user_can_mend_is_said_and_exits_with_2(tmp_path: Path, capsys)
     for line, words in (
         (["scanet-3"], "give --root ROOT"),
         (["gin-1"], "give --nus-wide ROOT"),
-        (["gin-1", "--data", "emoji"], "scanet-3 and scanet-4 run on it"),
+        (["scanet-2", "--data", "emoji"], "scanet-3, scanet-4, gin-1"),
+        (["gin-1", "--data", "corel5k"], "give --root ROOT"),
+        (["gin-1", "--data", "emoji", "--root", str(tmp_path)], "--root is of English Wikipedia"),
         (["scanet-4", "--data", "emoji", "--root", str(tmp_path)], "--root is of English Wikipedia"),
         (["scanet-3", "--data", "emoji", "--only", "gru"], "lstm, cnn, gcn"),
         (["scanet-4", "--data", "emoji", "--seeds", "0"], "--seeds is 0"),

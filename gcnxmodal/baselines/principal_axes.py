@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import hashlib
 
 import numpy as np
 import scipy.sparse as sp
@@ -31,12 +33,31 @@ class PrincipalAxes:
         return np.asarray(_prepare(features, self.mean_d, self.unit_length) @ self.axes_dp) - self.origin_p
 
 
+RECENT = 4
+"""Axes that are kept: candidates of a selection, and methods in turn, are fitted to the same features, and of
+Wikipedia's 10,055 words the axes are nine tenths of the time of a linear method."""
+
+_recent: collections.OrderedDict[tuple[bytes, float, bool], PrincipalAxes] = collections.OrderedDict()
+
+
 def principal_axes(features: Features, energy: float, unit_length: bool, name: str) -> PrincipalAxes:
     """The axes of a modality's features that keep this share of their variance, `MAX_AXES` at the most.
+
+    Those of features that are equal to recent ones (`RECENT`) are not sought again.
 
     Raises:
         InputError: if all rows are equal; `name` says of which modality.
     """
+    key = _digest(features), energy, unit_length
+    if key not in _recent:
+        _recent[key] = _find(features, energy, unit_length, name)
+    _recent.move_to_end(key)
+    while len(_recent) > RECENT:
+        _recent.popitem(last=False)
+    return _recent[key]
+
+
+def _find(features: Features, energy: float, unit_length: bool, name: str) -> PrincipalAxes:
     mean_d = mean_of(features)
     prepared = _prepare(features, mean_d, unit_length)
     total = _total_variance(prepared)
@@ -58,6 +79,16 @@ def principal_axes(features: Features, energy: float, unit_length: bool, name: s
     kept_p = (missing_p > (1 - energy) * total) & (variance_p > 1e-10 * variance_p[0])
     axes_dp = np.asarray(axes_pd)[kept_p].T
     return PrincipalAxes(mean_d, unit_length, axes_dp, np.asarray(mean_of(prepared) @ axes_dp))
+
+
+def _digest(features: Features) -> bytes:
+    """Of all that decides the axes: equal features have equal digests, and others do not."""
+    sparse = sp.issparse(features)
+    arrays = (features.data, features.indices, features.indptr) if sparse else (features,)
+    digest = hashlib.blake2b(f"{sparse} {features.shape} {[a.dtype.str for a in arrays]}".encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
 
 
 def _prepare(features: Features, mean_d: Float[np.ndarray, " d"], unit_length: bool) -> Features:

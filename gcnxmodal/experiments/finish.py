@@ -19,7 +19,9 @@ from gcnxmodal.experiments.published import (
     GCH_DATA,
     SCANET_2,
     SCANET_COLUMNS,
-    published_gch,
+    SSPE_1,
+    SSPE_DATA,
+    two_directions,
 )
 from gcnxmodal.experiments.retriever import Retriever
 from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict, flat, write_json
@@ -153,6 +155,14 @@ def paper_row(preset: str, experiment: Experiment) -> dict[str, Any] | None:
         return {**row, "source": "GIN (Yu et al. 2018), Table 1"}
     if isinstance(experiment, HashingExperiment):
         return _gch_row(preset, experiment)
+    if preset.removeprefix("sspe-") in SSPE_DATA:
+        found = two_directions(SSPE_1, "SSPE")[SSPE_DATA.index(preset.removeprefix("sspe-"))]
+        return {
+            **dict(zip(DIRECTIONS, found, strict=True)),
+            "source": "SSPE (Wu et al. 2018), Table 1",
+            "note": "The paper's protocol is standard: test items rank test items and the whole ranking "
+            "counts. Its image feature is fc7 of CaffeNet, and its lists of photos are not known.",
+        }
     column = next((name for name in SCANET_COLUMNS if preset.startswith(f"scanet-{name}-")), None)
     if column is None:
         return None
@@ -170,9 +180,9 @@ def _gch_row(preset: str, experiment: HashingExperiment) -> dict[str, Any] | Non
         return None
     name, table = ("GCH-A", 2) if ablated else ("GCH", 1)
     if ablated:
-        found = published_gch(GCH_2, name)[column]
+        found = two_directions(GCH_2, name)[column]
     else:
-        found = published_gch(GCH_1, name)[len(GCH_BITS) * column + GCH_BITS.index(bits)]
+        found = two_directions(GCH_1, name)[len(GCH_BITS) * column + GCH_BITS.index(bits)]
     return {
         **dict(zip(DIRECTIONS, found, strict=True)),
         "source": f"{name} at {bits} bits (Xu et al. 2019), Table {table}",

@@ -89,6 +89,15 @@ GIN_PRESETS: dict[str, tuple[str, Experiment]] = {
             model=ModelConfig(dimension=1024),  # (3.2)
         ),
     ),
+    "gin-corel5k": (
+        "GIN on Corel5k in the folder layout, 20 labels: --data.root FOLDER",
+        PairExperiment(
+            # Not in the paper: N and D as for SSPE and GIN on small data sets.
+            data=DataConfig(name="folder", image_feature="features"),
+            text=TextConfig(words=1_000),
+            model=ModelConfig(dimension=256),
+        ),
+    ),
     "gin-folder": (
         "GIN on your own pictures and texts: --data.root FOLDER (docs/your-own-data.md)",
         PairExperiment(

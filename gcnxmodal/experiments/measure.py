@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -97,28 +97,41 @@ def measure_yardsticks(system: System) -> dict[str, dict[str, Any]]:
     }
 
 
+class Items(NamedTuple):
+    """What a baseline is fitted on and evaluated on where that is no corpus; the fields are those of one."""
+
+    images: np.ndarray
+    counts: Any
+    labels: np.ndarray
+    splits: Mapping[str, np.ndarray]
+
+
 def evaluate_baseline(
-    method: Any, corpus: Corpus, protocols: Mapping[str, Protocol] = PROTOCOLS
+    method: Any, corpus: Corpus | Items, protocols: Mapping[str, Protocol] = PROTOCOLS
 ) -> dict[str, Any]:
     """Fit a baseline on the training items and evaluate it like the model."""
     return evaluate(*fit_baseline(method, corpus), corpus.labels, corpus.splits, protocols=protocols)
 
 
-def fit_baseline(method: Any, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+def fit_baseline(method: Any, corpus: Corpus | Items) -> tuple[np.ndarray, np.ndarray]:
     """Texts and images of the corpus, embedded by a baseline fitted on raw counts and features of the
     training items.
 
     A baseline scales its inputs itself, so a yardstick is the same whatever the model's options are.
     """
-    train = corpus.splits["train"]
-    features = corpus.images if corpus.images.ndim == 2 else _coarse(corpus.images)
+    train, features = corpus.splits["train"], flat_images(corpus.images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         method.fit(features[train], corpus.counts[train], corpus.labels[train])
     return method.encode_texts(corpus.counts), method.encode_images(features)
 
 
-def evaluate_signs(texts_nK: np.ndarray, images_nK: np.ndarray, corpus: Corpus) -> dict[str, Any]:
+def flat_images(images: np.ndarray) -> np.ndarray:
+    """What a baseline is given of images: their features, or of pixels coarse means."""
+    return images if images.ndim == 2 else _coarse(images)
+
+
+def evaluate_signs(texts_nK: np.ndarray, images_nK: np.ndarray, corpus: Corpus | Items) -> dict[str, Any]:
     """Every protocol of the codes that the signs of embeddings are."""
     codes = pack_codes(texts_nK), pack_codes(images_nK)
     return evaluate_codes(*codes, corpus.labels, corpus.splits, texts_nK.shape[1])

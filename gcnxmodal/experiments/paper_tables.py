@@ -1,25 +1,27 @@
 """The papers' tables as values: their rows, columns and numbers, and for each cell what makes our number.
 
 Sources: Yu et al. 2018 (GIN), Table 1; Lu et al. 2018 (SCANet), Tables 2, 3 and 4. GCH's are in
-`hashing_tables.py`.
+`hashing_tables.py`, SSPE's in `neighbour_tables.py`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.gin import GIN_TABLE_1
 from gcnxmodal.experiments.hashing_tables import gch_1, gch_2, gch_3
+from gcnxmodal.experiments.neighbour_tables import sspe_1
 from gcnxmodal.experiments.published import GIN_1, GIN_1_SLIPS, SCANET_2, SCANET_3, SCANET_4, Triple
 from gcnxmodal.experiments.table_parts import (
     NOT_BUILT,
+    OTHERS,
     Options,
     PaperTable,
     Part,
     Source,
+    beside,
     gin,
     image_side,
     missing,
@@ -30,15 +32,32 @@ from gcnxmodal.experiments.table_parts import (
 
 MARGINS, BALANCES = (0.5, 0.6, 0.7), (0.30, 0.35, 0.40)
 
-_YARDSTICKS = {"CCA": "cca", "SM": "sm"}  # rows that every run measures beside its model
 _NO_CODE = "quoted only: no public code, unclear splits or features that are not to be had"
 _QUOTED = {row: _NO_CODE for row in ("TCM", "w-TCM", "c-TCM", "TTI", "AUSL")}
-_CCA = (
-    "CCA and SM (ours) are fitted to word counts and the features at hand, not to the papers' LDA and SIFT."
-)
+_SM = "SM is not in the paper's table: two classifiers without a common space, to see a system beside."
 _PROTOCOL = (
     "The paper does not name its protocol: compare its numbers of a network with ours under authors (an "
     "inference; see the report of a run)"
+)
+
+# A reader asks two things of a baseline: is it the method that the paper measured, and does the paper's
+# system beat it? On English Wikipedia no one column answers both. The papers' baselines there read the
+# official features, SIFT-128 and LDA-10 (our inference: their CCA is what these give), so in the paper's
+# column ours do too, where these are at hand: it is compared along the row. But the system reads words and
+# stronger image features, so a second column has every method on what the system reads, to compare downwards.
+_OTHER_METHODS = ", those of other methods with ours under standard."
+_OFFICIAL = (
+    " In column Eng-Wiki our baselines read the official features (SIFT-128, LDA-10), as the paper's seem to "
+    "(an inference), and {0} reads words and its own image feature: compare along the row. (CCA is plain "
+    "there, without our scaling of features and axes.) In column {1} all read what {0} reads: compare down "
+    "the column."
+)
+# Ours centres features, scales them to unit length and weighs the axes, which ranks better (.218 / .262); the
+# paper's CCA does none of it, and this gives .183 / .239, where .188 / .240 is known.
+_PLAIN = {"CCA": {"energy": 0.95, "power": 0.0, "ridge": 1e-3, "unit_length": False}}
+_NOT_OFFICIAL = (
+    " Our baselines read word counts and the features at hand, not the papers' LDA and SIFT on English "
+    "Wikipedia (raw_features.mat is not in --root)."
 )
 
 
@@ -47,26 +66,25 @@ def scanet_2(options: Options) -> PaperTable:
     _refuse("scanet-2", options)
     named = {"Eng-Wiki": "wikipedia", "NUS-WIDE": "nus-wide", "Pascal VOC": "pascal"}
     parts = tuple(trained(*scanet(name, options), name, options) for name in named.values())
-    columns = tuple(named)
-    ours = {("SCANet", column): Source(name) for column, name in named.items()}
-    ours |= {("CCA", column): Source(name, system="cca") for column, name in named.items()}
+    columns, ours, features = _compared("SCANet", (*SCANET_2, "SM"), named, options)
     return PaperTable(
         name=_name("scanet-2", options),
         title="SCANet (Lu et al. 2018), Table 2: MAP on three data sets",
         kinds=("method", "data set"),
-        rows=tuple(SCANET_2),
+        rows=(*SCANET_2, "SM"),
         columns=columns,
         paper={
             (row, column): found
             for row, triples in SCANET_2.items()
-            for column, found in zip(columns, triples, strict=True)
+            for column, found in zip(named, triples, strict=True)
             if found is not None
         },
         ours=ours,
         parts=parts,
-        caption=f"{_comparable(options)} {_PROTOCOL}, those of CCA with ours under standard. {_CCA}",
+        caption=f"{_comparable(options)} {_PROTOCOL}{features}",
         training=_training(options, parts[0].preset),
-        quoted=_quoted(SCANET_2),
+        quoted=_quoted(SCANET_2, ours),
+        notes=(_SM,),
     )
 
 
@@ -145,6 +163,9 @@ def scanet_4(options: Options) -> PaperTable:
 def gin_1(options: Options) -> PaperTable:
     """GIN, CCA and the other methods on five data sets."""
     _refuse("gin-1", options)
+    methods = dict.fromkeys(row for rows in GIN_1.values() for row in rows)
+    if options.data != "paper":
+        return _gin_1_elsewhere(options, tuple(methods))
     named = dict(zip(GIN_1, ("wikipedia", "nus-wide", "pascal", "tvgraz", "ch-wiki"), strict=True))
     parts = tuple(trained(*gin(name, options), name, options) for name in named.values())
     paper: dict[tuple[str, str], Triple] = {
@@ -153,10 +174,7 @@ def gin_1(options: Options) -> PaperTable:
     for column, name in named.items():
         row = GIN_TABLE_1[f"gin-{name}"]
         paper["GIN", column] = (row["text_query"], row["image_query"], row["average"])
-    methods = dict.fromkeys(row for rows in GIN_1.values() for row in rows)
-    ours = {("GIN", column): Source(name) for column, name in named.items()}
-    for row, system in _YARDSTICKS.items():
-        ours |= {(row, column): Source(name, system=system) for column, name in named.items()}
+    columns, ours, features = _compared("GIN", tuple(methods), named, options)
     slips = "; ".join(
         f"{row} on {column} {paper[row, column][2]:.4f}, should be {right:.4f}"
         for (row, column), right in GIN_1_SLIPS.items()
@@ -166,16 +184,63 @@ def gin_1(options: Options) -> PaperTable:
         title="GIN (Yu et al. 2018), Table 1: MAP on five data sets",
         kinds=("method", "data set"),
         rows=(*methods, "GIN"),
-        columns=tuple(named),
+        columns=columns,
         paper=paper,
         ours=ours,
         parts=parts,
-        caption=f"{_comparable(options)} {_PROTOCOL}, those of CCA with ours under standard. {_CCA}",
+        caption=f"{_comparable(options)} {_PROTOCOL}{features}",
         training=_training(options, parts[0].preset),
-        quoted=_quoted(methods),
+        quoted=_quoted(methods, ours),
         digits=4,
         notes=(f"Averages of the paper that are not the mean of their row: {slips}.",),
     )
+
+
+def _gin_1_elsewhere(options: Options, methods: Sequence[str]) -> PaperTable:
+    """GIN, the methods of its table that are built, and chance, where the paper has no numbers."""
+    column, where = OTHERS[options.data]
+    part = trained(*gin(options.data, options), options.data, options)
+    ours = beside(methods, {column: part.name})
+    ours |= {("GIN", column): Source(part.name), ("chance", column): Source(part.name, system="chance")}
+    rows = tuple(dict.fromkeys(row for row, _ in ours))
+    left_out = ", ".join(row for row in methods if row not in rows)
+    return PaperTable(
+        name=_name("gin-1", options),
+        title=f"GIN (Yu et al. 2018), Table 1: MAP on {where}",
+        kinds=("method", "data set"),
+        rows=rows,
+        columns=(column,),
+        paper={},
+        ours=ours,
+        parts=(part,),
+        caption=f"{_comparable(options)} All methods read the same word counts and image features.",
+        training=_training(options, part.preset),
+        notes=(f"{left_out}: not built, and there is no published number to quote.",),
+    )
+
+
+def _compared(
+    system: str, methods: Sequence[str], named: Mapping[str, str], options: Options
+) -> tuple[tuple[str, ...], dict[tuple[str, str], Source], str]:
+    """Columns, sources of our numbers, and which features these are of (`_OFFICIAL`).
+
+    Args:
+        system: the row of the paper's system.
+        methods: the other rows.
+        named: the part of each of the paper's columns.
+    """
+    ours = {(system, column): Source(part) for column, part in named.items()}
+    ours |= beside(methods, named)
+    if options.root is None or not (options.root / "raw_features.mat").exists():
+        return tuple(named), ours, _OTHER_METHODS + (_NOT_OFFICIAL if options.root else "")
+    same = f"Eng-Wiki as {system}"
+    for (row, column), source in [*ours.items()]:
+        if column == "Eng-Wiki":
+            ours[row, same] = source
+            if source.system != "model":
+                ours[row, column] = dataclasses.replace(source, official=True, fixed=_PLAIN.get(row, {}))
+    columns = [name for column in named for name in (column, *([same] if column == "Eng-Wiki" else []))]
+    return tuple(columns), ours, _OTHER_METHODS + _OFFICIAL.format(system, same)
 
 
 TABLES: dict[str, Callable[[Options], PaperTable]] = {
@@ -186,6 +251,7 @@ TABLES: dict[str, Callable[[Options], PaperTable]] = {
     "gch-1": gch_1,
     "gch-2": gch_2,
     "gch-3": gch_3,
+    "sspe-1": sspe_1,
 }
 """A new table is its function and its line here."""
 
@@ -199,14 +265,17 @@ def _fixed(options: Options, experiment: Experiment) -> str:
 
 def _refuse(table: str, options: Options) -> None:
     """Refuse options that contradict each other or the table."""
-    if options.data == "corel5k":
-        raise InputError(f"--data corel5k: {table} has no place for it; gch-1, gch-2 and gch-3 run on it")
+    if options.data == "corel5k" and table != "gin-1":
+        raise InputError(
+            f"--data corel5k: {table} has no place for it; gin-1, gch-1 to gch-3 and sspe-1 run on it"
+        )
+    if options.data == "emoji" and table == "scanet-2":
+        raise InputError(
+            "--data emoji: scanet-2 compares the paper's data sets; scanet-3, scanet-4, gin-1, gch-1 to "
+            "gch-3 and sspe-1 run on it"
+        )
     if options.data != "emoji":
         return
-    if table not in ("scanet-3", "scanet-4"):
-        raise InputError(
-            f"--data emoji: {table} compares the paper's data sets; scanet-3 and scanet-4 run on it"
-        )
     for name in ("root", "image_feature", "resnet50"):
         if getattr(options, name) is not None:
             raise InputError(
@@ -230,7 +299,7 @@ def _where(options: Options) -> str:
 
 
 def _comparable(options: Options) -> str:
-    if options.data == "emoji":
+    if options.data != "paper":
         return "On this corpus the paper has no numbers."
     feature = options.image_feature or "cnn"
     what = "cnn (a published 128-d feature, undocumented)" if feature == "cnn" else Path(feature).name
@@ -251,5 +320,6 @@ def _training(options: Options, preset: str) -> str:
     return f"trained {how}; preset {preset}"
 
 
-def _quoted(rows: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
-    return {row: _QUOTED.get(row, NOT_BUILT) for row in rows if row not in (*_YARDSTICKS, "GIN", "SCANet")}
+def _quoted(rows: Iterable[str], ours: Iterable[tuple[str, str]]) -> dict[str, str]:
+    measured = {row for row, _ in ours}
+    return {row: _QUOTED.get(row, NOT_BUILT) for row in rows if row not in measured}

@@ -3,16 +3,27 @@ make of presets.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from gcnxmodal.baselines import BASELINES, METHODS
+from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
 from gcnxmodal.experiments.published import Published
 from gcnxmodal.retrieval.protocols import PROTOCOLS
 
 NOT_BUILT = "quoted only: this baseline is not built yet"
+OF_RUNS = ("model", "chance", "cca-sign", *BASELINES)
+"""What every run measures by itself."""
+
+
+OTHERS = {
+    "emoji": ("emoji", "the emoji corpus"),
+    "corel5k": ("Corel5k", "Corel5k"),
+}
+"""What --data has beside the paper's data sets: the name of its column, and of the data set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +35,7 @@ class Options:
     nus_wide: Path | None = None
     """NUS-WIDE: folder of the official distribution (docs/data-sets.md)."""
     mirflickr: Path | None = None
-    """MIRFLICKR-25K: folder of the two archives (gch-1 to gch-3)."""
+    """MIRFLICKR-25K: folder of the two archives (gch-1 to gch-3, sspe-1)."""
     coco: Path | None = None
     """COCO 2014: folder of annotations and pictures or features (gch-1, gch-2)."""
     pascal: Path | None = None
@@ -35,11 +46,12 @@ class Options:
     """Chinese Wikipedia, in the folder layout (gin-1)."""
     data: Literal["paper", "emoji", "corel5k"] = "paper"
     """The paper's data sets; or, where the papers have no numbers: the embedded emoji corpus (scanet-3,
-    scanet-4; gch-1 to gch-3 with several labels an item), corel5k in the folder layout (gch-1 to gch-3)."""
+    scanet-4, gin-1; gch-1 to gch-3 and sspe-1 with several labels an item), corel5k in the folder layout
+    (gin-1, gch-1 to gch-3, sspe-1)."""
     image_feature: str | None = None
     """What stands where the paper has VGG-19, on English Wikipedia: cnn (the default), sift,
-    efficientnet-lite0, or an .npz file with arrays train and test. GCH's data sets: in place of their
-    presets' feature, on all of them."""
+    efficientnet-lite0, or an .npz file with arrays train and test. GCH's and SSPE's data sets: in place of
+    their presets' feature, on all of them."""
     resnet50: Path | None = None
     """An .npz file of ResNet-50 features of English Wikipedia, arrays train and test (scanet-3)."""
     variant: Literal["paper", "authors"] = "authors"
@@ -76,12 +88,24 @@ class Part:
 class Source:
     """Where our number of a cell is: a part, the setting of its members, and whose number it is.
 
-    `system` is "model", "chance", or a yardstick that every run measures on its data ("cca", "sm").
+    Attributes:
+        system: "model", "chance", a yardstick that every run measures on its data ("cca", "sm"; beside codes
+            "cca-sign"); or a name of `METHODS` or `HASHING_METHODS`, which the table measures itself.
+        fixed: values of such a method that its table decides. With any, the table measures yardsticks too;
+            with `bits`, the method is of `HASHING_METHODS`.
+        official: on the official features of Wikipedia in place of those that the part's models read.
     """
 
     part: str
     setting: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     system: str = "model"
+    fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    official: bool = False
+
+    @property
+    def of_runs(self) -> bool:
+        """Whether runs measure it: what they do not, the table does."""
+        return self.system in OF_RUNS and not self.fixed and not self.official
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +125,7 @@ class PaperTable:
         shown: the protocols that stand beside the paper's numbers.
         protocols: those of the CSV file.
         drawn: columns whose curves the plots show, and what these call them.
+        own: rows of the paper's system, which the plots draw first.
     """
 
     name: str
@@ -120,6 +145,7 @@ class PaperTable:
     shown: tuple[str, ...] = ("authors", "standard")
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
     drawn: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    own: tuple[str, ...] = ()
 
 
 def scanet(data: str, options: Options) -> tuple[str, Experiment]:
@@ -131,10 +157,10 @@ def scanet(data: str, options: Options) -> tuple[str, Experiment]:
 def gin(data: str, options: Options) -> tuple[str, Experiment]:
     """Preset and experiment of GIN on a data set."""
     preset = f"gin-{data}"
-    if not options.faithful and data == "wikipedia":
+    if not options.faithful and f"{preset}-tuned" in PRESETS:
         preset += "-tuned"
     experiment = PRESETS[preset][1]
-    if not options.faithful:
+    if not options.faithful and not preset.endswith("-tuned"):
         # What was chosen on English Wikipedia's validation items serves the others as well.
         tuned = PRESETS["gin-wikipedia-tuned"][1]
         text = dataclasses.replace(experiment.text, weighting=tuned.text.weighting)
@@ -142,6 +168,12 @@ def gin(data: str, options: Options) -> tuple[str, Experiment]:
             experiment, text=text, model=tuned.model, train=tuned.train, epochs=tuned.epochs
         )
     return preset, adapted(experiment, data, options)
+
+
+def sspe(data: str, options: Options) -> tuple[str, Experiment]:
+    """Preset and experiment of SSPE on a data set."""
+    preset = f"sspe-{data}"
+    return preset, adapted(PRESETS[preset][1], data, options)
 
 
 def adapted(experiment: Experiment, data: str, options: Options) -> Experiment:
@@ -153,7 +185,7 @@ def adapted(experiment: Experiment, data: str, options: Options) -> Experiment:
         epochs=experiment.epochs if options.epochs is None else options.epochs,
         evaluate_every=0,
     )
-    if options.image_feature and (data == "wikipedia" or experiment.kind == "hashing"):
+    if options.image_feature and (data in ("wikipedia", "corel5k") or experiment.kind != "pairs"):
         experiment = with_feature(experiment, options.image_feature)
     return experiment
 
@@ -169,6 +201,42 @@ FLAGS = {
     "corel5k": "root",
 }
 """By data set, as presets call it: the option with its folder."""
+
+
+def beside(rows: Iterable[str], named: Mapping[str, str]) -> dict[tuple[str, str], Source]:
+    """The rows that are baselines of ours, in each column; `named` has the part of a column."""
+    return {
+        (row, column): Source(part, system=row.lower())
+        for row in rows
+        if row.lower() in METHODS
+        for column, part in named.items()
+    }
+
+
+def check_folders(table: str, options: Options, data: Iterable[str]) -> None:
+    """Refuse folders of data sets that the table has not.
+
+    Raises:
+        InputError: naming the option.
+    """
+    useful = {FLAGS[name] for name in data if name in FLAGS}
+    for flag in dict.fromkeys(FLAGS.values()):
+        if getattr(options, flag) is not None and flag not in useful:
+            option = f"--{flag.replace('_', '-')}"
+            raise InputError(f"{option} is of no data set of {table} --data {options.data}; leave it out")
+    if options.image_feature and options.data == "emoji":
+        raise InputError("--image-feature is of data sets with a folder, but --data is emoji; leave one out")
+
+
+def check_unused(table: str, options: Options, why: str) -> None:
+    """Refuse what only SCANet's and GIN's tables have a use for.
+
+    Raises:
+        InputError: naming the option; `why` says what the table's rows are.
+    """
+    for name, default in (("faithful", False), ("variant", Options.variant), ("resnet50", None)):
+        if getattr(options, name) != default:
+            raise InputError(f"--{name}: {table} has no use for it, {why}; leave it out")
 
 
 def trained(preset: str, experiment: Experiment, name: str, options: Options) -> Part:

@@ -13,9 +13,12 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.members import Member, expand
 from gcnxmodal.experiments.run_folder import RunFolder
 from gcnxmodal.experiments.sweep_folder import SweepFolder, sweep_config
+from gcnxmodal.experiments.table_baselines import BaselineFolder
 from gcnxmodal.experiments.table_parts import PaperTable, Part, Source
 from gcnxmodal.report.paper_table import DIRECTIONS, Cell, Curve, FilledTable, Moments
 from gcnxmodal.retrieval.protocols import expected_name
+
+_LEFT_OUT = "not run yet: left out by --only"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,17 +107,22 @@ class PartFolder:
 
 
 def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTable:
-    """The table with the numbers of the runs in `folder`; what has none has a reason.
+    """The table with the numbers of the runs and baselines in `folder`; what has none has a reason.
 
-    A function of the runs alone: the same runs give the same table.
+    A function of these alone: the same runs and baselines give the same table.
     """
     parts = {part.name: PartFolder(part, folder / "runs") for part in table.parts}
+    baselines = BaselineFolder(table, folder / "baselines")
     cells, used = {}, []
     for row in table.rows:
         for column in table.columns:
             paper, source = table.paper.get((row, column)), table.ours.get((row, column))
             if source is not None:
-                cell, results = _cell(parts[source.part], source, seeds, curves=column in table.drawn)
+                drawn, part = column in table.drawn, parts[source.part]
+                if source.of_runs:
+                    cell, results = _cell(part, source, seeds, curves=drawn)
+                else:
+                    cell, results = _baseline(baselines, part.part, source, seeds, curves=drawn)
                 used += results
                 cells[row, column] = dataclasses.replace(cell, paper=paper)
             elif paper is not None:
@@ -127,7 +135,7 @@ def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTab
         },
         **{
             name: getattr(table, name)
-            for name in ("training", "notes", "plot", "shown", "protocols", "drawn")
+            for name in ("training", "notes", "plot", "shown", "protocols", "drawn", "own")
         },
         cells=cells,
         made=_made(used, seeds),
@@ -146,7 +154,7 @@ def _cell(
     if diverged and source.system == "model":
         reason = f"the loss was not a number with {len(diverged)} of {len(results) + len(diverged)} seeds"
     else:
-        reason = "" if results else folder.part.missing or "not run yet: left out by --only"
+        reason = "" if results else folder.part.missing or _LEFT_OUT
     found = list(results.values())
     if not found:
         return Cell(diverged=diverged, reason=reason), []
@@ -167,6 +175,29 @@ def _cell(
             curves=mean_curves(kept),
         ),
         found,
+    )
+
+
+def _baseline(
+    folder: BaselineFolder, part: Part, source: Source, seeds: int, *, curves: bool
+) -> tuple[Cell, list[dict[str, Any]]]:
+    """As `_cell`, of a method that the table measured."""
+    results = folder.results(part, source, seeds)
+    found = [(measurement, result) for measurement, result in results if not result["reason"]]
+    reasons = dict.fromkeys(result["reason"] for _, result in results if result["reason"])
+    reason = "; ".join(reasons) if results else part.missing or _LEFT_OUT
+    if not found:
+        return Cell(reason=reason), []
+    files = [measurement.curves for measurement, _ in found if curves and measurement.curves.exists()]
+    return (
+        Cell(
+            ours=_moments([_scores({"yardsticks": {}, **result}, "model") for _, result in found]),
+            seeds=tuple(measurement.seed for measurement, _ in found if measurement.seed is not None),
+            commits=tuple(dict.fromkeys(result["commit"] for _, result in found)),
+            reason=reason,
+            curves=mean_curves([_read(file) for file in files]),
+        ),
+        [result for _, result in found],
     )
 
 

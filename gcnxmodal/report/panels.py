@@ -21,7 +21,7 @@ from gcnxmodal.report.values import DASH
 _WIDTH = 400  # a phone's column; wider ones scale it up
 _FONT = 11.0
 _LONGEST_NAME = 24  # letters
-_LEGEND = 5  # names in a row on top
+_LETTER, _HANDLE = 6.2, 40  # widths of a legend's letter, and of a handle with the space around it
 _INK, _MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "line", "card"))
 
 
@@ -68,7 +68,7 @@ def line_panel(
         wide: the axis that is logarithmic if its values are positive and span a factor of 30.
         ticks: where the x axis has its ticks; None lets the data choose.
     """
-    rows = 1 if right is not None else -(-len(lines) // _LEGEND)
+    rows = _legend_rows([line.label for line in lines])
     above, below = (58 + 16 * (rows - 1) if right is None else 38), 42
     height = above + 186 + below
     with plain_text():
@@ -213,7 +213,7 @@ def _legend(figure: Figure, handles: Sequence[Any], height: float, *, handle_len
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(12 / _WIDTH, 1 - 33 / height),
-        ncols=-(-len(handles) // -(-len(handles) // _LEGEND)),
+        ncols=-(-len(handles) // _legend_rows([handle.get_label() for handle in handles])),
         frameon=False,
         labelcolor=_INK,
         handlelength=handle_length,
@@ -223,6 +223,15 @@ def _legend(figure: Figure, handles: Sequence[Any], height: float, *, handle_len
         borderaxespad=0,
         scatterpoints=1,
     )
+
+
+def _legend_rows(labels: Sequence[str]) -> int:
+    """The fewest rows in which the names of a legend, column by column, are not wider than a panel."""
+    for rows in range(1, len(labels)):
+        columns = (labels[start : start + rows] for start in range(0, len(labels), rows))
+        if sum(_HANDLE + _LETTER * max(map(len, column)) for column in columns) < _WIDTH - 12:
+            return rows
+    return max(1, len(labels))
 
 
 def _make_logarithmic(axes: Axes, name: Literal["x", "y"]) -> None:

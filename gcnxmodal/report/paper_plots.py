@@ -110,12 +110,17 @@ def code_plots(table: FilledTable) -> list[Plot]:
 
 
 _CODE_PANELS = {"lookup": ("Hash lookup", "Recall"), "precision_at": ("Precision@N", "N")}
-_CODE_STYLES = (  # of the rows that have curves, in order
+_CODE_STYLES = (  # of the rows that have curves, the paper's own first
     ("model", ()),
     ("other", (6, 2, 1, 2)),
     ("cca", (1.5, 1.5)),
     ("sm", (5, 2)),
     ("ink", (3, 1)),
+    ("right", ()),
+    ("wrong", (6, 2, 1, 2)),
+    ("model", (1.5, 1.5)),
+    ("other", (5, 2)),
+    ("cca", (3, 1)),
 )
 
 PLOTS: dict[str, Callable[[FilledTable], list[Plot]]] = {
@@ -148,6 +153,7 @@ def _layer_lines(table: FilledTable, protocol: str, direction: str) -> list[Line
 
 def _code_lines(table: FilledTable, column: str, kind: str, direction: str) -> list[Line]:
     rows = [row for row in table.rows if any(table.cells.get((row, c), Cell()).curves for c in table.drawn)]
+    rows.sort(key=lambda row: row not in table.own)
     lines = []
     for place, row in enumerate(rows):
         xs, ys = table.cells.get((row, column), Cell()).curves.get(kind, {}).get(direction, ((), ()))

@@ -68,6 +68,7 @@ class FilledTable:
         shown: the protocols that stand beside the paper's numbers.
         protocols: those of the CSV file.
         drawn: columns whose curves the plots show, and what these call them.
+        own: rows of the paper's system, which the plots draw first.
     """
 
     name: str
@@ -88,6 +89,7 @@ class FilledTable:
     protocols: tuple[str, ...]
     drawn: Mapping[str, str]
     command: str
+    own: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,13 +134,12 @@ def not_run(table: FilledTable) -> list[str]:
                 rows.setdefault(cell.reason, {}).setdefault(row, []).append(column)
     sentences = []
     for reason, found in rows.items():
-        names = [
-            row
-            if row in table.quoted or len(columns) == len(table.columns)
-            else f"{row} ({'; '.join(columns)})"
-            for row, columns in found.items()
-        ]
-        sentences.append(f"{', '.join(names)}: {reason}.")
+        names: dict[str, list[str]] = {}  # rows that lack the same columns are named together
+        for row, columns in found.items():
+            every = row in table.quoted or len(columns) == len(table.columns)
+            names.setdefault("" if every else f" ({'; '.join(columns)})", []).append(row)
+        words = ", ".join(f"{', '.join(same)}{columns}" for columns, same in names.items())
+        sentences.append(f"{words}: {reason.removesuffix('.')}.")
     return sentences
 
 

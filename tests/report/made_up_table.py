@@ -54,7 +54,7 @@ def make_table(name: str, without: tuple[str, ...] = (), seed: int = 0, **option
                 cells[key] = Cell(table.paper.get(key), reason=reason)
     names = ("name", "title", "kinds", "rows", "columns", "quoted", "digits", "caption", "training", "notes")
     return FilledTable(
-        **{name: getattr(table, name) for name in (*names, "plot", "shown", "protocols", "drawn")},
+        **{name: getattr(table, name) for name in (*names, "plot", "shown", "protocols", "drawn", "own")},
         cells=cells,
         made=(("commit", "0123456789ab"), ("device", "1 x test")),
         runs=("runs/gcn/seeds0-4/report.html",),

@@ -28,10 +28,10 @@ def test_ours_stand_below_the_papers_protocol_by_protocol():
 
 def test_a_quoted_row_is_marked_and_has_its_reason():
     table = make_table("gin-1")
-    (line,) = [line for line in lines(table, "average") if line.row == "JFSSL"]
+    (line,) = [line for line in lines(table, "average") if line.row == "LGCFL"]
     assert "quoted" in line.source
-    assert line.texts == (".4386", ".3891", ".3204", "", "")
-    assert any("JFSSL" in sentence and "not built yet" in sentence for sentence in not_run(table))
+    assert line.texts == (".3467", ".4440", "", "", "")
+    assert any("LGCFL" in sentence and "not built yet" in sentence for sentence in not_run(table))
 
 
 def test_cells_that_are_missing_are_named_with_what_they_lack():
@@ -135,6 +135,27 @@ def test_a_row_keeps_its_style_where_another_has_no_curve():
     ]
     assert "GCH" not in official[1]
     assert official[0]["GCH (official)"] == official[1]["GCH (official)"]
+
+
+def test_a_legend_of_many_rows_stays_within_its_panel_and_the_papers_system_is_drawn_first():
+    table = make_table("gch-1", data="emoji")
+    cells = dict(table.cells)
+    rows = [row for row in table.rows if row != "chance"]
+    for row in rows:
+        cells[row, "emoji 64"] = dataclasses.replace(
+            cells[row, "emoji 64"], curves=table.cells["GCH", "emoji 64"].curves
+        )
+    (plot, *_) = code_plots(dataclasses.replace(table, cells=cells))
+    plot.figure.draw_without_rendering()
+    (legend,), (axes,) = plot.figure.legends, plot.figure.axes
+    assert [text.get_text() for text in legend.get_texts()] == sorted(
+        rows, key=lambda row: row not in table.own
+    )
+    assert len(
+        {(line.get_color(), line.get_linestyle(), str(line._dash_pattern)) for line in axes.get_lines()}
+    ) == len(rows)
+    assert legend.get_window_extent().x1 <= plot.figure.bbox.x1
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
 
 
 def test_no_text_of_a_plot_leaves_it():
