@@ -104,6 +104,7 @@ class Items(NamedTuple):
     counts: Any
     labels: np.ndarray
     splits: Mapping[str, np.ndarray]
+    groups: np.ndarray | None = None
 
 
 def evaluate_baseline(
