@@ -17,10 +17,7 @@ only. The numbers are printed and written as figure.csv, plots/*.png and figure.
 """
 
 import dataclasses
-import functools
-import json
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,22 +25,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gcnxmodal import sweep
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.console import how_to_go_on, say
-from gcnxmodal.corpus import Corpus
-from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.config import validate
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.figure_baselines import fit_missing, fits
+from gcnxmodal.console import say
 from gcnxmodal.experiments.figure_parts import Options, PaperFigure
 from gcnxmodal.experiments.figure_runs import fill
 from gcnxmodal.experiments.paper_figures import FIGURES
-from gcnxmodal.experiments.table_parts import Part
-from gcnxmodal.experiments.table_runs import Job, PartFolder
+from gcnxmodal.remake import complete, exit_code
 from gcnxmodal.report.paper_figure import as_csv, as_text
 from gcnxmodal.report.paper_figure_page import write_figure_page
-from gcnxmodal.training.loop import Diverged, Interrupted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,35 +87,16 @@ def run(
         InputError: for what the user can mend.
         Interrupted: after saving, on SIGTERM or SIGINT.
     """
-    if seeds < 1:
-        raise InputError(f"--seeds is {seeds}; it must be at least 1")
-    path = folder / figure.name
-    names = [part.name for part in figure.parts]
-    if unknown := [name for name in only if name not in names]:
-        raise InputError(f"--only {unknown[0]}: {figure.name} has the parts {', '.join(names)}")
-    parts = [part for part in figure.parts if not part.missing and (not only or part.name in only)]
-    folders = {part.name: PartFolder(part, path / "runs") for part in figure.parts}
-    _check(figure, folders, [] if not overwrite else parts)
-
-    @functools.cache
-    def corpus_of(number: int) -> Corpus:
-        return load_corpus(parts[number].experiment.data, parts[number].experiment.text)
-
-    if overwrite or any(folders[part.name].jobs(seeds) for part in parts):
-        for number, part in enumerate(parts):
-            # A fault of the data shows before anything is trained or replaced.
-            if part.experiment.data not in [other.experiment.data for other in parts[:number]]:
-                corpus_of(number)
-    if overwrite:
-        for part in parts:
-            for kind in ("runs", "baselines"):
-                shutil.rmtree(path / kind / part.name, ignore_errors=True)
-    jobs = {part.name: folders[part.name].jobs(seeds) for part in parts}
-    say(_plan(figure, path, jobs, seeds))
-    for job in (job for found in jobs.values() for job in found):
-        say(f"\n{figure.name}: {job.part.name}, {_seeds(job)}")
-        _train(job)
-    fit_missing(fits(figure, path, seeds), parts, lambda part: corpus_of(parts.index(part)), say)
+    path = complete(
+        figure,
+        figure.sources,
+        folder,
+        seeds=seeds,
+        only=only,
+        overwrite=overwrite,
+        # Reports of 36 settings take longer than the training.
+        reports=lambda part: not part.over,
+    )
     return write(figure, path, seeds, command)
 
 
@@ -140,64 +110,6 @@ def write(figure: PaperFigure, path: Path, seeds: int, command: str) -> Path:
     return path
 
 
-def _check(figure: PaperFigure, folders: dict[str, PartFolder], replaced: Sequence[Part]) -> None:
-    """Refuse what cannot be done before anything is done."""
-    able = [part for part in figure.parts if not part.missing]
-    for part in able:
-        validate(part.experiment)
-        if part not in replaced:
-            folders[part.name].check()
-    if not able and not any(found.sweeps() for found in folders.values()):
-        lacking: dict[str, list[str]] = {}
-        for part in figure.parts:
-            lacking.setdefault(part.missing, []).append(part.name)
-        reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in lacking.items())
-        raise InputError(f"{figure.name}: nothing can be run. {reasons}")
-
-
-def _plan(figure: PaperFigure, path: Path, jobs: dict[str, list[Job]], seeds: int) -> str:
-    """What will be trained, and what is used again."""
-    lines = [f"{figure.title}\n{figure.training}; in {path}"]
-    width = max(len(part.name) for part in figure.parts) + 2
-    for part in figure.parts:
-        settings = 1
-        for values in part.over.values():
-            settings *= len(values)
-        if part.name not in jobs:
-            words = [part.missing or "left out by --only"]
-        else:
-            words = [
-                f"{'go on with' if job.resume else 'train'} {settings * job.seeds} models, {_seeds(job)}"
-                for job in jobs[part.name]
-            ]
-        lines.append(f"  {part.name:<{width}}{'; '.join(words) or 'finished, used again'}")
-    return "\n".join(lines)
-
-
-def _seeds(job: Job) -> str:
-    last = job.first + job.seeds - 1
-    return f"seeds {job.first} to {last}" if job.first < last else f"seed {job.first}"
-
-
-def _train(job: Job) -> None:
-    over = [f"{field}={','.join(map(json.dumps, values))}" for field, values in job.part.over.items()]
-    arguments = sweep.Arguments(
-        job.experiment,
-        over=tuple(over),
-        seeds=job.seeds,
-        run_dir=job.path,
-        resume=job.resume,
-        member_reports=not over,  # of 36 settings they take longer than the training
-    )
-    if not job.resume:
-        # A sweep that was cut off before its sweep.json was there has trained nothing.
-        shutil.rmtree(job.path, ignore_errors=True)
-    try:
-        sweep.run(job.part.preset, arguments)
-    except Diverged as stop:
-        say(f"{job.part.name}: no loss is a number at step {stop.step:,}; the figure says so")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code: 0 done, 1 a fault, 2 bad arguments or data, 128 + n stopped by signal n."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -205,8 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parse(arguments)
     words = [word for word in arguments if word != "--overwrite"]
     command = f"python -m gcnxmodal.figures {shlex.join(words)}"
-    try:
-        run(
+
+    def make() -> Path:
+        return run(
             FIGURES[parsed.figure](parsed.options),
             parsed.folder,
             seeds=parsed.seeds,
@@ -214,16 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
             overwrite=parsed.overwrite,
             command=command,
         )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Interrupted as stop:
-        say(how_to_go_on("gcnxmodal.figures", stop.step, arguments, resume=False))
-        return 128 + stop.signal
-    except KeyboardInterrupt:
-        print(f"stopped; what is finished is kept. To go on:\n  {command}", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_code("gcnxmodal.figures", arguments, command, make)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ from small_folder import write_folder
 from gcnxmodal import figures, sweep
 from gcnxmodal.baselines import METHODS
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments import PRESETS, figure_baselines, finish, paper_figures
+from gcnxmodal.experiments import PRESETS, finish, paper_figures, table_baselines, table_parts, table_runs
 from gcnxmodal.experiments.config import validate
 from gcnxmodal.experiments.figure_parts import Options, PaperFigure
 from gcnxmodal.experiments.members import expand, groups
 from gcnxmodal.experiments.paper_figures import FIGURES
+from gcnxmodal.experiments.paper_tables import TABLES
 from gcnxmodal.experiments.run_folder import RunFolder
+from gcnxmodal.experiments.table_baselines import BaselineFolder
 
 ALPHAS = (0.0, 0.4)
 
@@ -63,12 +65,12 @@ def _quick():
 
         # The signature says what the method takes.
         init.__signature__ = inspect.signature(method.__init__)  # pyright: ignore
-        return type(method.__name__, (method,), {"__init__": init})
+        return type(method.__name__, (method,), {"__init__": init, "space": {}})
 
     quick = {name: few_steps(METHODS[name]) for name in ("mmnn", "dspe")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finish, "write_report", lambda *_, **__: None)
-        patch.setattr(figure_baselines, "METHODS", {**METHODS, **quick})
+        patch.setattr(table_baselines, "METHODS", {**METHODS, **quick})
         yield
 
 
@@ -169,7 +171,7 @@ def test_a_run_without_a_number_is_counted_and_left_out(data: Path, surface: Pat
     assert len(rows_of(path)) == 3 * 3
     page = (path / "figure.html").read_text()
     assert "Here, of 2 runs with alpha2 = 0, 1 ended with a number." in page
-    assert "the loss was not a number with seed 0" in page
+    assert "corel5k alpha1 = 0.4, alpha2 = 0: the loss was not a number with seed 0" in page
 
 
 def test_the_second_time_trains_and_fits_nothing_and_writes_the_same_bytes(
@@ -178,7 +180,7 @@ def test_the_second_time_trains_and_fits_nothing_and_writes_the_same_bytes(
     before = bytes_of(scope)
     assert {file.suffix for file in before} == {".csv", ".html", ".png"}
     monkeypatch.setattr(sweep, "run", lambda *_: pytest.fail("something is trained"))
-    monkeypatch.setattr(figures, "load_corpus", lambda *_: pytest.fail("data are read"))
+    monkeypatch.setattr(table_runs, "load_corpus", lambda *_: pytest.fail("data are read"))
     assert make("sspe-4", data, scope.parent, seeds=2) == scope
     assert bytes_of(scope) == before
 
@@ -188,7 +190,7 @@ def test_more_seeds_train_and_fit_the_new_ones_only(
 ):
     shutil.copytree(scope, tmp_path / scope.name)
     trained, fitted = [], []
-    fit = figure_baselines.Fit.make
+    evaluate = table_baselines._evaluate
 
     def copy(preset: str, arguments: sweep.Arguments):
         """What a sweep would leave behind; trained elsewhere."""
@@ -198,16 +200,71 @@ def test_more_seeds_train_and_fit_the_new_ones_only(
         members = arguments.run_dir / "members"
         (members / "seed=0").rename(members / "seed=2")
 
-    def make_fit(self, corpus):
-        fitted.append((self.baseline.method, self.seed))
-        return fit(self, corpus)
+    def recorded(measurement, *rest):
+        fitted.append((measurement.source.system, measurement.seed))
+        return evaluate(measurement, *rest)
 
     monkeypatch.setattr(sweep, "run", copy)
-    monkeypatch.setattr(figure_baselines.Fit, "make", make_fit)
+    monkeypatch.setattr(table_baselines, "_evaluate", recorded)
     path = make("sspe-4", data, tmp_path, seeds=3)
     assert trained == [(2, 1)]
     assert fitted == [("mmnn", 2), ("dspe", 2)]
     assert {row["seeds"] for row in rows_of(path) if row["line"] in ("SSPE", "MMNN")} == {"0 1 2"}
+
+
+def test_a_point_has_the_seeds_that_are_there_and_a_reason_where_they_are_fewer_than_asked(
+    data: Path, history: Path, tmp_path: Path
+):
+    figure = small("sspe-7", data)
+    runs = tmp_path / "runs"
+    for part, sweep_name in (
+        ("corel5k-4", "seeds0-1"),
+        ("corel5k-8", "seeds0-0"),
+        ("corel5k-12", "seeds0-1"),
+    ):
+        shutil.copytree(history / "runs/corel5k/seeds0-1", runs / part / sweep_name)
+    member = runs / "corel5k-12/seeds0-1/members/seed=1"
+    (member / "results.json").unlink()
+    (member / "diverged.json").write_text('{"step": 3}')
+    path = figures.write(figure, tmp_path, 2, "python -m gcnxmodal.figures")
+    rows = [row for row in rows_of(path) if row["line"] == "image queries"]
+    found = {row["x"]: (row["seeds"], bool(row["std"])) for row in rows}
+    assert found == {"4": ("0 1", True), "8": ("0", False), "12": ("0", False)}
+    page = (path / "figure.html").read_text()
+    assert "corel5k-8: seed 0 only, of the 2 that were asked for." in page
+    assert "corel5k-12: the loss was not a number with seed 1." in page
+    assert "corel5k-16; corel5k-20: not run yet" in page
+    assert "0 to 1, of some points fewer" in page
+    assert "corel5k-4:" not in page
+
+
+def test_numbers_of_other_data_are_refused_and_the_same_data_elsewhere_are_not(
+    data: Path, history: Path, scope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sweep, "run", lambda *_: pytest.fail("something is trained"))
+    make("sspe-8", shutil.copytree(data, tmp_path / "elsewhere"), history.parent, seeds=2)
+    other = write_folder(tmp_path / "other", seed=1)
+    with pytest.raises(InputError, match=r"seed=0/results\.json: these numbers are of other data: items and"):
+        make("sspe-8", other, history.parent, seeds=2)
+    figure = small("sspe-4", data)
+    baselines = BaselineFolder(figure.sources, scope / "baselines")
+    kept = json.loads((scope / "baselines/corel5k/cca-32.json").read_text())["corpus"]
+    baselines.check_corpus(figure.parts[0], 2, kept)
+    with pytest.raises(
+        InputError, match=r"baselines/corel5k/.*: images of the corpus differ; name the folder"
+    ):
+        baselines.check_corpus(figure.parts[0], 2, {**kept, "images": "other"})
+
+
+def test_baselines_are_those_of_the_table():
+    table = TABLES["sspe-1"](table_parts.Options(data="emoji"))
+    figure = FIGURES["sspe-4"](Options(data="emoji"))
+    assert figure.parts[0].experiment == table.parts[0].experiment  # the same data, read in the same way
+    lines = {line.label: line.points[0].source for line in figure.panels[0].lines}
+    for label in ("GMLDA", "ml-CCA", "MMNN", "DSPE", "CCA"):
+        ours = table.ours[label, "emoji"]
+        assert (lines[label].system, lines[label].fixed) == (ours.system, ours.fixed)
+        assert not lines[label].of_runs
 
 
 def test_losses_and_map_by_iteration_are_mean_and_spread_of_the_lines_of_the_runs(history: Path):
@@ -277,6 +334,8 @@ def test_bad_arguments_are_refused(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert figures.main(["sspe-8", "--data", "emoji", "--seeds", "0", *folder]) == 2
     assert "--seeds is 0; it must be at least 1" in capsys.readouterr().err
     assert figures.main(["sspe-8", "--data", "emoji", "--image-feature", "pixels", *folder]) == 2
-    assert "--image-feature is of data sets with a folder" in capsys.readouterr().err
+    assert "SSPE has no network for pixels" in capsys.readouterr().err
+    assert figures.main(["sspe-4", "--root", str(data), *folder]) == 2
+    assert "--root is of no data set of sspe-4 --data paper; add --data corel5k" in capsys.readouterr().err
     assert figures.main(["sspe-6", "--nus-wide", str(data), *folder]) == 2
     assert "--nus-wide is of no data set of sspe-6 --data paper; leave it out" in capsys.readouterr().err

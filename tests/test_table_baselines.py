@@ -11,7 +11,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from small_folder import write_folder
 
-from gcnxmodal import sweep, tables
+from gcnxmodal import remake, sweep, tables
 from gcnxmodal.baselines import CCA, HASHING_METHODS, METHODS, selection
 from gcnxmodal.baselines.pls import PLS
 from gcnxmodal.errors import InputError
@@ -105,7 +105,9 @@ def test_a_method_is_measured_once_and_a_random_one_once_a_seed_and_the_second_t
 ):
     path = make(small(root), tmp_path)
     assert {file.name for file in path.glob("baselines/corel5k/*.json")} == {
-        *("pls.json", "pls-chosen.json", "noise-seed0.json", "noise-seed1.json", "noise-chosen.json")
+        *("pls.json", "pls-chosen.json", "pls-curves.json"),
+        *("noise-seed0.json", "noise-seed1.json", "noise-chosen.json"),
+        *("noise-seed0-curves.json", "noise-seed1-curves.json"),
     }
     output = capsys.readouterr().out
     assert "measure 3 baselines" in output
@@ -113,7 +115,7 @@ def test_a_method_is_measured_once_and_a_random_one_once_a_seed_and_the_second_t
         assert words in output
     assert output.count(" s  MAP text ") == 3
     before = files(path)
-    monkeypatch.setattr(tables, "measure", lambda *_: pytest.fail("something is measured"))
+    monkeypatch.setattr(remake, "measure", lambda *_: pytest.fail("something is measured"))
     assert make(small(root), tmp_path) == path
     assert files(path) == before
 
@@ -190,7 +192,7 @@ def test_a_method_that_cannot_take_the_data_is_a_cell_with_its_reason(root: Path
     for name in ("table.md", "table.html"):
         assert "LDA: labels: this method takes one label an item." in (path / name).read_text()
     # And is not tried again.
-    assert not BaselineFolder(table, path / "baselines").missing(table.parts[0], 2)
+    assert not BaselineFolder(table.ours.values(), path / "baselines").missing(table.parts[0], 2)
 
 
 def test_a_code_is_the_signs_of_a_hashing_method_at_the_length_of_its_column(root: Path, tmp_path: Path):

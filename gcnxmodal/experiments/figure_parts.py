@@ -10,7 +10,7 @@ from typing import Any, Literal
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.config import Experiment
-from gcnxmodal.experiments.table_parts import Part
+from gcnxmodal.experiments.table_parts import Part, Source
 from gcnxmodal.report.paper_figure import Reads
 
 
@@ -36,23 +36,13 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class Baseline:
-    """A method of `baselines.METHODS` whose space has `dimension` axes."""
-
-    method: str
-    dimension: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Point:
     """Where numbers of a line are: the members of a part that have a setting, or a baseline on its data.
 
     `x` is the point's place; None where runs keep a whole curve.
     """
 
-    part: str
-    setting: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    baseline: Baseline | None = None
+    source: Source
     x: float | None = None
 
 
@@ -74,6 +64,7 @@ class Panel:
         data: the data set as the page names it.
         reads: what of a run: its MAP under `standard`, its precision-scope curve, or its history by step.
         heat: drawn as cells, a row a line, in place of lines.
+        share: MAP or precision, from 0 to 1; a loss is none.
     """
 
     name: str
@@ -83,6 +74,7 @@ class Panel:
     reads: Reads
     lines: tuple[Line, ...]
     heat: bool = False
+    share: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +94,11 @@ class PaperFigure:
     caption: str
     training: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> list[Source]:
+        """Of all points."""
+        return [point.source for panel in self.panels for line in panel.lines for point in line.points]
 
 
 NAMES = {
@@ -138,7 +135,7 @@ def part_of(name: str, data: str, options: Options, over: Mapping[str, Sequence[
 
 
 def check_options(name: str, options: Options, data: Iterable[str]) -> None:
-    """Refuse folders of data sets that the figure has not, and features where there is no choice.
+    """Refuse folders of data sets that the figure has not.
 
     Raises:
         InputError: naming the option.
@@ -147,6 +144,5 @@ def check_options(name: str, options: Options, data: Iterable[str]) -> None:
     for flag in _FLAGS.values():
         if getattr(options, flag) is not None and flag not in useful:
             option = f"--{flag.replace('_', '-')}"
-            raise InputError(f"{option} is of no data set of {name} --data {options.data}; leave it out")
-    if options.image_feature and options.data == "emoji":
-        raise InputError("--image-feature is of data sets with a folder, but --data is emoji; leave one out")
+            fix = "add --data corel5k, or leave it out" if flag == "root" else "leave it out"
+            raise InputError(f"{option} is of no data set of {name} --data {options.data}; {fix}")

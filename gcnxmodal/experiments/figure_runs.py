@@ -1,17 +1,17 @@
 """A paper's figure with the numbers of the runs and baselines in its folder."""
 
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gcnxmodal.experiments.figure_baselines import Fit, fits
-from gcnxmodal.experiments.figure_parts import Baseline, Line, PaperFigure, Point
+from gcnxmodal.experiments.figure_parts import Line, PaperFigure, Point
 from gcnxmodal.experiments.run_folder import RunFolder
-from gcnxmodal.experiments.table_runs import PartFolder
+from gcnxmodal.experiments.table_baselines import BaselineFolder
+from gcnxmodal.experiments.table_parts import Source
+from gcnxmodal.experiments.table_runs import LEFT_OUT, PartFolder, made, read_json
 from gcnxmodal.report.paper_figure import FilledFigure, FilledLine, FilledPanel, Reads
 
 Curve = tuple[list[float], list[float]]
@@ -20,32 +20,42 @@ Curve = tuple[list[float], list[float]]
 
 @dataclasses.dataclass
 class _Found:
-    """What is there of a point: a curve a seed (None: of no seed), the results, seeds that have none."""
+    """What is there of a point: a curve a seed (None: of no seed), the results, and why others are not.
+
+    Attributes:
+        diverged: seeds whose loss was not a number.
+        refused: why the method cannot take the data.
+    """
 
     curves: dict[int | None, Curve]
     results: list[dict[str, Any]]
     diverged: tuple[int, ...] = ()
+    refused: str = ""
+
+    def partly(self, seeds: int) -> bool:
+        """Whether some of the seeds have been trained, and not all."""
+        there = {*self.curves, *self.diverged}
+        return bool(there) and None not in there and len(there) < seeds
 
 
 def fill(figure: PaperFigure, folder: Path, seeds: int, command: str) -> FilledFigure:
-    """The figure with the numbers of the runs in `folder`; what has none has a reason.
+    """The figure with the numbers of the runs in `folder`; what has none, or not of all seeds, has a reason.
 
     A function of the runs and baselines alone: the same give the same figure.
     """
     parts = {part.name: PartFolder(part, folder / "runs") for part in figure.parts}
-    fitted, used, missing, lost = fits(figure, folder, seeds), [], {}, {}
-    panels = []
+    baselines = BaselineFolder(figure.sources, folder / "baselines")
+    used, panels, partly = [], [], False
+    missing: dict[str, dict[str, None]] = {}  # by its reason: what has none
     for panel in figure.panels:
         lines = []
         for line in panel.lines:
-            found = [_found(point, line, panel.reads, parts, fitted, seeds) for point in line.points]
+            found = [_found(point, line, panel.reads, parts, baselines, seeds) for point in line.points]
             for point, one in zip(line.points, found, strict=True):
                 used += one.results
-                if one.diverged:
-                    lost[point.part, json.dumps(dict(point.setting))] = one.diverged
-                if not one.curves and not one.diverged:
-                    reason = parts[point.part].part.missing or "not run yet: left out by --only"
-                    missing.setdefault(reason, dict[str, None]())[point.part] = None
+                partly |= one.partly(seeds)
+                for name, reason in _lacks(point.source, one, parts[point.source.part], seeds):
+                    missing.setdefault(reason, {})[name] = None
             lines.append(_line(line, found))
         if any(line.x for line in lines):
             panels.append(
@@ -53,6 +63,7 @@ def fill(figure: PaperFigure, folder: Path, seeds: int, command: str) -> FilledF
                     *(panel.name, panel.data, panel.title, panel.x_label, panel.reads),
                     tuple(lines),
                     panel.heat,
+                    panel.share,
                 )
             )
     reports = [sweep.path / "report.html" for part in parts.values() for sweep in part.sweeps().values()]
@@ -63,17 +74,36 @@ def fill(figure: PaperFigure, folder: Path, seeds: int, command: str) -> FilledF
         figure.caption,
         (*_counted(figure, parts, seeds), *figure.notes),
         figure.training,
-        tuple(
-            [f"{', '.join(names)}: {reason}." for reason, names in missing.items()]
-            + [
-                f"{part} {setting}: the loss was not a number with seed {', '.join(map(str, which))}."
-                for (part, setting), which in lost.items()
-            ]
-        ),
-        _made(used, seeds),
+        tuple(f"{'; '.join(names)}: {reason}." for reason, names in missing.items()),
+        made(used, seeds, ", of some points fewer" if partly else ""),
         tuple(path.relative_to(folder).as_posix() for path in reports if path.exists()),
         command,
     )
+
+
+def _lacks(source: Source, found: _Found, folder: PartFolder, seeds: int) -> list[tuple[str, str]]:
+    """What a point has no number of, and why."""
+    setting = ", ".join(f"{field.rpartition('.')[2]} = {value:g}" for field, value in source.setting.items())
+    name = " ".join(filter(None, (source.part, source.label, setting)))
+    if found.refused:
+        return [(name, found.refused)]
+    if not found.curves and not found.diverged:
+        return [(source.part, folder.part.missing or LEFT_OUT)]
+    lacks = []
+    if found.diverged:
+        lacks.append((name, f"the loss was not a number with {_seeds(found.diverged)}"))
+    if found.partly(seeds):
+        there = _seeds([seed for seed in found.curves if seed is not None])
+        lacks.append((name, f"{there or 'no seed'} only, of the {seeds} that were asked for"))
+    return lacks
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """
+    >>> _seeds([1]), _seeds([0, 1]), _seeds([])
+    ('seed 1', 'seeds 0, 1', '')
+    """
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
 
 
 def _found(
@@ -81,38 +111,46 @@ def _found(
     line: Line,
     reads: Reads,
     parts: Mapping[str, PartFolder],
-    fitted: Mapping[tuple[str, Baseline], list[Fit]],
+    baselines: BaselineFolder,
     seeds: int,
 ) -> _Found:
-    if point.baseline is not None:
-        kept = {fit.seed: found for fit in fitted[point.part, point.baseline] if (found := fit.read())}
-        curves = {seed: _curve_of_fit(found, point, line, reads) for seed, found in kept.items()}
-        return _Found(curves, list(kept.values()))
-    runs = parts[point.part].runs(point.setting, seeds)
+    source = point.source
+    if not source.of_runs:
+        results = baselines.results(parts[source.part].part, source, seeds)
+        kept = [(measured, result) for measured, result in results if not result["reason"]]
+        return _Found(
+            {measured.seed: _curve(result, measured.curves, point, line, reads) for measured, result in kept},
+            [result for _, result in kept],
+            refused="; ".join(dict.fromkeys(result["reason"] for _, result in results if result["reason"])),
+        )
+    runs = parts[source.part].runs(source.setting, seeds)
     finished = {seed: run for seed, run in runs.items() if run.results.exists()}
+    results = {seed: read_json(run.results) for seed, run in finished.items()}
     return _Found(
-        {seed: _curve_of_run(run, point, line, reads) for seed, run in finished.items()},
-        [_read(run.results) for run in finished.values()],
+        {
+            seed: _history(run, line)
+            if reads == "history"
+            else _curve(results[seed], run.curves, point, line, reads)
+            for seed, run in finished.items()
+        },
+        list(results.values()),
         tuple(seed for seed, run in runs.items() if run.diverged.exists()),
     )
 
 
-def _curve_of_run(run: RunFolder, point: Point, line: Line, reads: Reads) -> Curve:
-    if reads == "map":
-        assert point.x is not None
-        return [point.x], [_read(run.results)["protocols"]["standard"][line.value]]
+def _curve(result: Mapping[str, Any], curves: Path, point: Point, line: Line, reads: Reads) -> Curve:
+    """Of the results of a run or baseline, and the curves that it keeps."""
     if reads == "scope":
-        scope = _read(run.curves)["model"]["scope"][line.value]
+        kept = read_json(curves)
+        scope = kept.get("model", kept)["scope"][line.value]
         return scope["n"], scope["precision"]
+    assert point.x is not None
+    return [point.x], [result["protocols"]["standard"][line.value]]
+
+
+def _history(run: RunFolder, line: Line) -> Curve:
     rows = [(row["step"], value) for row in run.history() if (value := _value(row, line.value)) is not None]
     return [step for step, _ in rows], [value for _, value in rows]
-
-
-def _curve_of_fit(found: Mapping[str, Any], point: Point, line: Line, reads: Reads) -> Curve:
-    if reads == "scope":
-        return found["scope"][line.value]["n"], found["scope"][line.value]["precision"]
-    assert point.x is not None
-    return [point.x], [found["protocols"]["standard"][line.value]]
 
 
 def _value(row: Any, path: str) -> float | None:
@@ -130,6 +168,7 @@ def _line(line: Line, found: Sequence[_Found]) -> FilledLine:
     x: list[float] = []
     mean: list[float] = []
     std: list[float | None] = []
+    seeds: list[tuple[int, ...]] = []
     for one in found:
         if not one.curves:
             continue
@@ -138,45 +177,21 @@ def _line(line: Line, found: Sequence[_Found]) -> FilledLine:
         x += curves[0][0]
         mean += values.mean(axis=0).tolist()
         std += values.std(axis=0).tolist() if len(values) > 1 else [None] * values.shape[1]
-    seeds = sorted({seed for one in found for seed in one.curves if seed is not None})
+        seeds += [tuple(seed for seed in one.curves if seed is not None)] * values.shape[1]
     commits = dict.fromkeys(result["commit"] for one in found for result in one.results)
     return FilledLine(line.label, tuple(x), tuple(mean), tuple(std), tuple(seeds), tuple(commits))
 
 
 def _counted(figure: PaperFigure, parts: Mapping[str, PartFolder], seeds: int) -> list[str]:
     """How many of the runs with alpha2 = 0, if any were swept, gave a number: where the paper had NaN."""
-    settings = {
-        (point.part, json.dumps(dict(point.setting), sort_keys=True)): point
-        for panel in figure.panels
-        for line in panel.lines
-        for point in line.points
-        if point.setting.get("train.alpha2") == 0
+    settings: dict[tuple[Any, ...], Source] = {
+        (source.part, *source.setting.items()): source
+        for source in figure.sources
+        if source.setting.get("train.alpha2") == 0
     }
     runs = [
-        run for point in settings.values() for run in parts[point.part].runs(point.setting, seeds).values()
+        run for source in settings.values() for run in parts[source.part].runs(source.setting, seeds).values()
     ]
     numbers = sum(run.results.exists() for run in runs)
     ended = numbers + sum(run.diverged.exists() for run in runs)
     return [f"Here, of {ended} runs with alpha2 = 0, {numbers} ended with a number."] if ended else []
-
-
-def _made(results: Iterable[Mapping[str, Any]], seeds: int) -> tuple[tuple[str, str], ...]:
-    results = list(results)
-    if not results:
-        return ()
-    dates = sorted(result["date"][:10] for result in results)
-    return (
-        ("mean and standard deviation over seeds", f"0 to {seeds - 1}") if seeds > 1 else ("seed", "0"),
-        ("commit", _list(result["commit"] for result in results)),
-        ("device", _list(result["device"] for result in results)),
-        ("JAX", _list(result["versions"]["jax"] for result in results)),
-        ("measured", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"),
-    )
-
-
-def _list(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -28,15 +28,19 @@ _BESIDE: dict[str, dict[str, Any]] = {
 
 # (4.4) Features centred and of unit length, principal axes of 95 % of the energy for CCA, GMLDA and ml-CCA,
 # 32 dimensions, layers of 64 and 32 for the networks; the rest is chosen on a part of the training items.
-_UNIT: dict[str, Any] = {"components": 32, "unit_length": True}
-_FIXED: dict[str, dict[str, Any]] = {
-    "CCA": {**_UNIT, "energy": 0.95},
-    "PLS": {**_UNIT, "energy": 1.0},
-    "GMLDA": {**_UNIT, "energy": 0.95},
-    "ml-CCA": {**_UNIT, "energy": 0.95},
-    "MMNN": {"widths": (64, 32)},
-    "DSPE": {"widths": (64, 32)},
-}
+DIMENSION = 32
+HIDDEN = 64
+_ENERGY = {"cca": 0.95, "pls": 1.0, "gmlda": 0.95, "ml-cca": 0.95}
+_NETWORKS = ("mmnn", "dspe")
+
+
+def fixed_values(system: str, dimension: int = DIMENSION) -> dict[str, Any]:
+    """What the paper decides of a method of `METHODS`, for a space of `dimension` axes."""
+    if system in _NETWORKS:
+        return {"widths": (HIDDEN, dimension)}
+    if system in _ENERGY:
+        return {"components": dimension, "unit_length": True, "energy": _ENERGY[system]}
+    return {}
 
 
 def sspe_1(options: Options) -> PaperTable:
@@ -51,7 +55,7 @@ def sspe_1(options: Options) -> PaperTable:
     ours = {("SSPE", column): Source(name) for name, column in data.items()}
     for name, column in data.items():
         ours |= {
-            (row, column): Source(name, system=row.lower(), fixed=_FIXED.get(row, {}))
+            (row, column): Source(name, system=row.lower(), fixed=fixed_values(row.lower()))
             for row in rows
             if row.lower() in METHODS
         }

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gcnxmodal.experiments.figure_parts import (
     NAMES,
-    Baseline,
     Line,
     Options,
     Panel,
@@ -16,9 +15,9 @@ from gcnxmodal.experiments.figure_parts import (
     check_options,
     part_of,
 )
-from gcnxmodal.experiments.table_parts import Part
+from gcnxmodal.experiments.neighbour_tables import DIMENSION, fixed_values
+from gcnxmodal.experiments.table_parts import Part, Source
 
-DIMENSION = 32  # of all methods (4.4)
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # (4.6)
 DIMENSIONS = (8, 16, 32, 64, 128)
 NEIGHBOURS = (4, 8, 12, 16, 20)
@@ -27,7 +26,7 @@ SAME_SHARE = 4  # one neighbour of so many on the semantic graph is of the same 
 _DIRECTIONS = {"image_query": "image queries", "text_query": "text queries"}
 _BASELINES = {"gmlda": "GMLDA", "ml-cca": "ml-CCA", "mmnn": "MMNN", "dspe": "DSPE", "cca": "CCA"}
 _PICTURES = "The paper's curves are pictures without numbers: nothing is quoted but its text."
-_UNFITTED = "CCA, GMLDA and ml-CCA do not depend on a seed; MMNN and DSPE are trained with each."
+_NO_SEED = "CCA, GMLDA and ml-CCA do not depend on a seed; MMNN and DSPE are trained with each."
 _AXES = "ml-CCA has at most as many axes as there are labels, CCA as there are principal axes."
 
 
@@ -36,10 +35,8 @@ def sspe_4(options: Options) -> PaperFigure:
     data = _data("sspe-4", options, ("pascal", "mirflickr", "nus-wide"))
 
     def lines(name: str, direction: str) -> tuple[Line, ...]:
-        of = {"SSPE": Point(name)}
-        of |= {
-            label: Point(name, baseline=Baseline(method, DIMENSION)) for method, label in _BASELINES.items()
-        }
+        of = {"SSPE": Point(Source(name))}
+        of |= {label: Point(_baseline(name, method, DIMENSION)) for method, label in _BASELINES.items()}
         return tuple(Line(label, (point,), direction) for label, point in of.items())
 
     return _figure(
@@ -66,7 +63,7 @@ def sspe_4(options: Options) -> PaperFigure:
             "items of the other modality are ranked, and on the right the curves meet at the share of "
             "relevant ones.",
             "LGCFL and CMOS are not built; CCA, which the paper has in its Table 1, stands in their place.",
-            _UNFITTED,
+            _NO_SEED,
             _AXES,
         ),
     )
@@ -82,7 +79,7 @@ def sspe_5(options: Options) -> PaperFigure:
             Line(
                 f"alpha1 = {alpha1:g}",
                 tuple(
-                    Point(name, {"train.alpha1": alpha1, "train.alpha2": alpha2}, x=alpha2)
+                    Point(Source(name, {"train.alpha1": alpha1, "train.alpha2": alpha2}), alpha2)
                     for alpha2 in ALPHAS
                 ),
                 direction,
@@ -126,9 +123,9 @@ def sspe_6(options: Options) -> PaperFigure:
     baselines = {method: _BASELINES[method] for method in ("cca", "ml-cca", "mmnn")}
 
     def lines(name: str, direction: str) -> tuple[Line, ...]:
-        own = (Point(name, {"model.dimension": D}, x=D) for D in DIMENSIONS)
+        own = (Point(Source(name, {"model.dimension": D}), D) for D in DIMENSIONS)
         beside = {
-            label: tuple(Point(name, baseline=Baseline(method, D), x=D) for D in DIMENSIONS)
+            label: tuple(Point(_baseline(name, method, D), D) for D in DIMENSIONS)
             for method, label in baselines.items()
         }
         return tuple(
@@ -150,10 +147,10 @@ def sspe_6(options: Options) -> PaperFigure:
         "methods on all the ranks” (4.7).",
         notes=(
             "Its text does not say which ranks; these are ours, around its 32.",
-            "CCA and ml-CCA scale each axis by a power of its correlation here, so that weak axes hardly "
-            "count.",
+            "CCA scales each axis by the square of its correlation here, so that weak axes hardly count; "
+            "ml-CCA by a power of it that is chosen, 0, 1 or 2.",
             _AXES,
-            _UNFITTED,
+            _NO_SEED,
         ),
     )
 
@@ -169,7 +166,7 @@ def sspe_7(options: Options) -> PaperFigure:
         return dataclasses.replace(found, experiment=dataclasses.replace(found.experiment, train=train))
 
     def line(name: str, direction: str, label: str) -> Line:
-        return Line(label, tuple(Point(f"{name}-{k}", x=k) for k in NEIGHBOURS), direction)
+        return Line(label, tuple(Point(Source(f"{name}-{k}"), k) for k in NEIGHBOURS), direction)
 
     return _figure(
         "sspe-7",
@@ -211,8 +208,9 @@ def sspe_8(options: Options) -> PaperFigure:
     maps = {f"standard.{direction}": words for direction, words in _DIRECTIONS.items()}
 
     def panel(name: str, kind: str, title: str, of: Mapping[str, str]) -> Panel:
-        lines = tuple(Line(label, (Point(name),), value) for value, label in of.items())
-        return Panel(f"{kind}-{name}", NAMES[name], title, "Iterations", "history", lines)
+        lines = tuple(Line(label, (Point(Source(name)),), value) for value, label in of.items())
+        share = kind == "map"
+        return Panel(f"{kind}-{name}", NAMES[name], title, "Iterations", "history", lines, share=share)
 
     def part(name: str) -> Part:
         found = part_of(name, name, options)
@@ -252,6 +250,10 @@ FIGURES: dict[str, Callable[[Options], PaperFigure]] = {
     "sspe-8": sspe_8,
 }
 """By name: the figure that the user's options make."""
+
+
+def _baseline(data: str, method: str, dimension: int) -> Source:
+    return Source(data, system=method, fixed=fixed_values(method, dimension), label=f"{method}-{dimension}")
 
 
 def _data(figure: str, options: Options, paper: Sequence[str]) -> tuple[str, ...]:

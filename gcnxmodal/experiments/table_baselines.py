@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
 from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.finish import kept_curves
+from gcnxmodal.experiments.finish import kept_curves, kept_scope
 from gcnxmodal.experiments.measure import (
     Items,
     evaluate_baseline,
@@ -28,7 +28,7 @@ from gcnxmodal.experiments.measure import (
     flat_images,
 )
 from gcnxmodal.experiments.run_folder import experiment_dict, flat, write_json
-from gcnxmodal.experiments.table_parts import PaperTable, Part, Source
+from gcnxmodal.experiments.table_parts import Part, Source
 from gcnxmodal.retrieval.hamming import average_precisions, pack_codes
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS
 
@@ -51,7 +51,7 @@ class Measurement:
     @property
     def name(self) -> str:
         bits, seed = self.source.fixed.get("bits"), self.seed
-        words = [self.source.system, "" if bits is None else f"{bits} bits"]
+        words = [self.source.label or self.source.system, "" if bits is None else f"{bits} bits"]
         return ", ".join([*filter(None, words), *([] if seed is None else [f"seed {seed}"])])
 
     @property
@@ -61,7 +61,7 @@ class Measurement:
 
     @property
     def curves(self) -> Path:
-        """Of codes: as `RunFolder.curves`."""
+        """As `RunFolder.curves`."""
         return self.path.with_name(f"{self.path.stem}-curves.json")
 
     def config(self) -> dict[str, Any]:
@@ -78,23 +78,23 @@ class Measurement:
 
 
 class BaselineFolder:
-    """The measurements of a table's baselines.
+    """The measurements of the baselines of a table or figure.
 
     PART/METHOD[-Bbits][-seedS].json    its numbers, or why it has none
     PART/METHOD[-Bbits]-chosen.json     the hyper-parameters that were chosen, once for all seeds
-    PART/...-curves.json                of codes: what is drawn
+    PART/...-curves.json                what may be drawn
     PART/official/...                   the same on Wikipedia's official features
 
     What is there is not measured again.
     """
 
-    def __init__(self, table: PaperTable, path: Path):
-        self.table = table
+    def __init__(self, sources: Iterable[Source], path: Path):
+        self.sources = [source for source in sources if not source.of_runs]
         self.path = path
 
     def asked(self, part: Part, seeds: int) -> list[Measurement]:
-        """All that the table's cells need of a part; of a random method the seeds 0 to seeds - 1."""
-        sources = [s for s in self.table.ours.values() if s.part == part.name and not s.of_runs]
+        """All that is needed of a part; of a random method the seeds 0 to seeds - 1."""
+        sources = [source for source in self.sources if source.part == part.name]
         found = [
             self._measurement(part, source, seed) for source in sources for seed in _seeds(source, seeds)
         ]
@@ -131,6 +131,20 @@ class BaselineFolder:
                             "--folder"
                         )
 
+    def check_corpus(self, part: Part, seeds: int, hashes: Mapping[str, str]) -> None:
+        """Refuse numbers of other data; changes nothing.
+
+        Args:
+            hashes: of the part's corpus, as its provenance has them.
+
+        Raises:
+            InputError: naming the file and the fix.
+        """
+        for measurement in self.asked(part, seeds):
+            for path in (measurement.chosen, measurement.path):
+                if path.exists() and not measurement.source.official:
+                    refuse_other_data(path, _read(path).get("corpus"), hashes)
+
     def remove(self, part: Part) -> None:
         shutil.rmtree(self.path / part.name, ignore_errors=True)
 
@@ -160,7 +174,7 @@ def measure(measurements: Sequence[Measurement], report: Callable[[str], None]) 
         )
         started = time.perf_counter()
         measurement.path.parent.mkdir(parents=True, exist_ok=True)
-        result = {**measurement.config(), "seed": measurement.seed, "reason": ""}
+        result = {**measurement.config(), **_hashes(data[official]), "seed": measurement.seed, "reason": ""}
         try:
             chosen = _chosen(measurement, data[official])
             result |= {"parameters": chosen, **_evaluate(measurement, chosen, data[official])}
@@ -197,7 +211,7 @@ def _chosen(measurement: Measurement, items: Corpus | Items) -> dict[str, Any]:
             report=candidates.append,
         )
     found = {"parameters": parameters, "candidates": candidates, "seconds": time.perf_counter() - started}
-    write_json(measurement.chosen, {**measurement.config(), **found, **environment()})
+    write_json(measurement.chosen, {**measurement.config(), **_hashes(items), **found, **environment()})
     return parameters
 
 
@@ -227,11 +241,13 @@ def _map_of_signs(method: Any, held: selection.Items, fitted: selection.Items) -
 
 
 def _evaluate(measurement: Measurement, chosen: dict[str, Any], items: Corpus | Items) -> dict[str, Any]:
-    """MAP under every protocol; of codes also as expected under random ties, and the curves in their file."""
+    """MAP under every protocol; of codes also as expected under random ties. Curves go into their file."""
     seed = {} if measurement.seed is None else {"seed": measurement.seed}
     method = method_of(measurement.source)(**chosen, **seed)
     if "bits" not in measurement.source.fixed:
-        return {"protocols": evaluate_baseline(method, items)["protocols"]}
+        found = evaluate_baseline(method, items)
+        write_json(measurement.curves, {"scope": kept_scope(found["curves"])}, indent=None)
+        return {"protocols": found["protocols"]}
     found = evaluate_signs(*fit_baseline(method, items), items)
     write_json(measurement.curves, kept_curves({"model": found})["model"], indent=None)
     return {"protocols": found["protocols"], "expected": {"model": found["expected"]}}
@@ -255,7 +271,26 @@ def _seeds(source: Source, seeds: int) -> Sequence[int | None]:
 
 def _stem(source: Source) -> str:
     bits = source.fixed.get("bits")
+    if source.label:
+        return source.label
     return source.system if bits is None else f"{source.system}-{bits}bits"
+
+
+def _hashes(items: Corpus | Items) -> dict[str, Any]:
+    return {"corpus": items.provenance["hash"]} if isinstance(items, Corpus) else {}
+
+
+def refuse_other_data(path: Path, kept: Mapping[str, str] | None, hashes: Mapping[str, str]) -> None:
+    """Refuse a file whose numbers are of a corpus with other hashes; None: it is older than they are.
+
+    Raises:
+        InputError: naming the file and the fix.
+    """
+    if differ := [name for name in hashes if kept is not None and kept.get(name) != hashes[name]]:
+        raise InputError(
+            f"{path}: these numbers are of other data: {' and '.join(differ)} of the corpus differ; name the "
+            "folder of the data that they are of, --overwrite to replace them, or another --folder"
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:

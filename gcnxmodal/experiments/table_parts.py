@@ -94,6 +94,7 @@ class Source:
         fixed: values of such a method that its table decides. With any, the table measures yardsticks too;
             with `bits`, the method is of `HASHING_METHODS`.
         official: on the official features of Wikipedia in place of those that the part's models read.
+        label: of its files, where a part has the method more than once.
     """
 
     part: str
@@ -101,6 +102,7 @@ class Source:
     system: str = "model"
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     official: bool = False
+    label: str = ""
 
     @property
     def of_runs(self) -> bool:

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from gcnxmodal.errors import InputError
+from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.members import Member, expand
-from gcnxmodal.experiments.run_folder import RunFolder
+from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict
 from gcnxmodal.experiments.sweep_folder import SweepFolder, sweep_config
-from gcnxmodal.experiments.table_baselines import BaselineFolder
+from gcnxmodal.experiments.table_baselines import BaselineFolder, refuse_other_data
 from gcnxmodal.experiments.table_parts import PaperTable, Part, Source
 from gcnxmodal.report.paper_table import DIRECTIONS, Cell, Curve, FilledTable, Moments
 from gcnxmodal.retrieval.protocols import expected_name
 
-_LEFT_OUT = "not run yet: left out by --only"
+LEFT_OUT = "not run yet: left out by --only"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,25 @@ class PartFolder:
                     "give the same value, --overwrite to replace them, or another --folder"
                 )
 
+    def moved(self) -> bool:
+        """Whether a sweep read its data from another folder than the part does now."""
+        root = experiment_dict(self.part.experiment)["data"]["root"]
+        kept = [read_json(sweep.config)["experiment"]["data"]["root"] for sweep in self.sweeps().values()]
+        return any(other != root for other in kept)
+
+    def check_corpus(self, hashes: Mapping[str, str]) -> None:
+        """Refuse results of other data; changes nothing.
+
+        Args:
+            hashes: of the part's corpus, as its provenance has them.
+
+        Raises:
+            InputError: naming the file and the fix.
+        """
+        for sweep in self.sweeps().values():
+            for path in sorted(sweep.path.glob("members/*/results.json")):
+                refuse_other_data(path, read_json(path).get("provenance", {}).get("hash"), hashes)
+
     def jobs(self, seeds: int) -> list[Job]:
         """What must run until the first `seeds` seeds are there: unfinished sweeps, then missing seeds."""
         jobs, begun = [], set()
@@ -106,13 +126,36 @@ class PartFolder:
         return expand(dataclasses.replace(self.part.experiment, seed=seeds.start), self.part.over, len(seeds))
 
 
+def check_data(
+    folders: Sequence[PartFolder], baselines: BaselineFolder, seeds: int, *, overwrite: bool
+) -> None:
+    """Read the data of parts that lack something, or whose data now lie elsewhere.
+
+    A fault shows before anything is trained or replaced, and numbers of other data are never mixed in.
+
+    Raises:
+        InputError: for a fault of the data; for data that what is there is not of, unless it is replaced.
+    """
+    hashes: dict[Any, Mapping[str, str]] = {}
+    for folder in folders:
+        part = folder.part
+        if not (overwrite or folder.jobs(seeds) or baselines.missing(part, seeds) or folder.moved()):
+            continue
+        data = part.experiment.data, part.experiment.text
+        if data not in hashes:
+            hashes[data] = load_corpus(*data).provenance["hash"]
+        if not overwrite:
+            folder.check_corpus(hashes[data])
+            baselines.check_corpus(part, seeds, hashes[data])
+
+
 def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTable:
     """The table with the numbers of the runs and baselines in `folder`; what has none has a reason.
 
     A function of these alone: the same runs and baselines give the same table.
     """
     parts = {part.name: PartFolder(part, folder / "runs") for part in table.parts}
-    baselines = BaselineFolder(table, folder / "baselines")
+    baselines = BaselineFolder(table.ours.values(), folder / "baselines")
     cells, used = {}, []
     for row in table.rows:
         for column in table.columns:
@@ -138,7 +181,7 @@ def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTab
             for name in ("training", "notes", "plot", "shown", "protocols", "drawn", "own")
         },
         cells=cells,
-        made=_made(used, seeds),
+        made=made(used, seeds),
         runs=tuple(path.relative_to(folder).as_posix() for path in reports if path.exists()),
         command=command,
     )
@@ -149,18 +192,18 @@ def _cell(
 ) -> tuple[Cell, list[dict[str, Any]]]:
     """Our side of a cell, and the results it is from; `curves`: with those of the runs."""
     runs = folder.runs(source.setting, seeds)
-    results = {seed: _read(run.results) for seed, run in runs.items() if run.results.exists()}
+    results = {seed: read_json(run.results) for seed, run in runs.items() if run.results.exists()}
     diverged = tuple(seed for seed, run in runs.items() if run.diverged.exists())
     if diverged and source.system == "model":
         reason = f"the loss was not a number with {len(diverged)} of {len(results) + len(diverged)} seeds"
     else:
-        reason = "" if results else folder.part.missing or _LEFT_OUT
+        reason = "" if results else folder.part.missing or LEFT_OUT
     found = list(results.values())
     if not found:
         return Cell(diverged=diverged, reason=reason), []
     commits = tuple(dict.fromkeys(result["commit"] for result in found))
     files = [runs[seed].curves for seed in results if curves and runs[seed].curves.exists()]
-    kept = [of[source.system] for of in map(_read, files) if source.system in of]
+    kept = [of[source.system] for of in map(read_json, files) if source.system in of]
     if source.system not in ("model", "chance"):  # a yardstick is fitted once, and not random
         ours = _moments([_scores(found[0], source.system)])
         return Cell(ours=ours, commits=commits[:1], reason=reason, curves=mean_curves(kept[:1])), found
@@ -185,7 +228,7 @@ def _baseline(
     results = folder.results(part, source, seeds)
     found = [(measurement, result) for measurement, result in results if not result["reason"]]
     reasons = dict.fromkeys(result["reason"] for _, result in results if result["reason"])
-    reason = "; ".join(reasons) if results else part.missing or _LEFT_OUT
+    reason = "; ".join(reasons) if results else part.missing or LEFT_OUT
     if not found:
         return Cell(reason=reason), []
     files = [measurement.curves for measurement, _ in found if curves and measurement.curves.exists()]
@@ -195,7 +238,7 @@ def _baseline(
             seeds=tuple(measurement.seed for measurement, _ in found if measurement.seed is not None),
             commits=tuple(dict.fromkeys(result["commit"] for _, result in found)),
             reason=reason,
-            curves=mean_curves([_read(file) for file in files]),
+            curves=mean_curves([read_json(file) for file in files]),
         ),
         [result for _, result in found],
     )
@@ -240,13 +283,14 @@ def mean_curves(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]
     return curves
 
 
-def _made(results: Iterable[Mapping[str, Any]], seeds: int) -> tuple[tuple[str, str], ...]:
+def made(results: Iterable[Mapping[str, Any]], seeds: int, but: str = "") -> tuple[tuple[str, str], ...]:
+    """(name, value) of what the numbers of some results.json are from; `but` is said of the seeds."""
     results = list(results)
     if not results:
         return ()
     dates = sorted(result["date"][:10] for result in results)
     return (
-        ("mean ± standard deviation over seeds", f"0 to {seeds - 1}") if seeds > 1 else ("seed", "0"),
+        ("mean ± standard deviation over seeds", f"0 to {seeds - 1}{but}") if seeds > 1 else ("seed", "0"),
         ("commit", _list(result["commit"] for result in results)),
         ("device", _list(result["device"] for result in results)),
         ("JAX", _list(result["versions"]["jax"] for result in results)),
@@ -258,5 +302,6 @@ def _list(values: Iterable[str]) -> str:
     return ", ".join(sorted(set(values)))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of a run."""
     return json.loads(path.read_text(encoding="utf-8"))

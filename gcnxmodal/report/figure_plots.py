@@ -71,12 +71,7 @@ def _line(line: FilledLine, role: str, dashes: tuple[float, ...], marker: str) -
 
 
 def _kind(panel: FilledPanel) -> tuple[str, str, bool]:
-    return panel.data, panel.reads, _is_share(panel)
-
-
-def _is_share(panel: FilledPanel) -> bool:
-    """Whether it draws MAP or precision, and no loss."""
-    return max((mean for line in panel.lines for mean in line.mean), default=0.0) <= 1
+    return panel.data, panel.reads, panel.share
 
 
 def _top(panels: Sequence[FilledPanel]) -> float | None:
@@ -87,7 +82,7 @@ def _top(panels: Sequence[FilledPanel]) -> float | None:
         for line in panel.lines
         for mean, std in zip(line.mean, line.std, strict=True)
     ]
-    return ceiling(highest) if _is_share(panels[0]) else None
+    return ceiling(highest) if panels[0].share else None
 
 
 def _heat(panel: FilledPanel) -> Plot:

@@ -21,20 +21,20 @@ class FilledLine:
 
     Attributes:
         std: None of one seed, or where nothing depends on it.
-        seeds: those that the means are over; none for what does not depend on them.
+        seeds: those that the mean of a point is over; none for what does not depend on them.
     """
 
     label: str
     x: tuple[float, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float | None, ...] = ()
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[tuple[int, ...], ...] = ()
     commits: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class FilledPanel:
-    """One pair of axes; see `experiments.paper_figures.Panel`."""
+    """One pair of axes; see `experiments.figure_parts.Panel`."""
 
     name: str
     data: str
@@ -43,6 +43,7 @@ class FilledPanel:
     reads: Reads
     lines: tuple[FilledLine, ...]
     heat: bool = False
+    share: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,12 +117,12 @@ def as_csv(figure: FilledFigure) -> str:
     writer.writerow(("panel", "data", "measure", "line", "x_label", "x", "mean", "std", "seeds", "commit"))
     for panel in figure.panels:
         for line in panel.lines:
-            for x, mean, std in zip(line.x, line.mean, line.std, strict=True):
+            for x, mean, std, seeds in zip(line.x, line.mean, line.std, line.seeds, strict=True):
                 writer.writerow(
                     (
                         *(panel.name, panel.data, panel.title, line.label, panel.x_label, f"{x:g}"),
                         *(repr(mean), "" if std is None else repr(std)),
-                        *(" ".join(map(str, line.seeds)), " ".join(line.commits)),
+                        *(" ".join(map(str, seeds)), " ".join(line.commits)),
                     )
                 )
     return file.getvalue()
