@@ -6,6 +6,7 @@ import scipy.sparse as sp
 from two_views import two_views
 
 from gcnxmodal.baselines import METHODS
+from gcnxmodal.baselines.two_branches import TwoBranches
 from gcnxmodal.errors import InputError
 
 SHAPES = (
@@ -23,7 +24,7 @@ SHAPES = (
 def make(name):
     """The method by default; networks with a few steps only."""
     method = METHODS[name]()
-    return method.set_params(steps=40, batch=16) if hasattr(method, "steps") else method
+    return method.set_params(steps=40, batch=16) if isinstance(method, TwoBranches) else method
 
 
 def training_set(shape: str):
