@@ -21,7 +21,7 @@ from gcnxmodal.report.values import DASH
 _WIDTH = 400  # a phone's column; wider ones scale it up
 _FONT = 11.0
 _LONGEST_NAME = 24  # letters
-_LETTER, _HANDLE = 6.2, 40  # widths of a legend's letter, and of a handle with the space around it
+_CAPITAL, _LETTER, _HANDLE = 8, 6, 40  # widths in a legend; a handle's with the space around it
 _INK, _MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "line", "card"))
 
 
@@ -228,10 +228,15 @@ def _legend(figure: Figure, handles: Sequence[Any], height: float, *, handle_len
 def _legend_rows(labels: Sequence[str]) -> int:
     """The fewest rows in which the names of a legend, column by column, are not wider than a panel."""
     for rows in range(1, len(labels)):
-        columns = (labels[start : start + rows] for start in range(0, len(labels), rows))
-        if sum(_HANDLE + _LETTER * max(map(len, column)) for column in columns) < _WIDTH - 12:
+        number = -(-len(labels) // rows)
+        widths = [max(map(_width_of, found)) for found in np.array_split(np.array(labels), number)]
+        if sum(_HANDLE + width for width in widths) < _WIDTH - 12:
             return rows
     return max(1, len(labels))
+
+
+def _width_of(name: str) -> float:
+    return sum(_CAPITAL if letter.isupper() else _LETTER for letter in name)
 
 
 def _make_logarithmic(axes: Axes, name: Literal["x", "y"]) -> None:
