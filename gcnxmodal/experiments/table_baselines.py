@@ -162,7 +162,7 @@ def measure(measurements: Sequence[Measurement], report: Callable[[str], None]) 
         report: called with a line for the user.
 
     Raises:
-        InputError: for a fault of the data. What a method cannot take becomes its reason.
+        InputError: for a fault of the data. What a method cannot take, or solve, becomes its reason.
     """
     data: dict[bool, Corpus | Items] = {}
     for number, measurement in enumerate(measurements, 1):
@@ -180,7 +180,7 @@ def measure(measurements: Sequence[Measurement], report: Callable[[str], None]) 
             result |= {"parameters": chosen, **_evaluate(measurement, chosen, data[official])}
             scores = result["protocols"]["standard"]
             words = f"MAP text {scores['text_query']:.3f} image {scores['image_query']:.3f}"
-        except InputError as error:
+        except (InputError, np.linalg.LinAlgError) as error:
             result["reason"] = words = str(error)
         result |= {"seconds": time.perf_counter() - started, **environment()}
         write_json(measurement.path, result)
