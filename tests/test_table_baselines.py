@@ -363,14 +363,15 @@ def test_where_the_paper_has_no_numbers_quoted_rows_are_left_out_and_named():
     assert TABLES["gin-1"](Options(data="emoji")).parts[0].experiment.data.name == "emoji"
 
 
-def test_a_row_of_gch_becomes_ours_when_its_method_is_registered(monkeypatch):
-    monkeypatch.setitem(HASHING_METHODS, "seph", Noise)
+def test_every_hashing_method_is_a_row_of_gch_at_each_length_of_code():
     table = TABLES["gch-1"](Options())
-    assert "SePH" not in table.quoted
     assert table.ours["SePH", "COCO 32"] == Source("coco-paper", {"model.bits": 32}, "seph", {"bits": 32})
     assert table.paper["SePH", "COCO 64"] == (0.650, 0.648, None)
-    monkeypatch.delitem(HASHING_METHODS, "seph")
-    assert "SePH" in TABLES["gch-1"](Options()).quoted
+    for column in table.columns:
+        at = {row: source for (row, of), source in table.ours.items() if of == column and source.fixed}
+        assert sorted(source.system for source in at.values()) == sorted({*HASHING_METHODS} - {"noise"})
+        assert {source.fixed["bits"] for source in at.values()} == {int(column.split()[-1])}
+        assert not {*at} & {*table.quoted}
 
 
 def test_what_the_user_can_mend_is_said_and_exits_with_2(tmp_path: Path, capsys):
