@@ -8,7 +8,8 @@
 
 - gin-1: GIN on five data sets, beside CCA, SM and other baselines (Yu et al. 2018, Table 1)
 
-- gch-1: GCH at 16, 32 and 64 bits, beside CCA's signs and SM (Xu et al. 2019, Table 1 and Figure 2)
+- gch-1: GCH at 16, 32 and 64 bits, beside other hashing methods, CCA's signs and SM (Xu et al. 2019, Table 1
+  and Figure 2)
 
 - gch-2: GCH without its graph convolutions (Table 2)
 

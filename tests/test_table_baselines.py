@@ -22,6 +22,8 @@ from gcnxmodal.experiments.paper_tables import TABLES
 from gcnxmodal.experiments.published import SSPE_1
 from gcnxmodal.experiments.table_baselines import BaselineFolder
 from gcnxmodal.experiments.table_parts import Options, PaperTable, Source
+from gcnxmodal.retrieval.evaluate_codes import evaluate_codes
+from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.protocols import PROTOCOLS, expected_name
 
 FIVE: dict[str, Any] = {"components": 5}
@@ -54,11 +56,29 @@ class NoSeveral(BaseEstimator):
         raise InputError("labels: this method takes one label an item.")
 
 
+class Turned:
+    """Embeds images as they are and texts with their features moved on by one."""
+
+    def encode_images(self, images):
+        return images
+
+    def encode_texts(self, texts):
+        return np.roll(texts, 1, axis=1)
+
+
+class NoSolution(BaseEstimator):
+    """Its equations have no solution."""
+
+    def fit(self, images, texts, labels):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+
 @pytest.fixture(autouse=True)
 def _made_up_methods(monkeypatch: pytest.MonkeyPatch):
-    """Two more methods, and no training of the models."""
+    """More methods, and no training of the models."""
     monkeypatch.setitem(METHODS, "noise", Noise)
     monkeypatch.setitem(METHODS, "no-several", NoSeveral)
+    monkeypatch.setitem(METHODS, "no-solution", NoSolution)
     monkeypatch.setitem(HASHING_METHODS, "noise", Noise)
     monkeypatch.setattr(sweep, "run", lambda *_: None)
     monkeypatch.setattr(
@@ -184,13 +204,19 @@ def test_a_stopped_table_goes_on_where_it_was(root: Path, tmp_path: Path, monkey
     assert cell(path, "noise")["seeds"] == "0 1"
 
 
-def test_a_method_that_cannot_take_the_data_is_a_cell_with_its_reason(root: Path, tmp_path: Path):
-    table = small(root, LDA=Source("corel5k", system="no-several"))
+@pytest.mark.parametrize(
+    ("system", "reason"),
+    [("no-several", "labels: this method takes one label an item."), ("no-solution", "Singular matrix")],
+)
+def test_a_method_that_cannot_take_the_data_is_a_cell_with_its_reason(
+    system: str, reason: str, root: Path, tmp_path: Path
+):
+    table = small(root, LDA=Source("corel5k", system=system))
     path = make(table, tmp_path)
     row = cell(path, "LDA")
-    assert (row["mean"], row["reason"]) == ("", "labels: this method takes one label an item.")
+    assert (row["mean"], row["reason"]) == ("", reason)
     for name in ("table.md", "table.html"):
-        assert "LDA: labels: this method takes one label an item." in (path / name).read_text()
+        assert f"LDA: {reason}" in (path / name).read_text()
     # And is not tried again.
     assert not BaselineFolder(table.ours.values(), path / "baselines").missing(table.parts[0], 2)
 
@@ -212,6 +238,24 @@ def test_a_code_is_the_signs_of_a_hashing_method_at_the_length_of_its_column(roo
     curves = json.loads((path / "baselines/corel5k/noise-9bits-seed0-curves.json").read_text())
     assert curves["lookup"]["text_query"]["radius"] == list(range(10))
     assert float(cell(path, "noise")["mean"]) != float(cell(path, "code")["mean"])
+
+
+def test_codes_are_chosen_by_hashing_at_500_of_the_items_held_out_among_those_fitted_on():
+    random = np.random.default_rng(0)
+    fitted, held = (
+        selection.Items(
+            random.standard_normal((n, 9)), random.standard_normal((n, 9)), random.random((n, 3)) < 0.4
+        )
+        for n in (600, 40)
+    )
+    texts = pack_codes(np.roll(np.concatenate([fitted.texts, held.texts]), 1, axis=1))
+    images = pack_codes(np.concatenate([fitted.images, held.images]))
+    splits = {"train": np.arange(600), "test": np.arange(600, 640)}
+    found = evaluate_codes(texts, images, np.concatenate([fitted.labels, held.labels]), splits, 9)
+    expected = found["protocols"]["hashing@500"]["average"]
+    assert table_baselines._map_of_signs(Turned(), held, fitted) == pytest.approx(expected, abs=1e-9)
+    for other in ("hashing", "standard"):
+        assert abs(found["protocols"][other]["average"] - expected) > 1e-4
 
 
 def test_numbers_of_other_options_are_not_mixed_in_and_overwrite_replaces_them(root: Path, tmp_path: Path):
@@ -319,14 +363,15 @@ def test_where_the_paper_has_no_numbers_quoted_rows_are_left_out_and_named():
     assert TABLES["gin-1"](Options(data="emoji")).parts[0].experiment.data.name == "emoji"
 
 
-def test_a_row_of_gch_becomes_ours_when_its_method_is_registered(monkeypatch):
-    monkeypatch.setitem(HASHING_METHODS, "seph", Noise)
+def test_every_hashing_method_is_a_row_of_gch_at_each_length_of_code():
     table = TABLES["gch-1"](Options())
-    assert "SePH" not in table.quoted
     assert table.ours["SePH", "COCO 32"] == Source("coco-paper", {"model.bits": 32}, "seph", {"bits": 32})
     assert table.paper["SePH", "COCO 64"] == (0.650, 0.648, None)
-    monkeypatch.delitem(HASHING_METHODS, "seph")
-    assert "SePH" in TABLES["gch-1"](Options()).quoted
+    for column in table.columns:
+        at = {row: source for (row, of), source in table.ours.items() if of == column and source.fixed}
+        assert sorted(source.system for source in at.values()) == sorted({*HASHING_METHODS} - {"noise"})
+        assert {source.fixed["bits"] for source in at.values()} == {int(column.split()[-1])}
+        assert not {*at} & {*table.quoted}
 
 
 def test_what_the_user_can_mend_is_said_and_exits_with_2(tmp_path: Path, capsys):

@@ -62,9 +62,9 @@ def select(
 ) -> dict[str, Any]:
     """The keyword arguments of the candidate that does best on a held-out part of the training items.
 
-    Each candidate is fitted on the rest; the caller fits the chosen one on all (`fit_selected` does). All
-    combinations are tried if they are at most `GRID`; else one coordinate search: from the first value of
-    every argument on, each in turn takes its best value with the others held. Of equals the first is taken.
+    Each candidate is fitted on the rest; the caller fits the chosen one on all. All combinations are tried if
+    they are at most `GRID`; else one coordinate search: from the first value of every argument on, each in
+    turn takes its best value with the others held. Of equals the first is taken.
 
     Args:
         method: a class of `METHODS`, or anything that is called with keyword arguments and has `fit`.
@@ -119,17 +119,6 @@ def select(
             f"the last because: {refusal}"
         )
     return {**fixed, **dict(zip(space, best, strict=True))}
-
-
-def fit_selected(
-    method: Callable[..., Any],
-    images: Features,
-    texts: Features,
-    labels: Bool[np.ndarray, "n C"],
-    **options: Any,
-) -> Any:
-    """The method with what `select(..., **options)` chooses, fitted on all items; `get_params` tells."""
-    return method(**select(method, images, texts, labels, **options)).fit(images, texts, labels)
 
 
 def validation_split(

@@ -142,7 +142,8 @@ def official_features(root: Path | None) -> dict[str, np.ndarray]:
         `labels_tr`, `labels_te`: bool [n, C]; all in the order of the lists.
 
     Raises:
-        InputError: if a file is missing or malformed, or its rows do not match the lists.
+        InputError: if a file is missing or malformed, its rows do not match the lists, or train and test have
+            another number of features.
     """
     root = require_folder(root, _CONTENTS)
     class_names, items = _read_lists(root)
@@ -156,6 +157,12 @@ def official_features(root: Path | None) -> dict[str, np.ndarray]:
         for name in (f"I_{suffix}", f"T_{suffix}"):
             feature_matrix(arrays[name], path, name, len(categories))
             found[name] = arrays[name].astype(np.float64)
+    for train, test in (("I_tr", "I_te"), ("T_tr", "T_te")):
+        if found[train].shape[1] != found[test].shape[1]:
+            raise InputError(
+                f"{path}: array '{test}' has {found[test].shape[1]} features an item but '{train}' has "
+                f"{found[train].shape[1]}; {_FETCH}"
+            )
     return found
 
 

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gcnxmodal.baselines import HASHING_METHODS
 from gcnxmodal.experiments import PRESETS
 from gcnxmodal.experiments.gch import VARIANTS
 from gcnxmodal.experiments.published import GCH_1, GCH_2, GCH_3, GCH_BITS, GCH_DATA, Published, two_directions
@@ -56,13 +55,12 @@ def gch_1(options: Options) -> PaperTable:
     """GCH beside other hashing methods, CCA's signs, SM and chance, at 16, 32 and 64 bits."""
     data = _data("gch-1", options, GCH_DATA)
     columns = {(name, bits): f"{column} {bits}" for name, column in data.items() for bits in GCH_BITS}
-    methods = {row: system for row, system in _METHODS.items() if system in HASHING_METHODS}
     ours = {}
     for (name, bits), column in columns.items():
         setting = {"model.bits": bits}
         ours |= {
             (row, column): Source(f"{name}-paper", setting, system, {"bits": bits})
-            for row, system in methods.items()
+            for row, system in _METHODS.items()
         }
         ours |= {(row, column): Source(f"{name}-{variant}", setting) for variant, row in ROWS.items()}
         ours |= {(row, column): Source(f"{name}-paper", setting, system) for row, system in _BESIDE.items()}
@@ -71,12 +69,12 @@ def gch_1(options: Options) -> PaperTable:
         options,
         title="MAP by length of code",
         kinds=("method", "data set and bits"),
-        rows=(*methods, *ROWS.values(), *_BESIDE),
+        rows=(*_METHODS, *ROWS.values(), *_BESIDE),
         columns=tuple(columns.values()),
         published={method: two_directions(GCH_1, method) for method in GCH_1},
         ours=ours,
         parts=_parts(data, options, {"model.bits": GCH_BITS}),
-        notes=(_OFFICIAL, _MORE) if {"SCM (orth)", "CMFH"} & set(methods) else (_OFFICIAL,),
+        notes=(_OFFICIAL, _MORE),
         slips=(_IDENTICAL, _COCO),
         plot="codes",
         own=tuple(ROWS.values()),

@@ -1,6 +1,7 @@
 """Baselines of a paper's table that no run measures: which are there, which are not, how they are made."""
 
 import dataclasses
+import hashlib
 import inspect
 import json
 import shutil
@@ -131,19 +132,26 @@ class BaselineFolder:
                             "--folder"
                         )
 
-    def check_corpus(self, part: Part, seeds: int, hashes: Mapping[str, str]) -> None:
+    def check_corpus(
+        self, part: Part, seeds: int, hashes: Mapping[str, str], *, official: bool = False
+    ) -> None:
         """Refuse numbers of other data; changes nothing.
 
         Args:
-            hashes: of the part's corpus, as its provenance has them.
+            hashes: of the part's corpus, as its provenance has them; or `official_hashes`.
+            official: check what is of Wikipedia's official features, in place of the rest.
 
         Raises:
             InputError: naming the file and the fix.
         """
         for measurement in self.asked(part, seeds):
             for path in (measurement.chosen, measurement.path):
-                if path.exists() and not measurement.source.official:
+                if path.exists() and measurement.source.official == official:
                     refuse_other_data(path, _read(path).get("corpus"), hashes)
+
+    def reads_official(self, part: Part) -> bool:
+        """Whether one of its baselines is of Wikipedia's official features."""
+        return any(source.official for source in self.sources if source.part == part.name)
 
     def remove(self, part: Part) -> None:
         shutil.rmtree(self.path / part.name, ignore_errors=True)
@@ -162,7 +170,7 @@ def measure(measurements: Sequence[Measurement], report: Callable[[str], None]) 
         report: called with a line for the user.
 
     Raises:
-        InputError: for a fault of the data. What a method cannot take becomes its reason.
+        InputError: for a fault of the data. What a method cannot take, or solve, becomes its reason.
     """
     data: dict[bool, Corpus | Items] = {}
     for number, measurement in enumerate(measurements, 1):
@@ -180,7 +188,7 @@ def measure(measurements: Sequence[Measurement], report: Callable[[str], None]) 
             result |= {"parameters": chosen, **_evaluate(measurement, chosen, data[official])}
             scores = result["protocols"]["standard"]
             words = f"MAP text {scores['text_query']:.3f} image {scores['image_query']:.3f}"
-        except InputError as error:
+        except (InputError, np.linalg.LinAlgError) as error:
             result["reason"] = words = str(error)
         result |= {"seconds": time.perf_counter() - started, **environment()}
         write_json(measurement.path, result)
@@ -276,12 +284,34 @@ def _stem(source: Source) -> str:
     return source.system if bits is None else f"{source.system}-{bits}bits"
 
 
-def _hashes(items: Corpus | Items) -> dict[str, Any]:
-    return {"corpus": items.provenance["hash"]} if isinstance(items, Corpus) else {}
+def official_hashes(part: Part) -> dict[str, str]:
+    """The SHA-256 of each of Wikipedia's official arrays, read from the part's root.
+
+    Raises:
+        InputError: as `official_features`.
+    """
+    return _hashes(_data(part, official=True))["corpus"]
+
+
+def _hashes(items: Corpus | Items) -> dict[str, dict[str, str]]:
+    """What numbers keep of the data that they are of."""
+    if isinstance(items, Corpus):
+        return {"corpus": items.provenance["hash"]}
+    train = len(items.splits["train"])
+    arrays = {"images": items.images, "texts": items.counts, "labels": items.labels}
+    # The lengths of rows and of the training split, as bytes alone do not tell them.
+    return {
+        "corpus": {
+            f"official {name}": hashlib.sha256(
+                f"{array.shape} {train} ".encode() + array.tobytes()
+            ).hexdigest()
+            for name, array in arrays.items()
+        }
+    }
 
 
 def refuse_other_data(path: Path, kept: Mapping[str, str] | None, hashes: Mapping[str, str]) -> None:
-    """Refuse a file whose numbers are of a corpus with other hashes; None: it is older than they are.
+    """Refuse a file whose numbers are of data with other hashes; None: it is older than they are.
 
     Raises:
         InputError: naming the file and the fix.

@@ -14,7 +14,7 @@ from gcnxmodal.experiments.corpora import load_corpus
 from gcnxmodal.experiments.members import Member, expand
 from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict
 from gcnxmodal.experiments.sweep_folder import SweepFolder, sweep_config
-from gcnxmodal.experiments.table_baselines import BaselineFolder, refuse_other_data
+from gcnxmodal.experiments.table_baselines import BaselineFolder, official_hashes, refuse_other_data
 from gcnxmodal.experiments.table_parts import PaperTable, Part, Source
 from gcnxmodal.report.paper_table import DIRECTIONS, Cell, Curve, FilledTable, Moments
 from gcnxmodal.retrieval.protocols import expected_name
@@ -129,7 +129,8 @@ class PartFolder:
 def check_data(
     folders: Sequence[PartFolder], baselines: BaselineFolder, seeds: int, *, overwrite: bool
 ) -> None:
-    """Read the data of parts that lack something, or whose data now lie elsewhere.
+    """Read the data of parts that lack something, or whose data now lie elsewhere; Wikipedia's official
+    features too, where baselines are of them.
 
     A fault shows before anything is trained or replaced, and numbers of other data are never mixed in.
 
@@ -147,6 +148,10 @@ def check_data(
         if not overwrite:
             folder.check_corpus(hashes[data])
             baselines.check_corpus(part, seeds, hashes[data])
+        if baselines.reads_official(part):
+            official = official_hashes(part)
+            if not overwrite:
+                baselines.check_corpus(part, seeds, official, official=True)
 
 
 def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTable:
