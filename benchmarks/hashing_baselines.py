@@ -4,7 +4,8 @@
 
 MAP of text and image queries under `hashing@500` and `hashing`, with every method's default values, on the
 multi-label emoji corpus and Corel5k in the folder layout. Methods that take a seed are fitted once a seed.
-Writes results/hashing_baselines.json; rows of other methods that it has, with their commits, stay.
+Writes results/hashing_baselines.json (-gpu.json on a GPU); rows of other methods that it has, with their
+commits, stay.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import RESULTS, table, write_result
+from benchmarks.harness import result_path, table, write_result
 from gcnxmodal.baselines import HASHING_METHODS
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.environment import environment
@@ -55,14 +56,14 @@ def measure(method: Any, corpus: Corpus) -> dict[str, Any]:
 def cell(runs: list[dict[str, Any]], protocol: str) -> str:
     """Text / image query, mean and deviation over seeds.
 
-    >>> run = {"hashing": {"text_query": 0.5, "image_query": 0.25}}
-    >>> cell([run], "hashing"), cell([run, run], "hashing")
-    ('.500 / .250', '.500 ± .000 / .250 ± .000')
+    >>> run, other = ({"hashing": {"text_query": text, "image_query": 0.25}} for text in (0.5, 0.6))
+    >>> cell([run], "hashing"), cell([run, other], "hashing")
+    ('.500 / .250', '.550 ± .050 / .250 ± .000')
     """
     parts = []
     for query in QUERIES:
         values = np.array([run[protocol][query] for run in runs])
-        spread = f" ± {values.std(ddof=1):.3f}".replace("0.", ".") if len(values) > 1 else ""
+        spread = f" ± {values.std():.3f}".replace("0.", ".") if len(values) > 1 else ""
         parts.append(f"{values.mean():.3f}".replace("0.", ".") + spread)
     return " / ".join(parts)
 
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--bits", nargs="+", type=int, default=[16, 32, 64])
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    before = RESULTS / f"{NAME}.json"
+    before = result_path(NAME)
     rows = json.loads(before.read_text())["rows"] if before.exists() else []
     where = {key: environment()[key] for key in ("commit", "date")}
     for corpus_name, corpus in corpora(arguments.corel5k).items():
