@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from gcnxmodal.baselines.hash_codes import LinearCodes
+from gcnxmodal.baselines.hash_codes import LinearCodes, check_range
 
 
 class CMFH(LinearCodes):
@@ -60,6 +60,12 @@ class CMFH(LinearCodes):
         self.gamma = gamma
         self.iterations = iterations
         self.seed = seed
+
+    def _check_options(self) -> None:
+        check_range("image_weight", self.image_weight, 0, 1, open_ends=True)
+        check_range("mu", self.mu, 0, open_ends=True)
+        check_range("gamma", self.gamma, 0, open_ends=True)
+        check_range("iterations", self.iterations, 1)
 
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         views, weights = (P.T, Q.T), (self.image_weight, 1 - self.image_weight)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from gcnxmodal.baselines.hash_codes import HashCodes
+from gcnxmodal.baselines.hash_codes import HashCodes, check_range
 from gcnxmodal.baselines.two_branches import Layers, init_branch
 from gcnxmodal.errors import InputError
 from gcnxmodal.models.hashing_losses import likelihood_loss
@@ -74,6 +74,13 @@ class DCMH(HashCodes):
         self.batch = batch
         self.learning_rate = learning_rate
         self.seed = seed
+
+    def _check_options(self) -> None:
+        for name in ("hidden", "epochs", "batch"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("gamma", "eta"):
+            check_range(name, getattr(self, name), 0)
+        check_range("learning_rate", self.learning_rate, 0, open_ends=True)
 
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         # Inputs of unit variance on average, which the initial weights are made for.

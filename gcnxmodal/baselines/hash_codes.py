@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -42,9 +43,10 @@ class HashCodes(BaseEstimator, abc.ABC):
 
         Raises:
             InputError: if bits < 1, rows do not match, a feature is not finite, all rows of a modality are
-                equal, or for what a method says.
+                equal, if an option is out of its range, or for what a method says.
         """
         check_bits(self.bits)
+        self._check_options()
         check_training_set(images, texts, labels)
         with threadpool_limits(SOLVER_THREADS):
             self._image_axes = principal_axes(images, self.ENERGY, True, "images")
@@ -59,6 +61,9 @@ class HashCodes(BaseEstimator, abc.ABC):
     def encode_texts(self, texts: Features) -> Float[np.ndarray, "n K"]:
         """Float32 rows; a bit is one where a number is positive."""
         return np.asarray(self._text_numbers(self._text_axes.project(texts)), np.float32)
+
+    def _check_options(self) -> None:
+        """Raise InputError for an option of the method that is out of its range."""
 
     @abc.abstractmethod
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
@@ -94,6 +99,28 @@ def check_bits(bits: int) -> None:
     """Raise InputError unless a code has a bit."""
     if bits < 1:
         raise InputError(f"bits: {bits}; a code needs at least one")
+
+
+def check_range(
+    name: str, value: float, least: float, most: float = math.inf, *, open_ends: bool = False
+) -> None:
+    """Raise InputError, naming it, for a value that is not finite or not from `least` to `most`.
+
+    With `open_ends` the ends themselves are refused too.
+
+    >>> check_range("mu", 0.0, 0, open_ends=True)
+    Traceback (most recent call last):
+    ...
+    gcnxmodal.errors.InputError: mu is 0.0; it must be finite and above 0
+    """
+    inside = least < value < most if open_ends else least <= value <= most
+    if math.isfinite(value) and inside:
+        return
+    if most < math.inf:
+        bounds = f"between {least} and {most}{', both excluded' if open_ends else ''}"
+    else:
+        bounds = f"finite and {f'above {least}' if open_ends else f'{least} or more'}"
+    raise InputError(f"{name} is {value}; it must be {bounds}")
 
 
 def unit_labels(labels_nC: Bool[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:

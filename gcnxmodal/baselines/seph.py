@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 
-from gcnxmodal.baselines.hash_codes import HashCodes, unit_labels
+from gcnxmodal.baselines.hash_codes import HashCodes, check_range, unit_labels
 from gcnxmodal.errors import InputError
 
 BLOCK = 512
@@ -74,6 +74,12 @@ class SePH(HashCodes):
         self.regularisation = regularisation
         self.iterations = iterations
         self.seed = seed
+
+    def _check_options(self) -> None:
+        check_range("alpha", self.alpha, 0)
+        check_range("anchors", self.anchors, 1)
+        check_range("regularisation", self.regularisation, 0, open_ends=True)
+        check_range("iterations", self.iterations, 1)
 
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         labels = unit_labels(labels_nC)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from gcnxmodal.baselines.hash_codes import HashCodes
+from gcnxmodal.baselines.hash_codes import HashCodes, check_range
 from gcnxmodal.errors import InputError
 
 EPSILON = 1e-12
@@ -63,11 +63,17 @@ class STMH(HashCodes):
         self.iterations = iterations
         self.seed = seed
 
-    def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
+    def _check_options(self) -> None:
         if self.bits < 2:
             raise InputError(
                 "bits: 1; half of the bits of each code are ones, so that stmh needs two or more"
             )
+        check_range("image_weight", self.image_weight, 0, 1, open_ends=True)
+        check_range("lam", self.lam, 0, open_ends=True)
+        check_range("gamma", self.gamma, 0, open_ends=True)
+        check_range("iterations", self.iterations, 1)
+
+    def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         r, lam, gamma, eye = self.image_weight, self.lam, self.gamma, np.eye(self.bits)
         random = np.random.default_rng(self.seed)
         G = _unit_variance(P @ random.standard_normal((P.shape[1], self.bits)))

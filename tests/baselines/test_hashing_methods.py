@@ -77,6 +77,36 @@ def test_bad_training_sets_are_refused(name):
         fitted(name, (images, texts, labels), bits=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value", "range_"),
+    [
+        ("cmfh", "mu", 0.0, "finite and above 0"),
+        ("cmfh", "gamma", float("nan"), "finite and above 0"),
+        ("cmfh", "image_weight", 1, "between 0 and 1, both excluded"),
+        ("cmfh", "iterations", 0, "finite and 1 or more"),
+        ("scm-orth", "ridge", -1e-3, "finite and 0 or more"),
+        ("scm-seq", "ridge", float("inf"), "finite and 0 or more"),
+        ("stmh", "image_weight", 0, "between 0 and 1, both excluded"),
+        ("stmh", "lam", 0, "finite and above 0"),
+        ("stmh", "gamma", 0, "finite and above 0"),
+        ("stmh", "iterations", 0, "finite and 1 or more"),
+        ("seph", "alpha", -0.1, "finite and 0 or more"),
+        ("seph", "anchors", 0, "finite and 1 or more"),
+        ("seph", "regularisation", 0, "finite and above 0"),
+        ("seph", "iterations", 0, "finite and 1 or more"),
+        ("dcmh", "hidden", 0, "finite and 1 or more"),
+        ("dcmh", "batch", 0, "finite and 1 or more"),
+        ("dcmh", "epochs", 0, "finite and 1 or more"),
+        ("dcmh", "eta", -1, "finite and 0 or more"),
+        ("dcmh", "learning_rate", 0, "finite and above 0"),
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(name, option, value, range_):
+    message = f"^{option} is {value}; it must be {range_}$"
+    with pytest.raises(InputError, match=message):
+        HASHING_METHODS[name](4, **{option: value}).fit(*two_views())
+
+
 @pytest.mark.parametrize("name", HASHING_METHODS)
 def test_values_to_try_are_arguments_and_the_default_is_among_them(name):
     method = HASHING_METHODS[name](8)
