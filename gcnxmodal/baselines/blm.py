@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from gcnxmodal.baselines.linear_space import LinearSpace, Maps, top_eigenpairs
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 
 
 class BLM(LinearSpace):
@@ -26,7 +27,7 @@ class BLM(LinearSpace):
         components: D; None for all. Later axes vary in one modality only and harm: .177 / .214 with 5,
             .150 / .198 with 32 (text / image query, a fifth of Wikipedia's training items held out).
         alpha: weight of the pairs; 1 for the bilinear model, and the larger the closer to `PLS`.
-        energy, unit_length: see `LinearSpace`. The views should have about the same variance.
+        energy, unit_length, axes: see `LinearSpace`. The views should have about the same variance.
     """
 
     space: ClassVar = {"components": (3, 5, 10, 20)}
@@ -38,11 +39,13 @@ class BLM(LinearSpace):
         alpha: float = 1.0,
         energy: float = 1.0,
         unit_length: bool = True,
+        axes: int | None = MAX_AXES,
     ) -> None:
         self.components = components
         self.alpha = alpha
         self.energy = energy
         self.unit_length = unit_length
+        self.axes = axes
 
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         C = self.alpha * P.T @ Q

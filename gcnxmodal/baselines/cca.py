@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from gcnxmodal.baselines.linear_space import LinearSpace, Maps
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 
 
 class CCA(LinearSpace):
@@ -30,6 +31,7 @@ class CCA(LinearSpace):
         ridge: added to the variance along each principal axis.
         power: each axis is scaled by its correlation to this power (Gong et al. 2014); 0 for plain CCA.
         unit_length: scale each item's centred features to length 1 first (SSPE, Section 4.4).
+        axes: see `LinearSpace`.
     """
 
     space: ClassVar = {"components": (5, 10, 20, None), "ridge": (1e-3, 3e-3, 1e-2, 1e-1)}
@@ -42,12 +44,14 @@ class CCA(LinearSpace):
         ridge: float = 3e-3,
         power: float = 2.0,
         unit_length: bool = True,
+        axes: int | None = MAX_AXES,
     ) -> None:
         self.components = components
         self.energy = energy
         self.ridge = ridge
         self.power = power
         self.unit_length = unit_length
+        self.axes = axes
 
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         white_p, white_q = (1 / np.sqrt(np.mean(x * x, axis=0) + self.ridge) for x in (P, Q))

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from gcnxmodal.baselines.linear_space import LinearSpace, Maps, top_eigenpairs
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 
 
 class CCA3V(LinearSpace):
@@ -24,7 +25,7 @@ class CCA3V(LinearSpace):
         components: axes kept; None for all whose lambda is above 1, along which the views agree.
         ridge: added to the variance along each axis.
         power: p of the paper, which has 4.
-        energy, unit_length: see `LinearSpace`.
+        energy, unit_length, axes: see `LinearSpace`.
     """
 
     space: ClassVar = {"power": (0.0, 1.0, 2.0, 4.0), "ridge": (1e-3, 3e-3, 1e-2, 1e-1)}
@@ -37,12 +38,14 @@ class CCA3V(LinearSpace):
         power: float = 4.0,
         energy: float = 0.95,
         unit_length: bool = True,
+        axes: int | None = MAX_AXES,
     ) -> None:
         self.components = components
         self.ridge = ridge
         self.power = power
         self.energy = energy
         self.unit_length = unit_length
+        self.axes = axes
 
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         p, q = P.shape[1], Q.shape[1]

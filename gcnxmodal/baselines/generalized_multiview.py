@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float
 
 from gcnxmodal.baselines.linear_space import LinearSpace, Maps, class_scatter, class_shares, top_eigenpairs
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 
 Align = Literal["pairs", "classes"]
 
@@ -68,7 +69,7 @@ class GMLDA(_GeneralizedMultiview):
         alpha: weight of the pairs (Sharma's code: 10).
         align: what is a pair: an item's image and text, or a class's mean image and mean text.
         ridge: added to the scatter within classes.
-        energy, unit_length: see `LinearSpace`.
+        energy, unit_length, axes: see `LinearSpace`.
     """
 
     space: ClassVar = {"components": (8, 32), "alpha": (1.0, 10.0, 100.0), "ridge": (1e-3, 1e-2, 1e-1)}
@@ -82,6 +83,7 @@ class GMLDA(_GeneralizedMultiview):
         ridge: float = 1e-3,
         energy: float = 0.95,
         unit_length: bool = True,
+        axes: int | None = MAX_AXES,
     ) -> None:
         self.components = components
         self.alpha = alpha
@@ -89,6 +91,7 @@ class GMLDA(_GeneralizedMultiview):
         self.ridge = ridge
         self.energy = energy
         self.unit_length = unit_length
+        self.axes = axes
 
     def _criterion(self, x_np: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return class_scatter(x_np, class_shares(labels_nC))
@@ -106,7 +109,7 @@ class GMMFA(_GeneralizedMultiview):
         align: what is a pair: an item's image and text, or a class's mean image and mean text.
         ridge: added to the scatter of like neighbours.
         like, unlike: neighbours of an item that share a label with it, and that share none.
-        energy, unit_length: see `LinearSpace`.
+        energy, unit_length, axes: see `LinearSpace`.
     """
 
     space: ClassVar = {"components": (8, 32), "alpha": (1.0, 10.0, 100.0), "ridge": (1e-3, 1e-2, 1e-1)}
@@ -122,6 +125,7 @@ class GMMFA(_GeneralizedMultiview):
         unlike: int = 20,
         energy: float = 0.95,
         unit_length: bool = True,
+        axes: int | None = MAX_AXES,
     ) -> None:
         self.components = components
         self.alpha = alpha
@@ -131,6 +135,7 @@ class GMMFA(_GeneralizedMultiview):
         self.unlike = unlike
         self.energy = energy
         self.unit_length = unit_length
+        self.axes = axes
 
     def _criterion(self, x_np: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         like, unlike = neighbour_graphs(x_np, labels_nC, self.like, self.unlike)

@@ -25,10 +25,12 @@ class LinearSpace(BaseEstimator, abc.ABC):
     Attributes:
         energy: share of the variance that the principal axes of each modality keep (SSPE, Section 4.4: .95).
         unit_length: scale each item's centred features to length 1 first (SSPE, Section 4.4).
+        axes: principal axes of a modality, at the most (`MAX_AXES`); None for as many as `energy` takes.
     """
 
     energy: float
     unit_length: bool
+    axes: int | None
 
     def fit(self, images: Features, texts: Features, labels: Bool[np.ndarray, "n C"]) -> LinearSpace:
         """Fit on training items.
@@ -41,8 +43,8 @@ class LinearSpace(BaseEstimator, abc.ABC):
         """
         check_training_set(images, texts, labels)
         with threadpool_limits(SOLVER_THREADS):
-            self._image_axes = principal_axes(images, self.energy, self.unit_length, "images")
-            self._text_axes = principal_axes(texts, self.energy, self.unit_length, "texts")
+            self._image_axes = principal_axes(images, self.energy, self.unit_length, "images", self.axes)
+            self._text_axes = principal_axes(texts, self.energy, self.unit_length, "texts", self.axes)
             P, Q = self._image_axes.project(images), self._text_axes.project(texts)
             self._image_map, self._text_map = self._maps(P, Q, labels)
         return self

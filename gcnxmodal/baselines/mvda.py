@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from gcnxmodal.baselines.linear_space import LinearSpace, Maps, class_scatter, class_shares, top_eigenpairs
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 
 
 class MvDA(LinearSpace):
@@ -22,7 +23,7 @@ class MvDA(LinearSpace):
     Args:
         components: directions kept; None for all, one fewer than classes.
         ridge: added to S_W over 2n; without it more features than items have no solution.
-        energy, unit_length: see `LinearSpace`.
+        energy, unit_length, axes: see `LinearSpace`.
     """
 
     space: ClassVar = {"ridge": (1e-4, 1e-3, 1e-2, 1e-1)}
@@ -34,11 +35,13 @@ class MvDA(LinearSpace):
         ridge: float = 1e-3,
         energy: float = 0.95,
         unit_length: bool = True,
+        axes: int | None = MAX_AXES,
     ) -> None:
         self.components = components
         self.ridge = ridge
         self.energy = energy
         self.unit_length = unit_length
+        self.axes = axes
 
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         shares_nC = class_shares(labels_nC)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from gcnxmodal.baselines.linear_space import LinearSpace, Maps
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 
 
 class PLS(LinearSpace):
@@ -21,7 +22,7 @@ class PLS(LinearSpace):
 
     Args:
         components: pairs of axes kept; None for all.
-        energy, unit_length: see `LinearSpace`.
+        energy, unit_length, axes: see `LinearSpace`.
     """
 
     space: ClassVar = {"components": (5, 10, 20, None)}
@@ -30,11 +31,17 @@ class PLS(LinearSpace):
     # orthonormal, because the first pair is the same and retrieval needs no orthogonal score vectors.
 
     def __init__(
-        self, components: int | None = None, *, energy: float = 1.0, unit_length: bool = True
+        self,
+        components: int | None = None,
+        *,
+        energy: float = 1.0,
+        unit_length: bool = True,
+        axes: int | None = MAX_AXES,
     ) -> None:
         self.components = components
         self.energy = energy
         self.unit_length = unit_length
+        self.axes = axes
 
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         U, self.covariances_, Vt = scipy.linalg.svd(P.T @ Q / len(P), full_matrices=False)

@@ -39,7 +39,7 @@ def fixed_values(system: str, dimension: int = DIMENSION) -> dict[str, Any]:
     if system in _NETWORKS:
         return {"widths": (HIDDEN, dimension)}
     if system in _ENERGY:
-        return {"components": dimension, "unit_length": True, "energy": _ENERGY[system]}
+        return {"components": dimension, "unit_length": True, "energy": _ENERGY[system], "axes": None}
     return {}
 
 
