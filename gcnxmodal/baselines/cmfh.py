@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gcnxmodal.baselines.hash_codes import LinearCodes, check_range
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 
 
 class CMFH(LinearCodes):
@@ -35,6 +36,7 @@ class CMFH(LinearCodes):
         gamma: weight of the regularisation.
         iterations: rounds of the three steps, at the most; one that lowers the objective by less than 1e-6
             of it is the last.
+        axes: see `HashCodes`.
         seed: of the maps W_t that it starts from, so that the order of the items does not matter.
 
     Attributes:
@@ -52,6 +54,7 @@ class CMFH(LinearCodes):
         mu: float = 100.0,
         gamma: float = 0.01,
         iterations: int = 300,
+        axes: int | None = MAX_AXES,
         seed: int = 0,
     ) -> None:
         self.bits = bits
@@ -59,6 +62,7 @@ class CMFH(LinearCodes):
         self.mu = mu
         self.gamma = gamma
         self.iterations = iterations
+        self.axes = axes
         self.seed = seed
 
     def _check_options(self) -> None:

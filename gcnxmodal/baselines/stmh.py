@@ -9,6 +9,7 @@ import scipy.linalg
 from jaxtyping import Float
 
 from gcnxmodal.baselines.hash_codes import HashCodes, check_range
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 from gcnxmodal.errors import InputError
 
 EPSILON = 1e-12
@@ -38,6 +39,7 @@ class STMH(HashCodes):
         lam: lambda, weight of the common space.
         gamma: weight of the regularisation.
         iterations: rounds at the most; one that lowers the objective by less than 1e-6 of it is the last.
+        axes: see `HashCodes`.
         seed: of the maps that G and B start from, so that the order of the items does not matter.
 
     Attributes:
@@ -54,6 +56,7 @@ class STMH(HashCodes):
         lam: float = 0.5,
         gamma: float = 1e-4,
         iterations: int = 50,
+        axes: int | None = MAX_AXES,
         seed: int = 0,
     ) -> None:
         self.bits = bits
@@ -61,6 +64,7 @@ class STMH(HashCodes):
         self.lam = lam
         self.gamma = gamma
         self.iterations = iterations
+        self.axes = axes
         self.seed = seed
 
     def _check_options(self) -> None:

@@ -68,6 +68,22 @@ def test_one_bit_tells_items_apart_or_is_refused(name):
     assert 0.05 < codes.mean() < 0.95
 
 
+@pytest.mark.parametrize("name", ["cmfh", "scm-orth", "scm-seq", "stmh"])
+def test_axes_are_at_most_those_asked_for_or_as_many_as_the_energy_takes(name):
+    random = np.random.default_rng(0)
+    images, texts = random.standard_normal((300, 200)), random.standard_normal((300, 5))
+    labels = np.eye(3, dtype=bool)[np.arange(300) % 3]
+    counts = {}
+    for axes in (7, 128, None):
+        method = fitted(name, (images, texts, labels), axes=axes)
+        counts[axes] = method._image_axes.project(images).shape[1]
+    assert counts[7] == 7
+    assert counts[128] == 128
+    assert 128 < counts[None] < 200
+    with pytest.raises(InputError, match="axes is 0; it must be finite and 1 or more"):
+        fitted(name, (images, texts, labels), axes=0)
+
+
 @pytest.mark.parametrize("name", HASHING_METHODS)
 def test_bad_training_sets_are_refused(name):
     images, texts, labels = two_views()
