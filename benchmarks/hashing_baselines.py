@@ -3,9 +3,9 @@
     python -m benchmarks.hashing_baselines [--corel5k DIR] [--methods NAME ...] [--bits 16 32 64] [--seeds 3]
 
 MAP of text and image queries under `hashing@500` and `hashing`, with every method's default values, and of
-sequential SCM on all principal axes, on the multi-label emoji corpus and Corel5k in the folder layout. Methods that
-take a seed are fitted once a seed. Writes results/hashing_baselines.json (-gpu.json on a GPU); rows of other methods that it has, with their
-commits, stay.
+sequential SCM on all principal axes, on the multi-label emoji corpus and Corel5k in the folder layout.
+Methods that take a seed are fitted once a seed. Writes results/hashing_baselines.json (-gpu.json on a GPU);
+rows of other methods that it has, with their commits, stay.
 """
 
 import argparse
