@@ -3,7 +3,7 @@
     python -m benchmarks.hashing_baselines [--corel5k DIR] [--methods NAME ...] [--bits 16 32 64] [--seeds 3]
 
 MAP of text and image queries under `hashing@500` and `hashing`, with every method's default values, and of
-sequential SCM on all principal axes, on the multi-label emoji corpus and Corel5k in the folder layout.
+CMFH and SCM on all principal axes, on the multi-label emoji corpus and Corel5k in the folder layout.
 Methods that take a seed are fitted once a seed. Writes results/hashing_baselines.json (-gpu.json on a GPU);
 rows of other methods that it has, with their commits, stay.
 """
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import result_path, table, write_result
-from gcnxmodal.baselines import HASHING_METHODS, SCMSeq
+from gcnxmodal.baselines import HASHING_METHODS
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.environment import environment
 from gcnxmodal.experiments import PRESETS
@@ -30,7 +30,11 @@ from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS
 
 NAME = "hashing_baselines"
-METHODS: dict[str, Any] = {**HASHING_METHODS, "scm-seq-all-axes": functools.partial(SCMSeq, axes=None)}
+ALL_AXES = {
+    f"{name}-all-axes": functools.partial(HASHING_METHODS[name], axes=None)
+    for name in ("cmfh", "scm-orth", "scm-seq")
+}
+METHODS: dict[str, Any] = {**HASHING_METHODS, **ALL_AXES}
 QUERIES = ("text_query", "image_query")
 
 
