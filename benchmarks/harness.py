@@ -117,16 +117,17 @@ def set_matmul(precision: str) -> None:
 
 
 def write_result(name: str, result: Mapping[str, Any]) -> Path:
-    """Write the result beside the environment it was measured in.
-
-    To benchmarks/results/NAME.json; NAME-gpu.json or NAME-tpu.json on an accelerator.
-    """
-    RESULTS.mkdir(exist_ok=True)
-    where = environment()
-    suffix = "" if where["platform"] == "cpu" else f"-{where['platform']}"
-    path = RESULTS / f"{name}{suffix}.json"
-    path.write_text(json.dumps({"environment": where, **result}, indent=2) + "\n")
+    """Write the result beside the environment it was measured in, to `result_path`."""
+    path = result_path(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"environment": environment(), **result}, indent=2) + "\n")
     return path
+
+
+def result_path(name: str) -> Path:
+    """benchmarks/results/NAME.json; NAME-gpu.json or NAME-tpu.json on an accelerator."""
+    platform = environment()["platform"]
+    return RESULTS / f"{name}{'' if platform == 'cpu' else f'-{platform}'}.json"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

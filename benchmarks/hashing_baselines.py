@@ -2,13 +2,15 @@
 
     python -m benchmarks.hashing_baselines [--corel5k DIR] [--methods NAME ...] [--bits 16 32 64] [--seeds 3]
 
-MAP of text and image queries under `hashing@500` and `hashing`, with every method's default values, on the
-multi-label emoji corpus and Corel5k in the folder layout. Methods that take a seed are fitted once a seed.
-Writes results/hashing_baselines.json; rows of other methods that it has, with their commits, stay.
+MAP of text and image queries under `hashing@500` and `hashing`, with every method's default values, and of
+CMFH and SCM on all principal axes, on the multi-label emoji corpus and Corel5k in the folder layout.
+Methods that take a seed are fitted once a seed. Writes results/hashing_baselines.json (-gpu.json on a GPU);
+rows of other methods that it has, with their commits, stay.
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import time
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import RESULTS, table, write_result
+from benchmarks.harness import result_path, table, write_result
 from gcnxmodal.baselines import HASHING_METHODS
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.environment import environment
@@ -28,6 +30,11 @@ from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS
 
 NAME = "hashing_baselines"
+ALL_AXES = {
+    f"{name}-all-axes": functools.partial(HASHING_METHODS[name], axes=None)
+    for name in ("cmfh", "scm-orth", "scm-seq")
+}
+METHODS: dict[str, Any] = {**HASHING_METHODS, **ALL_AXES}
 QUERIES = ("text_query", "image_query")
 
 
@@ -55,14 +62,14 @@ def measure(method: Any, corpus: Corpus) -> dict[str, Any]:
 def cell(runs: list[dict[str, Any]], protocol: str) -> str:
     """Text / image query, mean and deviation over seeds.
 
-    >>> run = {"hashing": {"text_query": 0.5, "image_query": 0.25}}
-    >>> cell([run], "hashing"), cell([run, run], "hashing")
-    ('.500 / .250', '.500 ± .000 / .250 ± .000')
+    >>> run, other = ({"hashing": {"text_query": text, "image_query": 0.25}} for text in (0.5, 0.6))
+    >>> cell([run], "hashing"), cell([run, other], "hashing")
+    ('.500 / .250', '.550 ± .050 / .250 ± .000')
     """
     parts = []
     for query in QUERIES:
         values = np.array([run[protocol][query] for run in runs])
-        spread = f" ± {values.std(ddof=1):.3f}".replace("0.", ".") if len(values) > 1 else ""
+        spread = f" ± {values.std():.3f}".replace("0.", ".") if len(values) > 1 else ""
         parts.append(f"{values.mean():.3f}".replace("0.", ".") + spread)
     return " / ".join(parts)
 
@@ -74,17 +81,17 @@ def main() -> None:
     parser.add_argument(
         "--corel5k", type=Path, default=None, help="folder of Corel5k; without it, emoji only"
     )
-    parser.add_argument("--methods", nargs="+", choices=HASHING_METHODS, default=list(HASHING_METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--bits", nargs="+", type=int, default=[16, 32, 64])
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    before = RESULTS / f"{NAME}.json"
+    before = result_path(NAME)
     rows = json.loads(before.read_text())["rows"] if before.exists() else []
     where = {key: environment()[key] for key in ("commit", "date")}
     for corpus_name, corpus in corpora(arguments.corel5k).items():
         for name in arguments.methods:
             for bits in arguments.bits:
-                method = HASHING_METHODS[name]
+                method = METHODS[name]
                 random = "seed" in method(bits).get_params()
                 variants = [{"seed": seed} for seed in range(arguments.seeds)] if random else [{}]
                 runs = [{**variant, **measure(method(bits, **variant), corpus)} for variant in variants]
@@ -106,7 +113,7 @@ def _lines(rows: list[dict[str, Any]], corpus_name: str, protocol: str) -> list[
     cells = {(row["method"], row["bits"]): cell(row["runs"], protocol) for row in ours}
     return [
         {"": name, **{f"{length} bits": cells.get((name, length)) for length in bits}}
-        for name in HASHING_METHODS
+        for name in METHODS
         if any((name, length) in cells for length in bits)
     ]
 

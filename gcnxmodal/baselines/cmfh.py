@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from gcnxmodal.baselines.hash_codes import LinearCodes
+from gcnxmodal.baselines.hash_codes import LinearCodes, check_range
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 
 
 class CMFH(LinearCodes):
@@ -35,6 +36,7 @@ class CMFH(LinearCodes):
         gamma: weight of the regularisation.
         iterations: rounds of the three steps, at the most; one that lowers the objective by less than 1e-6
             of it is the last.
+        axes: see `HashCodes`.
         seed: of the maps W_t that it starts from, so that the order of the items does not matter.
 
     Attributes:
@@ -52,6 +54,7 @@ class CMFH(LinearCodes):
         mu: float = 100.0,
         gamma: float = 0.01,
         iterations: int = 300,
+        axes: int | None = MAX_AXES,
         seed: int = 0,
     ) -> None:
         self.bits = bits
@@ -59,7 +62,14 @@ class CMFH(LinearCodes):
         self.mu = mu
         self.gamma = gamma
         self.iterations = iterations
+        self.axes = axes
         self.seed = seed
+
+    def _check_options(self) -> None:
+        check_range("image_weight", self.image_weight, 0, 1, open_ends=True)
+        check_range("mu", self.mu, 0, open_ends=True)
+        check_range("gamma", self.gamma, 0, open_ends=True)
+        check_range("iterations", self.iterations, 1)
 
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         views, weights = (P.T, Q.T), (self.image_weight, 1 - self.image_weight)

@@ -11,7 +11,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from gcnxmodal.baselines.hash_codes import HashCodes
+from gcnxmodal.baselines.hash_codes import HashCodes, check_range
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 from gcnxmodal.baselines.two_branches import Layers, init_branch
 from gcnxmodal.errors import InputError
 from gcnxmodal.models.hashing_losses import likelihood_loss
@@ -40,6 +41,7 @@ class DCMH(HashCodes):
         epochs: rounds.
         batch: items of a step, at most all.
         learning_rate: of Adam, falling linearly to 0.
+        axes: see `HashCodes`.
         seed: of the weights and the batches.
 
     Attributes:
@@ -59,6 +61,7 @@ class DCMH(HashCodes):
         epochs: int = 100,
         batch: int = 128,
         learning_rate: float = 1e-3,
+        axes: int | None = MAX_AXES,
         seed: int = 0,
     ) -> None:
         # Paper: 8,192 or, of images, CNN-F; here 512, because the features are given and the corpora small.
@@ -73,7 +76,15 @@ class DCMH(HashCodes):
         self.epochs = epochs
         self.batch = batch
         self.learning_rate = learning_rate
+        self.axes = axes
         self.seed = seed
+
+    def _check_options(self) -> None:
+        for name in ("hidden", "epochs", "batch"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("gamma", "eta"):
+            check_range(name, getattr(self, name), 0)
+        check_range("learning_rate", self.learning_rate, 0, open_ends=True)
 
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         # Inputs of unit variance on average, which the initial weights are made for.

@@ -8,7 +8,8 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float
 
-from gcnxmodal.baselines.hash_codes import LinearCodes, unit_labels
+from gcnxmodal.baselines.hash_codes import LinearCodes, check_range, unit_labels
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 
 
 class SemanticCorrelation(LinearCodes):
@@ -26,19 +27,25 @@ class SemanticCorrelation(LinearCodes):
     Args:
         bits: K, of a code.
         ridge: added to the variance along each principal axis.
+        axes: see `HashCodes`.
 
     Attributes:
         values_: of each bit, w^T P^T R Q v / n^2 with R what is left of S (seq: of K S) to explain.
     """
 
-    space: ClassVar = {"ridge": (1e-3, 1e-4, 1e-2)}
+    # All axes are ahead of 128 on emoji (sequential, benchmarks/README.md).
+    space: ClassVar = {"ridge": (1e-3, 1e-4, 1e-2), "axes": (MAX_AXES, None)}
 
-    def __init__(self, bits: int, *, ridge: float = 1e-3) -> None:
+    def __init__(self, bits: int, *, ridge: float = 1e-3, axes: int | None = MAX_AXES) -> None:
         # Paper: no ridge; code: 1e-6 added to sums of squares; here to the variance of rows of unit length,
         # as in CCA, because the weak axes are noise: on validation items of the emoji corpus .360 / .417 for
         # .350 / .393 (seq, 16 bits, `hashing@500`).
         self.bits = bits
         self.ridge = ridge
+        self.axes = axes
+
+    def _check_options(self) -> None:
+        check_range("ridge", self.ridge, 0)
 
     def _whitened(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, ...]:
         """White maps of each modality [p], [q], and P^T S Q / n^2 between whitened components [p, q]."""
@@ -70,25 +77,28 @@ class SCMSeq(SemanticCorrelation):
     """SCM with sequential learning: a bit at a time, each for what is left by the signs of those before it.
 
     R_1 = K S,    R_(t+1) = R_t - sgn(P w_t) sgn(Q v_t)^T,    w_t, v_t: maximise w^T P^T R_t Q v
+
+    Where nothing is left to explain the other bits have zeros, as those beyond the rank in `SCMOrth`.
     """
 
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         white_p, white_q, cross = self._whitened(P, Q, labels_nC)
         cross = self.bits * cross
-        image_map, text_map, values = [], [], []
-        # The public code fills up with axes of CCA from the first value that rises on; not done here.
-        for _ in range(self.bits):
+        image_map, text_map, values = np.zeros((P.shape[1], self.bits)), np.zeros((Q.shape[1], self.bits)), []
+        # Paper: by its code, axes of CCA in place of all bits from the first value that rises on; here no
+        # other axes, because those do not look at the labels, and a value may rise where signs overshoot.
+        for k in range(self.bits):
             U, singular, Vt = scipy.linalg.svd(cross, full_matrices=False)
-            image_map.append(white_p * U[:, 0])
-            text_map.append(white_q * Vt[0])
+            if singular[0] <= 1e-12 * self.bits:  # of K S: nothing is left
+                break
+            image_map[:, k], text_map[:, k] = white_p * U[:, 0], white_q * Vt[0]
             values.append(singular[0])
             seen_p, seen_q = (
-                white * (x.T @ np.where(x @ map_ > 0, 1.0, -1.0)) / len(x)
-                for white, x, map_ in ((white_p, P, image_map[-1]), (white_q, Q, text_map[-1]))
+                white * (x.T @ np.where(x @ map_[:, k] > 0, 1.0, -1.0)) / len(x)
+                for white, x, map_ in ((white_p, P, image_map), (white_q, Q, text_map))
             )
             cross = cross - np.outer(seen_p, seen_q)
-        self.image_map_, self.text_map_ = np.array(image_map).T, np.array(text_map).T
-        self.values_ = np.array(values)
+        self.image_map_, self.text_map_, self.values_ = image_map, text_map, np.array(values)
 
 
 def similar_covariance(

@@ -17,7 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 
-from gcnxmodal.baselines.hash_codes import HashCodes, unit_labels
+from gcnxmodal.baselines.hash_codes import HashCodes, check_range, unit_labels
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 from gcnxmodal.errors import InputError
 
 BLOCK = 512
@@ -49,6 +50,7 @@ class SePH(HashCodes):
         anchors: of the kernel, at most; all items if there are fewer.
         regularisation: of the regressions.
         iterations: of the descent; the codes of least cost are kept.
+        axes: see `HashCodes`.
         seed: of the real codes and of k-means.
 
     Attributes:
@@ -66,6 +68,7 @@ class SePH(HashCodes):
         anchors: int = 500,
         regularisation: float = 0.01,
         iterations: int = 100,
+        axes: int | None = MAX_AXES,
         seed: int = 0,
     ) -> None:
         self.bits = bits
@@ -73,7 +76,14 @@ class SePH(HashCodes):
         self.anchors = anchors
         self.regularisation = regularisation
         self.iterations = iterations
+        self.axes = axes
         self.seed = seed
+
+    def _check_options(self) -> None:
+        check_range("alpha", self.alpha, 0)
+        check_range("anchors", self.anchors, 1)
+        check_range("regularisation", self.regularisation, 0, open_ends=True)
+        check_range("iterations", self.iterations, 1)
 
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         labels = unit_labels(labels_nC)

@@ -8,7 +8,8 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from gcnxmodal.baselines.hash_codes import HashCodes
+from gcnxmodal.baselines.hash_codes import HashCodes, check_range
+from gcnxmodal.baselines.principal_axes import MAX_AXES
 from gcnxmodal.errors import InputError
 
 EPSILON = 1e-12
@@ -38,6 +39,7 @@ class STMH(HashCodes):
         lam: lambda, weight of the common space.
         gamma: weight of the regularisation.
         iterations: rounds at the most; one that lowers the objective by less than 1e-6 of it is the last.
+        axes: see `HashCodes`.
         seed: of the maps that G and B start from, so that the order of the items does not matter.
 
     Attributes:
@@ -54,6 +56,7 @@ class STMH(HashCodes):
         lam: float = 0.5,
         gamma: float = 1e-4,
         iterations: int = 50,
+        axes: int | None = MAX_AXES,
         seed: int = 0,
     ) -> None:
         self.bits = bits
@@ -61,13 +64,20 @@ class STMH(HashCodes):
         self.lam = lam
         self.gamma = gamma
         self.iterations = iterations
+        self.axes = axes
         self.seed = seed
 
-    def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
+    def _check_options(self) -> None:
         if self.bits < 2:
             raise InputError(
                 "bits: 1; half of the bits of each code are ones, so that stmh needs two or more"
             )
+        check_range("image_weight", self.image_weight, 0, 1, open_ends=True)
+        check_range("lam", self.lam, 0, open_ends=True)
+        check_range("gamma", self.gamma, 0, open_ends=True)
+        check_range("iterations", self.iterations, 1)
+
+    def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         r, lam, gamma, eye = self.image_weight, self.lam, self.gamma, np.eye(self.bits)
         random = np.random.default_rng(self.seed)
         G = _unit_variance(P @ random.standard_normal((P.shape[1], self.bits)))

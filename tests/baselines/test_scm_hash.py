@@ -87,11 +87,13 @@ def test_the_order_of_items_does_not_matter(method):
         np.testing.assert_allclose(a * sign, b, atol=1e-4)
 
 
-def test_labels_that_are_all_the_same_leave_nothing_to_learn():
+@pytest.mark.parametrize("method", [SCMOrth, SCMSeq])
+def test_labels_that_are_all_the_same_leave_nothing_to_learn(method):
     images, texts, labels = several_labels()
-    method = SCMOrth(4).fit(images, texts, np.ones_like(labels))
+    method = method(4).fit(images, texts, np.ones_like(labels))
     assert len(method.values_) == 0
-    np.testing.assert_array_equal(method.encode_images(images), 0)
+    np.testing.assert_array_equal(method.encode_images(images), np.zeros((len(labels), 4)))
+    np.testing.assert_array_equal(method.encode_texts(texts), np.zeros((len(labels), 4)))
 
 
 def test_a_code_has_at_least_one_bit():
