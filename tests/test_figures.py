@@ -334,8 +334,11 @@ def test_bad_arguments_are_refused(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert figures.main(["sspe-8", "--data", "emoji", "--seeds", "0", *folder]) == 2
     assert "--seeds is 0; it must be at least 1" in capsys.readouterr().err
     assert figures.main(["sspe-8", "--data", "emoji", "--image-feature", "pixels", *folder]) == 2
+    assert "--image-feature is of data sets with a folder, but --data is emoji" in capsys.readouterr().err
+    corel5k = ["--data", "corel5k", "--root", str(data)]
+    assert figures.main(["sspe-8", *corel5k, "--image-feature", "pixels", *folder]) == 2
     assert "SSPE has no network for pixels" in capsys.readouterr().err
     assert figures.main(["sspe-4", "--root", str(data), *folder]) == 2
-    assert "--root is of no data set of sspe-4 --data paper; add --data corel5k" in capsys.readouterr().err
+    assert "--root is of no data set of sspe-4 --data paper; give --data corel5k" in capsys.readouterr().err
     assert figures.main(["sspe-6", "--nus-wide", str(data), *folder]) == 2
     assert "--nus-wide is of no data set of sspe-6 --data paper; leave it out" in capsys.readouterr().err

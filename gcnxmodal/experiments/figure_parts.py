@@ -3,14 +3,12 @@ presets.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from gcnxmodal.errors import InputError
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.config import Experiment
-from gcnxmodal.experiments.table_parts import Part, Source
+from gcnxmodal.experiments import table_parts
+from gcnxmodal.experiments.table_parts import Part, Source, missing, sspe
 from gcnxmodal.report.paper_figure import Reads
 
 
@@ -30,7 +28,7 @@ class Options:
     nus_wide: Path | None = None
     """NUS-WIDE: folder of the official distribution (sspe-4)."""
     image_feature: str | None = None
-    """In place of the presets' image feature, on all data sets of the figure (docs/data-sets.md)."""
+    """In place of the presets' image feature, on all data sets but emoji (docs/data-sets.md)."""
     epochs: int | None = None
     """Epochs of every model; by default its preset's."""
 
@@ -110,39 +108,14 @@ NAMES = {
 }
 """Of the data sets, as the page has them."""
 
-_FLAGS = {"corel5k": "root", "pascal": "pascal", "mirflickr": "mirflickr", "nus-wide": "nus_wide"}
-
 
 def part_of(name: str, data: str, options: Options, over: Mapping[str, Sequence[Any]] | None = None) -> Part:
     """SSPE on a data set by its preset, with the user's root, feature and epochs."""
-    preset = f"sspe-{data}"
-    experiment: Experiment = PRESETS[preset][1]
-    flag = _FLAGS.get(data)
-    root = None if flag is None else getattr(options, flag)
-    changes: dict[str, Any] = {"root": root}
-    if options.image_feature:
-        changes["image_feature"] = options.image_feature
-    experiment = dataclasses.replace(
-        experiment,
-        data=dataclasses.replace(experiment.data, **changes),
-        epochs=experiment.epochs if options.epochs is None else options.epochs,
-        evaluate_every=0,
-    )
-    missing = ""
-    if flag is not None and root is None:
-        missing = f"not run: give --{flag.replace('_', '-')} ROOT, or --data emoji"
-    return Part(name, preset, experiment, over or {}, missing)
+    preset, experiment = sspe(data, of_table(options))
+    reason = missing(data, of_table(options))
+    return Part(name, preset, experiment, over or {}, f"{reason}, or --data emoji" if reason else "")
 
 
-def check_options(name: str, options: Options, data: Iterable[str]) -> None:
-    """Refuse folders of data sets that the figure has not.
-
-    Raises:
-        InputError: naming the option.
-    """
-    useful = {_FLAGS.get(one) for one in data}
-    for flag in _FLAGS.values():
-        if getattr(options, flag) is not None and flag not in useful:
-            option = f"--{flag.replace('_', '-')}"
-            fix = "add --data corel5k, or leave it out" if flag == "root" else "leave it out"
-            raise InputError(f"{option} is of no data set of {name} --data {options.data}; {fix}")
+def of_table(options: Options) -> table_parts.Options:
+    """As a table on the same data has them."""
+    return table_parts.Options(**vars(options))

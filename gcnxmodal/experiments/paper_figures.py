@@ -12,11 +12,11 @@ from gcnxmodal.experiments.figure_parts import (
     Panel,
     PaperFigure,
     Point,
-    check_options,
+    of_table,
     part_of,
 )
 from gcnxmodal.experiments.neighbour_tables import DIMENSION, fixed_values
-from gcnxmodal.experiments.table_parts import Part, Source
+from gcnxmodal.experiments.table_parts import Part, Source, check_folders
 
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # (4.6)
 DIMENSIONS = (8, 16, 32, 64, 128)
@@ -263,7 +263,7 @@ def _data(figure: str, options: Options, paper: Sequence[str]) -> tuple[str, ...
         InputError: for options that contradict each other or the figure.
     """
     data = tuple(paper) if options.data == "paper" else (options.data,)
-    check_options(figure, options, data)
+    check_folders(figure, of_table(options), data)
     return data
 
 

@@ -216,7 +216,7 @@ def beside(rows: Iterable[str], named: Mapping[str, str]) -> dict[tuple[str, str
 
 
 def check_folders(table: str, options: Options, data: Iterable[str]) -> None:
-    """Refuse folders of data sets that the table has not.
+    """Refuse folders of data sets that the table or figure has not.
 
     Raises:
         InputError: naming the option.
@@ -225,7 +225,8 @@ def check_folders(table: str, options: Options, data: Iterable[str]) -> None:
     for flag in dict.fromkeys(FLAGS.values()):
         if getattr(options, flag) is not None and flag not in useful:
             option = f"--{flag.replace('_', '-')}"
-            raise InputError(f"{option} is of no data set of {table} --data {options.data}; leave it out")
+            fix = "give --data corel5k, or leave it out" if flag == "root" else "leave it out"
+            raise InputError(f"{option} is of no data set of {table} --data {options.data}; {fix}")
     if options.image_feature and options.data == "emoji":
         raise InputError("--image-feature is of data sets with a folder, but --data is emoji; leave one out")
 
