@@ -33,7 +33,8 @@ class SemanticCorrelation(LinearCodes):
         values_: of each bit, w^T P^T R Q v / n^2 with R what is left of S (seq: of K S) to explain.
     """
 
-    # All axes are ahead of 128 on emoji (sequential, benchmarks/README.md).
+    # Paper: all features; here 128 axes or all, because all are ahead by up to .15 on emoji, but on Corel5k
+    # in text queries only (benchmarks/README.md).
     space: ClassVar = {"ridge": (1e-3, 1e-4, 1e-2), "axes": (MAX_AXES, None)}
 
     def __init__(self, bits: int, *, ridge: float = 1e-3, axes: int | None = MAX_AXES) -> None:
