@@ -46,7 +46,7 @@ _recent: collections.OrderedDict[tuple[bytes, float, bool, int | None], Principa
 def principal_axes(
     features: Features, energy: float, unit_length: bool, name: str, most: int | None = MAX_AXES
 ) -> PrincipalAxes:
-    """The axes of a modality's features that keep this share of their variance, `most` if not None.
+    """The axes of a modality's features that keep this share of their variance, `most` of them at the most.
 
     Those of features that are equal to recent ones (`RECENT`) are not sought again.
 
