@@ -78,9 +78,11 @@ class Wikipedia:
     def views(self, features: str = "SIFT, LDA", columns: str = "as they are") -> tuple[Any, Any]:
         if columns == "as they are":
             return self.features[features]
-        return tuple(
-            view / np.maximum(view[self.train].std(axis=0), 1e-12) for view in self.features[features]
-        )  # type: ignore[return-value]
+        images, texts = self.features[features]
+        return self._standardised(images), self._standardised(texts)
+
+    def _standardised(self, view: Any) -> Any:
+        return view / np.maximum(view[self.train].std(axis=0), 1e-12)
 
 
 def coordinates(data: Wikipedia, name: str, choice: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

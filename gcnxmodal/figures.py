@@ -89,7 +89,6 @@ def run(
     """
     path = complete(
         figure,
-        figure.sources,
         folder,
         seeds=seeds,
         only=only,

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gcnxmodal import sweep
@@ -13,14 +13,13 @@ from gcnxmodal.experiments.config import validate
 from gcnxmodal.experiments.figure_parts import PaperFigure
 from gcnxmodal.experiments.pair_config import PairExperiment
 from gcnxmodal.experiments.table_baselines import BaselineFolder, Measurement, measure
-from gcnxmodal.experiments.table_parts import PaperTable, Part, Source
+from gcnxmodal.experiments.table_parts import PaperTable, Part
 from gcnxmodal.experiments.table_runs import Job, PartFolder, check_data
 from gcnxmodal.training.loop import Diverged, Interrupted
 
 
 def complete(
     what: PaperTable | PaperFigure,
-    sources: Iterable[Source],
     folder: Path,
     *,
     seeds: int,
@@ -32,7 +31,6 @@ def complete(
 
     Args:
         what: the table or figure.
-        sources: of all of its numbers.
         folder: where those of its kind are kept.
         seeds: how many, from 0 on.
         only: names of the parts that may be trained; all, if empty.
@@ -51,7 +49,7 @@ def complete(
         raise InputError(f"--only {unknown[0]}: {what.name} has the parts {', '.join(names)}")
     parts = [part for part in what.parts if not part.missing and (not only or part.name in only)]
     folders = {part.name: PartFolder(part, path / "runs") for part in what.parts}
-    baselines = BaselineFolder(sources, path / "baselines")
+    baselines = BaselineFolder(what.sources, path / "baselines")
     _check(what, folders, baselines, parts, seeds, overwrite=overwrite)
     check_data([folders[part.name] for part in parts], baselines, seeds, overwrite=overwrite)
     if overwrite:
@@ -60,7 +58,7 @@ def complete(
             baselines.remove(part)
     jobs = {part.name: folders[part.name].jobs(seeds) for part in parts}
     measurements = {part.name: baselines.missing(part, seeds) for part in parts}
-    say(_plan(what, path, jobs, measurements, seeds))
+    say(_plan(what, path, folders, jobs, measurements, seeds))
     for job in (job for found in jobs.values() for job in found):
         say(f"\n{what.name}: {job.part.name}, {_seeds(job.first, job.first + job.seeds - 1)}")
         _train(job, reports(job.part))
@@ -116,6 +114,7 @@ def _check(
 def _plan(
     what: PaperTable | PaperFigure,
     path: Path,
+    folders: Mapping[str, PartFolder],
     jobs: dict[str, list[Job]],
     measurements: dict[str, list[Measurement]],
     seeds: int,
@@ -128,7 +127,7 @@ def _plan(
         settings = 1
         for values in part.over.values():
             settings *= len(values)
-        found = PartFolder(part, path / "runs").sweeps()
+        found = folders[part.name].sweeps()
         words = [
             f"{'go on with' if job.resume else 'train'} {settings * job.seeds} models, "
             f"{_seeds(job.first, job.first + job.seeds - 1)}"

@@ -101,14 +101,7 @@ def run(
         InputError: for what the user can mend.
         Interrupted: after saving, on SIGTERM or SIGINT.
     """
-    path = complete(
-        table,
-        table.ours.values(),
-        folder,
-        seeds=seeds,
-        only=only,
-        overwrite=overwrite,
-    )
+    path = complete(table, folder, seeds=seeds, only=only, overwrite=overwrite)
     return write(table, path, seeds, command)
 
 

@@ -147,6 +147,12 @@ class PaperTable:
     shown: tuple[str, ...] = ("authors", "standard")
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
     drawn: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def sources(self) -> list[Source]:
+        """Of all of our numbers."""
+        return list(self.ours.values())
+
     own: tuple[str, ...] = ()
 
 

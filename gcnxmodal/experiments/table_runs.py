@@ -160,7 +160,7 @@ def fill(table: PaperTable, folder: Path, seeds: int, command: str) -> FilledTab
     A function of these alone: the same runs and baselines give the same table.
     """
     parts = {part.name: PartFolder(part, folder / "runs") for part in table.parts}
-    baselines = BaselineFolder(table.ours.values(), folder / "baselines")
+    baselines = BaselineFolder(table.sources, folder / "baselines")
     cells, used = {}, []
     for row in table.rows:
         for column in table.columns:
