@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import table, write_result
-from gcnxmodal.experiments.run_folder import RunFolder
+from gcnxmodal.runs import RunFolder
 
 PAIRS = 2_000  # of each kind, an epoch
 PROGRAMS = "xla"  # the folder of the cache that keeps compiled programs

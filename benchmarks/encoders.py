@@ -17,11 +17,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from benchmarks.harness import MATMULS, interleave, set_matmul, table, write_result
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.build import build
-from gcnxmodal.experiments.config import Experiment
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.system import DROPOUT
+from gcnxmodal.config import Experiment
+from gcnxmodal.data.load import load_corpus
+from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems.base import DROPOUT
+from gcnxmodal.systems.build import build
 from gcnxmodal.training.state import make_block
 
 PRESET = "scanet-wikipedia-authors"

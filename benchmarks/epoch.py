@@ -32,14 +32,14 @@ import numpy as np
 
 from benchmarks.harness import interleave, table, write_result
 from benchmarks.select_gin import replaced
+from gcnxmodal.config import Experiment
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.build import build
-from gcnxmodal.experiments.config import Experiment
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.measure import map_of_test_items
-from gcnxmodal.experiments.run_folder import RunFolder
-from gcnxmodal.experiments.system import DROPOUT, System
+from gcnxmodal.measure import map_of_test_items
+from gcnxmodal.runs import RunFolder
+from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems.base import DROPOUT, System
+from gcnxmodal.systems.build import build
 from gcnxmodal.training.state import make_block
 
 PRESET = "gin-wikipedia"

@@ -35,7 +35,17 @@ TABLES = ("gch-1", "sspe-1")
 
 # What is no function of the code: when, where and how fast.
 LEFT_OUT = {
-    *("seconds", "pairs_per_second", "per_second", "device", "platform", "cores", "load", "allocator", "commit"),
+    *(
+        "seconds",
+        "pairs_per_second",
+        "per_second",
+        "device",
+        "platform",
+        "cores",
+        "load",
+        "allocator",
+        "commit",
+    ),
     *("versions", "date", "cached", "root", "preset"),
 }
 

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from benchmarks.specs import NEIGHBOURS
-from gcnxmodal.experiments.config import DataConfig, TextConfig
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.text.graph import graph_order, laplacian, largest_eigenvalue, relabel, word_graph
+from gcnxmodal.config import DataConfig, TextConfig
+from gcnxmodal.data.load import load_corpus
+from gcnxmodal.graph.word_graph import graph_order, laplacian, largest_eigenvalue, relabel, word_graph
 from gcnxmodal.text.vectors import vector_matrix, word_vectors
 
 TEXTS = 2_173  # the training texts of Wikipedia

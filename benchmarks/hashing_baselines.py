@@ -21,13 +21,13 @@ import numpy as np
 from benchmarks.harness import result_path, table, write_result
 from gcnxmodal.baselines import HASHING_METHODS
 from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.environment import environment
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.measure import fit_baseline
+from gcnxmodal.measure import fit_baseline
 from gcnxmodal.retrieval.evaluate_codes import evaluate_codes
 from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS
+from gcnxmodal.systems import PRESETS
 
 NAME = "hashing_baselines"
 ALL_AXES = {

@@ -21,11 +21,11 @@ import numpy as np
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import METHODS
 from gcnxmodal.baselines.selection import select
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.published import GIN_1
+from gcnxmodal.papers.published import GIN_1
 from gcnxmodal.retrieval.evaluate import evaluate, standard_map
+from gcnxmodal.systems import PRESETS
 
 PAPER = {name: GIN_1["Eng-Wiki"][name.upper()][:2] for name in ("lcfs", "jfssl")}
 DEMONSTRATION = {"sparsity": 0.1, "low_rank": 1e-3, "unit_length": False, "steps": 5, "tolerance": 0.0}

@@ -22,11 +22,11 @@ from sklearn.preprocessing import normalize
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import METHODS, SemanticMatching
 from gcnxmodal.baselines.linear_space import LinearSpace
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.published import GIN_1
+from gcnxmodal.papers.published import GIN_1
 from gcnxmodal.retrieval.evaluate import evaluate, standard_map
+from gcnxmodal.systems import PRESETS
 
 TOLERANCE = 0.03
 # Rows of GIN's Table 1 for Wikipedia; it has none for the others.

@@ -18,10 +18,10 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.harness import MATMULS, interleave, set_matmul, table, write_result
-from gcnxmodal.experiments.retriever import PairScore
-from gcnxmodal.models.dual_path import Features
-from gcnxmodal.models.scanet import SCANet
+from gcnxmodal.nn.layers import Features
 from gcnxmodal.retrieval.pairs import score_matrix
+from gcnxmodal.retriever import PairScore
+from gcnxmodal.systems.scanet_model import SCANet
 
 TEXTS, IMAGES = 693, (693, 2_173)
 

@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 
 from benchmarks.harness import write_result
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.build import build
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.inputs import scale_images
-from gcnxmodal.experiments.retriever import Retriever
-from gcnxmodal.experiments.system import DROPOUT
+from gcnxmodal.data.load import load_corpus
+from gcnxmodal.inputs import scale_images
 from gcnxmodal.retrieval.evaluate import evaluate
+from gcnxmodal.retriever import Retriever
+from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems.base import DROPOUT
+from gcnxmodal.systems.build import build
 from gcnxmodal.training.state import make_block
 
 FEATURES = 4096

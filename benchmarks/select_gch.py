@@ -17,12 +17,12 @@ import numpy as np
 
 from benchmarks.harness import write_result
 from benchmarks.select_gin import VALIDATION, replaced, validation_curve
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.gch import GCH_PRESETS
-from gcnxmodal.experiments.measure import evaluate_signs
-from gcnxmodal.experiments.retriever import Retriever
-from gcnxmodal.experiments.system import System
+from gcnxmodal.data.load import load_corpus
+from gcnxmodal.measure import evaluate_signs
+from gcnxmodal.retriever import Retriever
+from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems.base import System
+from gcnxmodal.systems.gch_presets import GCH_PRESETS
 
 SPACE: dict[str, tuple[Any, ...]] = {
     "train.image_rate": (1e-4, 3e-3),  # the first is the code's

@@ -19,13 +19,13 @@ import numpy as np
 
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import BASELINES
+from gcnxmodal.config import Experiment
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.build import build
-from gcnxmodal.experiments.config import Experiment
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.measure import evaluate_baseline, map_of_test_items
-from gcnxmodal.experiments.system import DROPOUT, System
+from gcnxmodal.data.load import load_corpus
+from gcnxmodal.measure import evaluate_baseline, map_of_test_items
+from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems.base import DROPOUT, System
+from gcnxmodal.systems.build import build
 from gcnxmodal.training.state import make_block
 
 VALIDATION = 0.2

@@ -35,11 +35,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from benchmarks.graphs import TEXTS, benchmark_words
 from benchmarks.harness import table, write_result
 from benchmarks.specs import DATASETS
-from gcnxmodal.chebyshev.layout import SparseLayout, pack
-from gcnxmodal.experiments.model import Surroundings, abstract_model, constants_of
-from gcnxmodal.experiments.pair_config import ModelConfig
-from gcnxmodal.experiments.pair_system import METRICS
-from gcnxmodal.models import dual_path
+from gcnxmodal.graph.layout import SparseLayout, pack
+from gcnxmodal.systems import dual_path
+from gcnxmodal.systems.pair_config import ModelConfig
+from gcnxmodal.systems.pair_model import Surroundings, abstract_model, constants_of
+from gcnxmodal.systems.pair_system import METRICS
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import make_mesh, state_shardings
 from gcnxmodal.training.state import Data, init_state, make_adam, make_step

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import SemanticMatching
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.corpora import load_corpus
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.retrieval.evaluate import evaluate
+from gcnxmodal.systems import PRESETS
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from gcnxmodal.models.dense import Precision
+from gcnxmodal.nn.layers import Precision
 
 
 @dataclasses.dataclass(frozen=True)

@@ -42,11 +42,11 @@ from flax import nnx
 
 from benchmarks.harness import grown, table, write_result
 from gcnxmodal.errors import InputError
-from gcnxmodal.models.sspe import SSPE, centred_units
-from gcnxmodal.training.feature_graph import BLOCK, feature_graph, nearest_by_distance, nearest_by_index
-from gcnxmodal.training.neighbour_step import METRICS, Graphs, Terms, make_sgd, make_step
+from gcnxmodal.systems.feature_graph import BLOCK, feature_graph, nearest_by_distance, nearest_by_index
+from gcnxmodal.systems.semantic_graph import label_groups
+from gcnxmodal.systems.sspe_model import SSPE, centred_units
+from gcnxmodal.systems.sspe_step import METRICS, Graphs, Terms, make_sgd, make_step
 from gcnxmodal.training.sampling import Plan, plan_items
-from gcnxmodal.training.semantic_graph import label_groups
 from gcnxmodal.training.state import Data, init_state, make_block, make_rate
 
 ITEMS = (12_500, 25_000, 50_000, 100_000, 200_000)

@@ -42,7 +42,7 @@ from benchmarks.step_peers import (
     optimizer,
 )
 from gcnxmodal.chebyshev import chebyshev_filter_batch
-from gcnxmodal.models.losses import pairwise_similarity_loss
+from gcnxmodal.nn.losses import pairwise_similarity_loss
 
 OURS = "ours"
 FAITHFUL_PAIRS = 80_000  # an epoch (GIN Section 3.2)

@@ -21,7 +21,9 @@ from benchmarks.graphs import Words
 from benchmarks.specs import DATASETS, ORDERS, StepCase
 from benchmarks.torch_filters import csr_filter, pyg_layer, torch_device
 from gcnxmodal.chebyshev import pack
-from gcnxmodal.models import dual_path, gin
+from gcnxmodal.nn.layers import Constant
+from gcnxmodal.systems import dual_path
+from gcnxmodal.systems import gin_model as gin
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import named_leaves
 from gcnxmodal.training.state import Data, Step, init_state, make_adam, make_block, make_step, start_epoch
@@ -95,7 +97,7 @@ def make_problem(case: StepCase, words: Words, seed: int = 0) -> StepProblem:
         images_SB=images_SB,
         graphdef=graphdef,
         params=params,
-        constants=nnx.State({"text": {"graph": dual_path.Constant(layout)}}),
+        constants=nnx.State({"text": {"graph": Constant(layout)}}),
     )
 
 

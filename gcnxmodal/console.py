@@ -9,8 +9,8 @@ import jax
 from tqdm import tqdm
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.system import System
 from gcnxmodal.report.sweep_page import setting_name
+from gcnxmodal.systems.base import System
 from gcnxmodal.training.loop import Progress
 
 

@@ -9,9 +9,9 @@ import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import results_table, say, status_of
-from gcnxmodal.experiments.finish import finish
-from gcnxmodal.experiments.finished_run import restore
-from gcnxmodal.experiments.run_folder import RunFolder
+from gcnxmodal.finish import finish
+from gcnxmodal.finished_run import restore
+from gcnxmodal.runs import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,9 @@ import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say, status_of
-from gcnxmodal.experiments.encoder import SHORTLISTS
-from gcnxmodal.experiments.exported import check_free, require_faiss, rows_among, write_export
-from gcnxmodal.experiments.finished_run import restore
+from gcnxmodal.encoder import SHORTLISTS
+from gcnxmodal.finished_run import restore
+from gcnxmodal.stores.export import check_free, require_faiss, rows_among, write_export
 
 _DESCRIPTION = """Write the embeddings of a run's items (of a hashing system, their codes as packed bits) and
 its encoders into a folder that needs neither the run nor its data set.
@@ -28,7 +28,7 @@ Then:
 
   python -m gcnxmodal.search RUN/export-npz --text "a smiling cat"
 
-  >>> from gcnxmodal.experiments.exported import Export
+  >>> from gcnxmodal.stores.export import Export
   >>> Export.load(Path("RUN/export-npz")).encoder.encode_texts(["a smiling cat"])
 
 docs/export.md is a worked example."""

@@ -27,12 +27,12 @@ import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say
-from gcnxmodal.experiments.figure_parts import Options, PaperFigure
-from gcnxmodal.experiments.figure_runs import fill
-from gcnxmodal.experiments.paper_figures import FIGURES
-from gcnxmodal.remake import complete, exit_code
-from gcnxmodal.report.paper_figure import as_csv, as_text
-from gcnxmodal.report.paper_figure_page import write_figure_page
+from gcnxmodal.papers.figure_page import write_figure_page
+from gcnxmodal.papers.figure_parts import Options, PaperFigure
+from gcnxmodal.papers.figure_runs import fill
+from gcnxmodal.papers.figure_text import as_csv, as_text
+from gcnxmodal.papers.paper_figures import FIGURES
+from gcnxmodal.papers.remake import complete, exit_code
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,13 +16,13 @@ import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say, status_of
+from gcnxmodal.encoder import SHORTLISTS
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.encoder import SHORTLISTS
-from gcnxmodal.experiments.exported import Export, describe_items, is_export, rows_among
-from gcnxmodal.experiments.finished_run import restore
-from gcnxmodal.experiments.reading import read_pictures
-from gcnxmodal.experiments.retriever import Retriever
+from gcnxmodal.finished_run import restore
+from gcnxmodal.reading import read_pictures
 from gcnxmodal.report.values import excerpt
+from gcnxmodal.retriever import Retriever
+from gcnxmodal.stores.export import Export, describe_items, is_export, rows_among
 
 
 @dataclasses.dataclass(frozen=True)

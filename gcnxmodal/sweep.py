@@ -18,21 +18,22 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from gcnxmodal import finish
 from gcnxmodal.compilation import keep_compiled_programs
+from gcnxmodal.config import Experiment
 from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, say, sweep_table
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments import PRESETS, finish
-from gcnxmodal.experiments.build import build
-from gcnxmodal.experiments.config import Experiment
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.measure import map_of_test_items, measure_yardsticks
-from gcnxmodal.experiments.members import Member, expand, groups, parse_over
-from gcnxmodal.experiments.run_folder import RunFolder, write_json
-from gcnxmodal.experiments.sweep_folder import SweepFolder, summarise, sweep_config
-from gcnxmodal.experiments.system import DROPOUT, System
-from gcnxmodal.experiments.together import Together
+from gcnxmodal.measure import map_of_test_items, measure_yardsticks
+from gcnxmodal.members import Member, expand, groups, parse_over
 from gcnxmodal.report.sweep_page import write_sweep_report
+from gcnxmodal.runs import RunFolder, write_json
+from gcnxmodal.sweep_folder import SweepFolder, summarise, sweep_config
+from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems.base import DROPOUT, System
+from gcnxmodal.systems.build import build
+from gcnxmodal.together import Together
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.interrupt import Interrupt
 from gcnxmodal.training.loop import Diverged, Interrupted, train

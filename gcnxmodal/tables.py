@@ -37,12 +37,12 @@ import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say
-from gcnxmodal.experiments.paper_tables import TABLES
-from gcnxmodal.experiments.table_parts import Options, PaperTable
-from gcnxmodal.experiments.table_runs import fill
-from gcnxmodal.remake import complete, exit_code
-from gcnxmodal.report.paper_table import as_csv, as_markdown, as_text
-from gcnxmodal.report.paper_table_page import write_table_page
+from gcnxmodal.papers.paper_tables import TABLES
+from gcnxmodal.papers.remake import complete, exit_code
+from gcnxmodal.papers.table_page import write_table_page
+from gcnxmodal.papers.table_parts import Options, PaperTable
+from gcnxmodal.papers.table_runs import fill
+from gcnxmodal.papers.table_text import as_csv, as_markdown, as_text
 
 
 @dataclasses.dataclass(frozen=True)

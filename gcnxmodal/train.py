@@ -15,16 +15,16 @@ from tensorboardX import SummaryWriter
 
 from gcnxmodal import sweep
 from gcnxmodal.compilation import keep_compiled_programs
+from gcnxmodal.config import Experiment, validate
 from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, results_table, say
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.build import build, mesh_for
-from gcnxmodal.experiments.config import Experiment, validate
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.finish import finish
-from gcnxmodal.experiments.measure import map_of_test_items
-from gcnxmodal.experiments.run_folder import RunFolder, experiment_dict
-from gcnxmodal.experiments.system import DROPOUT, System
+from gcnxmodal.finish import finish
+from gcnxmodal.measure import map_of_test_items
+from gcnxmodal.runs import RunFolder, experiment_dict
+from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems.base import DROPOUT, System
+from gcnxmodal.systems.build import build, mesh_for
 from gcnxmodal.training import cluster
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.interrupt import Interrupt

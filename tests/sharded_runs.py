@@ -13,15 +13,15 @@ import jax
 import numpy as np
 
 from benchmarks.sharding import collectives
-from gcnxmodal.experiments.build import build, mesh_for
-from gcnxmodal.experiments.config import DataConfig, TextConfig
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.hashing_config import HashingExperiment, HashingModel, HashingTrain
-from gcnxmodal.experiments.measure import map_of_test_items
-from gcnxmodal.experiments.neighbour_config import NeighbourExperiment, NeighbourModel, NeighbourTrain
-from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
-from gcnxmodal.experiments.retriever import Retriever
-from gcnxmodal.experiments.system import DROPOUT, System
+from gcnxmodal.config import DataConfig, TextConfig
+from gcnxmodal.data.load import load_corpus
+from gcnxmodal.measure import map_of_test_items
+from gcnxmodal.retriever import Retriever
+from gcnxmodal.systems.base import DROPOUT, System
+from gcnxmodal.systems.build import build, mesh_for
+from gcnxmodal.systems.gch_config import HashingExperiment, HashingModel, HashingTrain
+from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
+from gcnxmodal.systems.sspe_config import NeighbourExperiment, NeighbourModel, NeighbourTrain
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.sharding import make_mesh
 from gcnxmodal.training.state import TrainState, make_block, start_epoch

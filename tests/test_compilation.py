@@ -12,11 +12,11 @@ from jax.experimental.compilation_cache import compilation_cache
 from small_folder import write_folder
 
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.experiments.build import build
-from gcnxmodal.experiments.config import DataConfig, TextConfig
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
-from gcnxmodal.experiments.system import DROPOUT, System
+from gcnxmodal.config import DataConfig, TextConfig
+from gcnxmodal.data.load import load_corpus
+from gcnxmodal.systems.base import DROPOUT, System
+from gcnxmodal.systems.build import build
+from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
 from gcnxmodal.training.state import make_block
 
 OPTIONS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")

@@ -11,13 +11,13 @@ from small_folder import write_folder
 from untrained_runs import untrained
 
 from gcnxmodal import export, search, train
+from gcnxmodal.encoder import SHORTLISTS
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments import exported
-from gcnxmodal.experiments.encoder import SHORTLISTS
-from gcnxmodal.experiments.exported import Export, describe_items
-from gcnxmodal.experiments.finished_run import restore
-from gcnxmodal.experiments.retriever import Retriever
+from gcnxmodal.finished_run import restore
 from gcnxmodal.retrieval.hamming import pack_codes
+from gcnxmodal.retriever import Retriever
+from gcnxmodal.stores import export as exported
+from gcnxmodal.stores.export import Export, describe_items
 
 SMALL = [
     *("gin-emoji", "--data.name", "folder", "--data.image-feature", "features", "--text.words", "40"),

@@ -8,8 +8,8 @@ import pytest
 from small_folder import write_folder
 from untrained_runs import untrained
 
-from gcnxmodal.experiments.exported import write_export
-from gcnxmodal.experiments.retriever import Retriever
+from gcnxmodal.retriever import Retriever
+from gcnxmodal.stores.export import write_export
 
 PAGE = Path(__file__).parents[1] / "docs" / "export.md"
 ASKED = '"a smiling cat"'

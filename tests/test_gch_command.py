@@ -15,15 +15,16 @@ from small_folder import write_folder
 from test_train_command import final_weights
 
 from gcnxmodal import evaluate, search, sweep, train
+from gcnxmodal.config import DataConfig, validate
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments import PRESETS, hashing_system
-from gcnxmodal.experiments.build import build, mesh_for
-from gcnxmodal.experiments.config import DataConfig, validate
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.finished_run import restore
-from gcnxmodal.experiments.hashing_config import HashingExperiment, HashingModel, HashingTrain
-from gcnxmodal.experiments.retriever import Retriever
-from gcnxmodal.models.cnnf import CNNF
+from gcnxmodal.finished_run import restore
+from gcnxmodal.nn.cnnf import CNNF
+from gcnxmodal.retriever import Retriever
+from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems import gch_system as hashing_system
+from gcnxmodal.systems.build import build, mesh_for
+from gcnxmodal.systems.gch_config import HashingExperiment, HashingModel, HashingTrain
 
 DATA = ["--data.name", "folder", "--data.image-feature", "features"]
 SMALL = [

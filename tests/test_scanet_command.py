@@ -10,8 +10,8 @@ from small_folder import write_folder
 
 from gcnxmodal import evaluate, search, train
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.finished_run import restore
-from gcnxmodal.experiments.retriever import Retriever
+from gcnxmodal.finished_run import restore
+from gcnxmodal.retriever import Retriever
 
 SMALL = [
     *("scanet-emoji-authors-grid", "--data.name", "folder", "--text.words", "40", "--text.neighbours", "4"),

@@ -20,9 +20,9 @@ from small_folder import write_folder
 
 from benchmarks.sharding import Collective, collectives
 from gcnxmodal import train
-from gcnxmodal.chebyshev.layout import pack
 from gcnxmodal.errors import InputError
-from gcnxmodal.models import gin
+from gcnxmodal.graph.layout import pack
+from gcnxmodal.systems import gin_model as gin
 from gcnxmodal.training.sharding import make_mesh, named_leaves, one_device, state_shardings
 from gcnxmodal.training.state import init_state
 

@@ -14,11 +14,11 @@ from small_folder import write_folder
 from test_train_command import final_weights
 
 from gcnxmodal import export, search, sweep, train
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.build import mesh_for
-from gcnxmodal.experiments.config import validate
-from gcnxmodal.experiments.exported import Export
-from gcnxmodal.experiments.finished_run import restore
+from gcnxmodal.config import validate
+from gcnxmodal.finished_run import restore
+from gcnxmodal.stores.export import Export
+from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems.build import mesh_for
 
 SMALL = [
     *("sspe-folder", "--data.image-feature", "features", "--text.words", "40", "--model.hidden", "16"),

@@ -14,8 +14,8 @@ from test_train_command import final_weights
 
 from gcnxmodal import evaluate, sweep, train
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.members import expand, groups, parse_over
-from gcnxmodal.experiments.pair_config import PairExperiment
+from gcnxmodal.members import expand, groups, parse_over
+from gcnxmodal.systems.pair_config import PairExperiment
 
 SMALL = [
     *("gin-emoji", "--data.name", "folder", "--data.image-feature", "features"),

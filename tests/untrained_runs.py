@@ -6,13 +6,13 @@ from typing import Any
 
 import jax
 
-from gcnxmodal.experiments.build import build
-from gcnxmodal.experiments.config import DataConfig, Experiment, TextConfig
-from gcnxmodal.experiments.corpora import load_corpus
-from gcnxmodal.experiments.finished_run import FinishedRun
-from gcnxmodal.experiments.hashing_config import HashingExperiment, HashingModel, HashingTrain
-from gcnxmodal.experiments.pair_config import ModelConfig, PairExperiment, TrainConfig
-from gcnxmodal.experiments.run_folder import RunFolder
+from gcnxmodal.config import DataConfig, Experiment, TextConfig
+from gcnxmodal.data.load import load_corpus
+from gcnxmodal.finished_run import FinishedRun
+from gcnxmodal.runs import RunFolder
+from gcnxmodal.systems.build import build
+from gcnxmodal.systems.gch_config import HashingExperiment, HashingModel, HashingTrain
+from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
 
 GRID = TrainConfig(pairing="grid", grid_texts=8, grid_images=8)
 HASHING = {"model": HashingModel(bits=40, width=16, beacon_width=8), "train": HashingTrain(batch=8)}

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from gcnxmodal.baselines.features import Features
 from gcnxmodal.errors import InputError
-from gcnxmodal.held_out import held_out
+from gcnxmodal.holdout import held_out
 from gcnxmodal.retrieval.evaluate import standard_map
 
 Space = Mapping[str, Sequence[Any]]

@@ -18,7 +18,7 @@ from gcnxmodal.data import pictures as decoding
 from gcnxmodal.data.files import require_file
 from gcnxmodal.data.pictures import centre_square, imagenet_crop
 from gcnxmodal.errors import InputError
-from gcnxmodal.models import convolution, efficientnet, imagenet, resnet, vgg, weights
+from gcnxmodal.nn import convolution, efficientnet, imagenet, resnet, vgg, weights
 
 
 @dataclasses.dataclass(frozen=True)

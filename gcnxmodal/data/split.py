@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.held_out import digest, held_out
+from gcnxmodal.holdout import digest, held_out
 
 
 def stratified_split(

@@ -97,9 +97,9 @@ def write_report(
     )
 
 
-def write_page(path: Path, template: str, **content: Any) -> Path:
-    """Write a template filled with `content`; returns the path."""
-    text = _environment().get_template(template).render(**content)
+def write_page(path: Path, template: str, package: str = "gcnxmodal.report", **content: Any) -> Path:
+    """Write a template of a package filled with `content`; returns the path."""
+    text = _environment(package).get_template(template).render(**content)
     # A lone surrogate out of a careless JSON file has no UTF-8; as a reference browsers show U+FFFD for it.
     path.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
     return path
@@ -111,9 +111,11 @@ def figure(plot: Plot) -> Markup:
     return Markup(inline(plot.figure, plot.name, plot.alt))
 
 
-def _environment() -> jinja2.Environment:
+def _environment(package: str) -> jinja2.Environment:
+    # A page of another package builds on the parts that stand here.
+    packages = dict.fromkeys((package, "gcnxmodal.report"))
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gcnxmodal.report", "."),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name, ".") for name in packages]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import graphs, specs
-from gcnxmodal.chebyshev.layout import WIDTH
+from gcnxmodal.graph.layout import WIDTH
 
 TINY = specs.DatasetShape(words=150, image_size=20, dimension=32)
 # A graph without hubs compiles in half the time.

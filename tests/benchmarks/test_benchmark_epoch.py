@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks import epoch
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments import PRESETS
-from gcnxmodal.experiments.run_folder import RunFolder
+from gcnxmodal.runs import RunFolder
+from gcnxmodal.systems import PRESETS
 
 POINTS = [(10, 0.2), (20, 0.4), (30, 0.3), (40, 0.4), (50, 0.5), (60, 0.45)]
 

@@ -7,7 +7,7 @@ from flax import nnx
 
 from benchmarks import floor, seeds, step, step_peers, whole_run
 from benchmarks.specs import STEP_CASES, StepCase
-from gcnxmodal.models import dual_path
+from gcnxmodal.systems import dual_path
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -11,7 +11,7 @@ from gcnxmodal.data import features, parts
 from gcnxmodal.data.features import BACKBONES, picture_features
 from gcnxmodal.data.pictures import centre_square
 from gcnxmodal.errors import InputError
-from gcnxmodal.models import efficientnet
+from gcnxmodal.nn import efficientnet
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import inspect
 import typing
 
+from gcnxmodal.config import DataConfig
 from gcnxmodal.data import LOADERS
-from gcnxmodal.experiments.config import DataConfig
 
 
 def test_every_loader_has_a_name_on_the_command_line():

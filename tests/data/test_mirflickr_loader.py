@@ -3,10 +3,10 @@ import pytest
 from picture_files import noise
 
 from gcnxmodal.data import LOADERS, from_pictures, mirflickr
+from gcnxmodal.data.load import loader_options
 from gcnxmodal.data.mirflickr_files import CONCEPTS, LABELS, RELEVANT
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.corpora import loader_options
-from gcnxmodal.experiments.sspe import SSPE_PRESETS
+from gcnxmodal.systems.sspe_presets import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
 
 # Tags and concepts of each photo; its number is its place from 1. A name with _r1 is relevant too.

@@ -21,9 +21,9 @@ from nus_wide_folder import (
 )
 
 from gcnxmodal.data import LOADERS, from_pictures, nus_wide, nus_wide_files
+from gcnxmodal.data.load import loader_options
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.corpora import loader_options
-from gcnxmodal.experiments.sspe import SSPE_PRESETS
+from gcnxmodal.systems.sspe_presets import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
 
 

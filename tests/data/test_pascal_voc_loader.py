@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from gcnxmodal.data import LOADERS, from_pictures, pascal_voc
+from gcnxmodal.data.load import loader_options
 from gcnxmodal.errors import InputError
-from gcnxmodal.experiments.corpora import loader_options
-from gcnxmodal.experiments.sspe import SSPE_PRESETS
+from gcnxmodal.systems.sspe_presets import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
 
 # Objects of each image, its tags, its split; None: no line in tags.txt.

@@ -18,9 +18,11 @@ from jax import ShapeDtypeStruct, lax
 
 from benchmarks import floor
 from benchmarks.specs import DATASETS, ORDERS, STEP_CASES, StepCase
-from gcnxmodal.chebyshev import layer, multiply
-from gcnxmodal.chebyshev.layout import WIDTH, Hubs, SparseLayout
-from gcnxmodal.models import dual_path, gin
+from gcnxmodal.chebyshev import multiply
+from gcnxmodal.graph import layer
+from gcnxmodal.graph.layout import WIDTH, Hubs, SparseLayout
+from gcnxmodal.systems import dual_path
+from gcnxmodal.systems import gin_model as gin
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.state import Data, init_state, make_adam, make_block, make_step
 

@@ -1,0 +1,1 @@
+"""The word graph and the Chebyshev filter on it."""

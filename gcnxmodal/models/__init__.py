@@ -1,1 +1,0 @@
-"""One file a system, and the encoders they share."""

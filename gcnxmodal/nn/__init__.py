@@ -1,0 +1,1 @@
+"""Text and image encoders, dense layers, losses and weights that several systems share."""

@@ -1,0 +1,177 @@
+"""CNN-F, the image path of deep hashing that is trained from pixels: five convolutions and two dense layers.
+
+Chatfield et al. 2014, "Return of the Devil in the Details", Table 1, row CNN-F (VGG-F), without its fc8.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Num
+
+from gcnxmodal.nn.layers import Constant, Precision, linear
+from gcnxmodal.nn.matconvnet import read_matconvnet
+from gcnxmodal.nn.weights import Weights, read_weights
+from gcnxmodal.nn.window import Window
+
+RESOLUTION = 224
+FEATURES = 4096
+# (side of the window, stride); conv2 to conv5 are padded to keep the size of the map.
+_WINDOWS = ((11, 4), (5, 1), (3, 1), (3, 1), (3, 1))
+_FILTERS = (64, 256, 256, 256, 256)
+_POOLED = (0, 1, 4)  # conv1, conv2 and conv5 end with a maximum
+_NORMALISED = (0, 1)  # conv1 and conv2 end with a response normalisation, before the maximum
+_LAST_SIDE = 6  # of the map after conv5
+# RGB; the mean over all positions of the `averageImage` that is published with the weights.
+MEAN = (122.803, 114.885, 101.572)
+
+
+class CNNF(nnx.Module):
+    """Pictures to the activations of fc7.
+
+        x - mean -> conv1 -> relu -> lrn -> max -> conv2 -> relu -> lrn -> max
+                 -> conv3 -> relu -> conv4 -> relu -> conv5 -> relu -> max -> fc6 -> relu -> fc7 -> relu
+
+    Source: Chatfield et al. 2014, Table 1; sizes and paddings as in the published MatConvNet file.
+
+    Args:
+        dropout: probability that an output of fc6 and of fc7 is dropped, in training (Table 1: "drop-out").
+        precision: of all products, see `nn/layers.py`.
+        filters, features: of the convolutions, and size of fc6 and fc7; the published ones by default.
+    """
+
+    # Paper: all weights from one Gaussian; here He's and Glorot's for the layers' sizes, because without
+    # weights from a file training would hardly start.
+    def __init__(
+        self,
+        *,
+        dropout: float = 0.5,
+        precision: Precision = "float32",
+        filters: tuple[int, ...] = _FILTERS,
+        features: int = FEATURES,
+        rngs: nnx.Rngs,
+    ):
+        self.mean = Constant(jnp.broadcast_to(jnp.asarray(MEAN), (RESOLUTION, RESOLUTION, 3)))
+        self.convolutions = nnx.List(
+            [
+                Window(
+                    (side, side),
+                    before,
+                    after,
+                    stride=stride,
+                    padding="VALID" if stride > 1 else "SAME",
+                    kernel_init=nnx.initializers.he_uniform(),
+                    precision=precision,
+                    rngs=rngs,
+                )
+                for (side, stride), before, after in zip(_WINDOWS, (3, *filters[:-1]), filters, strict=True)
+            ]
+        )
+        self.fc6 = linear(_LAST_SIDE**2 * filters[-1], features, precision, rngs)
+        self.fc7 = linear(features, features, precision, rngs)
+        self.dropout = dropout
+        self.width = features
+
+    def __call__(
+        self, pixels_B: Num[Array, "B 224 224 3"], key: Array | None = None
+    ) -> Float[Array, "B features"]:
+        """fc7 of RGB pictures, 0 to 255; with a key, dropout is on."""
+        x_BHWC = pixels_B.astype(jnp.float32) - self.mean.get_value()
+        for number, convolution in enumerate(self.convolutions):
+            x_BHWC = jax.nn.relu(convolution(x_BHWC))
+            if number in _NORMALISED:
+                x_BHWC = local_response_normalisation(x_BHWC)
+            if number in _POOLED:
+                x_BHWC = max_pool(x_BHWC)
+        x_BV = jax.nn.relu(self.fc6(x_BHWC.reshape(len(x_BHWC), -1)))
+        if key is not None:
+            key, own = jax.random.split(key)
+            x_BV = self._dropped(own, x_BV)
+        x_BV = jax.nn.relu(self.fc7(x_BV))
+        return x_BV if key is None else self._dropped(key, x_BV)
+
+    def _dropped(self, key: Array, x: Array) -> Array:
+        return x * jax.random.bernoulli(key, 1 - self.dropout, x.shape) / (1 - self.dropout)
+
+    @classmethod
+    def from_file(cls, path: Path, **options: Any) -> CNNF:
+        """The network with the weights in `path`; options as above. Raises InputError as `load_weights`."""
+        model = cls(**options, rngs=nnx.Rngs(0))
+        model.load_weights(path)
+        return model
+
+    def load_weights(self, path: Path) -> None:
+        """Take all weights from a file, and the mean picture where it has one; or none.
+
+        The file is MatConvNet's `imagenet-vgg-f.mat`, or a safetensors file of the same arrays, named
+        conv1.weight [11, 11, 3, 64], conv1.bias [64], ..., fc7.bias, and mean [224, 224, 3] or one colour.
+
+        Raises:
+            InputError: if it cannot be read or holds the weights of another network: file, tensor, shapes.
+        """
+        for parameter, array in self._read(path):
+            parameter.set_value(jnp.asarray(array))
+
+    def _read(self, path: Path) -> list[tuple[nnx.Variable, np.ndarray]]:
+        """Each variable with its new value; the shapes agree."""
+        tensors = read_matconvnet(path) if path.suffix == ".mat" else read_weights(path)
+        mean = tensors.get("mean")
+        if mean is not None and mean.size == 3:  # one colour, for each position
+            tensors = {**tensors, "mean": np.broadcast_to(mean.reshape(3), self.mean.get_value().shape)}
+        weights, found = Weights(tensors, str(path), "CNN-F"), []
+        layers = {f"conv{number}": layer for number, layer in enumerate(self.convolutions, 1)}
+        for name, layer in {**layers, "fc6": self.fc6, "fc7": self.fc7}.items():
+            shape = layer.kernel.get_value().shape
+            # A matrix on a whole map is a convolution with one position, and kept as one.
+            side = {"fc6": _LAST_SIDE, "fc7": 1}.get(name)
+            named = shape if side is None else (side, side, shape[0] // side**2, shape[1])
+            found.append((layer.kernel, weights.take(f"{name}.weight", named).reshape(shape)))
+            found.append((layer.bias, weights.take(f"{name}.bias", shape[-1:])))
+        if mean is not None:
+            found.append((self.mean, weights.take("mean", self.mean.get_value().shape)))
+        weights.require_all_taken("fc8")
+        return found
+
+
+def local_response_normalisation(
+    x_BHWC: Float[Array, "B H W C"],
+    *,
+    window: int = 5,
+    kappa: float = 2.0,
+    alpha: float = 1e-4,
+) -> Float[Array, "B H W C"]:
+    """y_c = x_c / (kappa + alpha sum_j x_j^2)^(3/4) over the `window` channels j around c.
+
+    The sum is not divided by their number, as MatConvNet's `vl_nnnormalize` and unlike Caffe and PyTorch.
+
+    Source: Krizhevsky et al. 2012, Section 3.3, which has these values.
+    """
+    C = x_BHWC.shape[-1]
+    beside = ((window - 1) // 2, window // 2)
+    squares = jnp.pad(x_BHWC**2, ((0, 0), (0, 0), (0, 0), beside))
+    sums = sum(squares[..., start : start + C] for start in range(window))
+    base = kappa + alpha * sums
+    return x_BHWC * jax.lax.rsqrt(base * jnp.sqrt(base))
+
+
+def max_pool(x_BHWC: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
+    """The largest of each 3 x 3, every second row and column, h = H // 2.
+
+    MatConvNet's padding [0 1 0 1]: the last window may reach one row below, and one column beyond, the map.
+    """
+    for axis in (1, 2):
+        size = x_BHWC.shape[axis] // 2
+        beyond = 2 * size + 1 - x_BHWC.shape[axis]  # 1 if the number of rows is even
+        pads = [(0, beyond if a == axis else 0) for a in range(4)]
+        x = jnp.pad(x_BHWC, pads, constant_values=-jnp.inf)
+        # Not a reduce_window: its gradient, a select-and-scatter, is slow on every platform.
+        shifted = [
+            jax.lax.slice_in_dim(x, start, start + 2 * size - 1, stride=2, axis=axis) for start in range(3)
+        ]
+        x_BHWC = jnp.maximum(jnp.maximum(shifted[0], shifted[1]), shifted[2])
+    return x_BHWC
