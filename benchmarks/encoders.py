@@ -19,9 +19,8 @@ import jax.numpy as jnp
 from benchmarks.harness import MATMULS, interleave, set_matmul, table, write_result
 from gcnxmodal.config import Experiment
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems import PRESETS, build
 from gcnxmodal.systems.base import DROPOUT
-from gcnxmodal.systems.build import build
 from gcnxmodal.training.state import make_block
 
 PRESET = "scanet-wikipedia-authors"

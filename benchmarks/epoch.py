@@ -35,11 +35,10 @@ from benchmarks.select_gin import replaced
 from gcnxmodal.config import Experiment
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.measure import map_of_test_items
+from gcnxmodal.evaluation import map_of_test_items
 from gcnxmodal.runs import RunFolder
-from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems import PRESETS, build
 from gcnxmodal.systems.base import DROPOUT, System
-from gcnxmodal.systems.build import build
 from gcnxmodal.training.state import make_block
 
 PRESET = "gin-wikipedia"

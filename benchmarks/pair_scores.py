@@ -21,7 +21,7 @@ from benchmarks.harness import MATMULS, interleave, set_matmul, table, write_res
 from gcnxmodal.nn.layers import Features
 from gcnxmodal.retrieval.pairs import score_matrix
 from gcnxmodal.retriever import PairScore
-from gcnxmodal.systems.scanet_model import SCANet
+from gcnxmodal.systems.scanet import SCANet
 
 TEXTS, IMAGES = 693, (693, 2_173)
 

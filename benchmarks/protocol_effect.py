@@ -21,12 +21,10 @@ from matplotlib.figure import Figure
 from benchmarks.harness import write_result
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.inputs import scale_images
-from gcnxmodal.retrieval.evaluate import evaluate
+from gcnxmodal.inputs import image_scaler
 from gcnxmodal.retriever import Retriever
-from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems import PRESETS, build
 from gcnxmodal.systems.base import DROPOUT
-from gcnxmodal.systems.build import build
 from gcnxmodal.training.state import make_block
 
 FEATURES = 4096
@@ -36,7 +34,7 @@ PAPER = {"text_query": 0.7672, "image_query": 0.4526}  # GIN Table 1, Eng-Wiki
 def expand(corpus: Corpus, features: int = FEATURES, seed: int = 0) -> Corpus:
     """The corpus with its image features v replaced by relu(W v + b), W and b normal and seeded."""
     random = np.random.default_rng(seed)
-    images = scale_images(corpus.images, "unit", corpus.splits["train"])
+    images = image_scaler(corpus.images, "unit", corpus.splits["train"])(corpus.images)
     weight = random.standard_normal((images.shape[1], features)) / np.sqrt(images.shape[1])
     expanded = np.maximum(images @ weight + random.standard_normal(features), 0)
     return dataclasses.replace(corpus, images=expanded.astype(np.float32))
@@ -61,9 +59,8 @@ def curve(corpus: Corpus, seed: int, steps: int, every: int) -> list[dict[str, A
         count = min(every - int(state.step) % every, system.steps_per_epoch - row)
         state = block(state, data, key, jnp.int32(count))
         if int(state.step) % every == 0:
-            found = evaluate(
-                *Retriever(system, state.params).embed(), system.inputs.corpus.labels, corpus.splits
-            )
+            database = Retriever.of_system(system, state.params).encode_items(system.inputs)
+            found = database.evaluate(system.inputs.corpus.labels, corpus.splits)
             points.append({"step": int(state.step), **found["protocols"]})
             print(f"seed {seed} step {points[-1]['step']:>4} " + _line(points[-1]), flush=True)
     return points

@@ -18,11 +18,10 @@ import numpy as np
 from benchmarks.harness import write_result
 from benchmarks.select_gin import VALIDATION, replaced, validation_curve
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.measure import evaluate_signs
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.systems import PRESETS
 from gcnxmodal.systems.base import System
-from gcnxmodal.systems.gch_presets import GCH_PRESETS
+from gcnxmodal.systems.gch import GCH_PRESETS
 
 SPACE: dict[str, tuple[Any, ...]] = {
     "train.image_rate": (1e-4, 3e-3),  # the first is the code's
@@ -37,8 +36,9 @@ SPACE: dict[str, tuple[Any, ...]] = {
 
 def hashing_map(system: System, params: Any) -> Mapping[str, float]:
     """MAP of the held-out items that rank those trained on."""
-    texts, images = Retriever(system, params).embed()
-    return evaluate_signs(texts, images, system.inputs.corpus)["protocols"]["hashing@500"]
+    corpus = system.inputs.corpus
+    codes = Retriever.of_system(system, params).encode_items(system.inputs)
+    return codes.evaluate(corpus.labels, corpus.splits)["protocols"]["hashing@500"]
 
 
 def main() -> None:

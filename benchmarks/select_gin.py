@@ -22,10 +22,9 @@ from gcnxmodal.baselines import BASELINES
 from gcnxmodal.config import Experiment
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.measure import evaluate_baseline, map_of_test_items
-from gcnxmodal.systems import PRESETS
+from gcnxmodal.evaluation import evaluate_baseline, map_of_test_items
+from gcnxmodal.systems import PRESETS, build
 from gcnxmodal.systems.base import DROPOUT, System
-from gcnxmodal.systems.build import build
 from gcnxmodal.training.state import make_block
 
 VALIDATION = 0.2

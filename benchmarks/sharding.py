@@ -36,10 +36,9 @@ from benchmarks.graphs import TEXTS, benchmark_words
 from benchmarks.harness import table, write_result
 from benchmarks.specs import DATASETS
 from gcnxmodal.graph.layout import SparseLayout, pack
-from gcnxmodal.systems import dual_path
-from gcnxmodal.systems.pair_config import ModelConfig
-from gcnxmodal.systems.pair_model import Surroundings, abstract_model, constants_of
-from gcnxmodal.systems.pair_system import METRICS
+from gcnxmodal.nn.layers import Constant
+from gcnxmodal.systems.base import Sizes
+from gcnxmodal.systems.gin import METRICS, GINExperiment, GINModel, GINSystem, loss
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import make_mesh, state_shardings
 from gcnxmodal.training.state import Data, init_state, make_adam, make_step
@@ -127,9 +126,11 @@ def _group(line: str) -> int:
 
 def compile_step(layout: SparseLayout, mesh: Mesh, filters: int, batch: int) -> Any:
     """The step for a mesh, compiled from shapes alone."""
-    config = ModelConfig(filters=(filters, filters), dimension=SHAPE.dimension)
-    around = Surroundings(layout, jnp.zeros((0, 0)), (SHAPE.image_size,))
-    graphdef, params, _ = nnx.split(abstract_model(around, config, mesh), nnx.Param, ...)
+    experiment = GINExperiment(model=GINModel(filters=(filters, filters), dimension=SHAPE.dimension))
+    sizes = Sizes(SHAPE.words, (SHAPE.image_size,), CLASSES)
+    constants = nnx.State({"text": {"graph": Constant(layout)}})
+    model = nnx.eval_shape(lambda: GINSystem.make_model(experiment, sizes, constants, nnx.Rngs(0), mesh))
+    graphdef, params, _ = nnx.split(model, nnx.Param, ...)
     optimizer = make_adam(1e-3)
     state = jax.eval_shape(lambda p: init_state(p, optimizer, METRICS), params)
     shardings = state_shardings(state, mesh)
@@ -145,12 +146,12 @@ def compile_step(layout: SparseLayout, mesh: Mesh, filters: int, batch: int) -> 
         texts_nT=array(jnp.float32, TEXTS, SHAPE.words),
         images_nd=array(jnp.float32, TEXTS, SHAPE.image_size),
         labels_nC=array(jnp.bool_, TEXTS, CLASSES),
-        constants=jax.tree.map(shape_of, constants_of(around, config)),
+        constants=jax.tree.map(shape_of, constants),
         plan=Plan(array(jnp.int32, STEPS, batch), array(jnp.int32, STEPS, batch)),
     )
     key = shape_of(jax.eval_shape(lambda: jax.random.key(0)))
     step = jax.jit(
-        make_step(graphdef, optimizer, dual_path.loss, grid=False, mesh=mesh),
+        make_step(graphdef, optimizer, loss, grid=False, mesh=mesh),
         donate_argnums=0,
         out_shardings=(shardings, None),
     )

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from gcnxmodal.nn.layers import Precision
+from flax import nnx
+
+from gcnxmodal.graph.layout import SparseLayout
+from gcnxmodal.nn.graph_text import GraphText
+from gcnxmodal.nn.layers import Features, Precision
+from gcnxmodal.systems.gin import GIN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,3 +94,17 @@ class StepCase:
 
 
 STEP_CASES = (StepCase("eng-wiki", 1, 200), StepCase("eng-wiki", 8, 200))
+
+
+def make_gin(
+    layout: SparseLayout,
+    image_size: int,
+    *,
+    filters: tuple[int, ...] = (1, 1),
+    order: int = ORDERS,
+    rngs: nnx.Rngs,
+    **options: Any,
+) -> GIN:
+    """GIN as the paper has it: graph convolutions of counts, and fixed features of so many numbers."""
+    text = GraphText(layout, filters, order, rngs=rngs)
+    return GIN(text, Features(image_size), rngs=rngs, **options)

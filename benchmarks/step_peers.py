@@ -18,12 +18,11 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.graphs import Words
-from benchmarks.specs import DATASETS, ORDERS, StepCase
+from benchmarks.specs import DATASETS, ORDERS, StepCase, make_gin
 from benchmarks.torch_filters import csr_filter, pyg_layer, torch_device
 from gcnxmodal.chebyshev import pack
 from gcnxmodal.nn.layers import Constant
-from gcnxmodal.systems import dual_path
-from gcnxmodal.systems import gin_model as gin
+from gcnxmodal.systems.gin import loss
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import named_leaves
 from gcnxmodal.training.state import Data, Step, init_state, make_adam, make_block, make_step, start_epoch
@@ -74,7 +73,7 @@ def make_problem(case: StepCase, words: Words, seed: int = 0) -> StepProblem:
     random = np.random.default_rng(0)
     shape, n = DATASETS[case.dataset], len(words.counts.indptr) - 1
     layout = pack(words.scaled)
-    model = gin.GIN(
+    model = make_gin(
         layout,
         shape.image_size,
         filters=(case.filters, case.filters),
@@ -127,8 +126,8 @@ def optimizer() -> Any:
 
 def our_step(graphdef: nnx.GraphDef) -> Step:
     """`state, metrics = step(state, data, key)`."""
-    loss = functools.partial(dual_path.loss, margin=MARGIN, balance=BALANCE, l2=L2)
-    return make_step(graphdef, optimizer(), loss, grid=False)
+    objective = functools.partial(loss, margin=MARGIN, balance=BALANCE, l2=L2)
+    return make_step(graphdef, optimizer(), objective, grid=False)
 
 
 @functools.cache

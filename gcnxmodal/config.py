@@ -1,13 +1,28 @@
-"""What every experiment has: its data, what is read of the texts, and how long it trains."""
+"""The configuration that every system has: data, texts, epochs and seed; ranges of values and their errors.
+
+A constraint stands with its field, as an `Annotated` type: pydantic checks it, and `validate` says it.
+"""
 
 import dataclasses
 import functools
+import typing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import TypeAdapter
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AllowInfNan, TypeAdapter, ValidationError
 
 from gcnxmodal.errors import InputError
+
+Count = Annotated[int, Ge(1)]
+WholeNumber = Annotated[int, Ge(0)]
+Seed = Annotated[int, Ge(0), Lt(2**32), "from 0 to 2^32 - 1"]
+Rate = Annotated[float, Gt(0), AllowInfNan(False)]
+Weight = Annotated[float, Ge(0), AllowInfNan(False)]
+Fraction = Annotated[float, Ge(0), Lt(1)]
+Decay = Annotated[float, Gt(0), Le(1)]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +50,13 @@ class DataConfig:
     wikipedia also cnn, sift or an .npz file; for nus-wide and nus-wide-21 also bow (500-d); for these,
     mirflickr, coco, pascal-voc and folder also `features` (their features.npz), for mirflickr-mat and
     nus-wide-21-mat `features` (XAll)."""
-    resolution: int | None = None
+    resolution: Annotated[int, Ge(32), "at least 32 (pixels)"] | None = None
     """Side of the pictures in pixels, for efficientnet-lite0 and pixels; by default the loader's (for pixels,
     64)."""
     image_scale: Literal["raw", "unit", "standard"] = "unit"
     """Of features (pixels stay). raw: as they are; unit: divided by one number so that training features have
     unit variance; standard: each feature has mean 0 and variance 1 on the training items."""
-    validation: float = 0.0
+    validation: Fraction = 0.0
     """Fraction of the training items held out and used in place of the test set, to choose options."""
 
     # Options of some loaders, each under the name of the loader's argument (`corpora.OPTIONS`); None: as the
@@ -59,7 +74,7 @@ class DataConfig:
     """nus-wide: the texts are made of the 5,018 tags or of the 1,000."""
     split: Literal["official", "drawn", "retrieval"] | None = None
     """nus-wide, mirflickr: the data set's own, items drawn of it (nus-wide), or queries and a database."""
-    split_seed: int | None = None
+    split_seed: WholeNumber | None = None
     """Of a split that the loader draws: emoji, nus-wide, mirflickr, coco, folder and those like them."""
 
 
@@ -67,7 +82,7 @@ class DataConfig:
 class TextConfig:
     """From texts to signals on a word graph."""
 
-    words: int = 10_055
+    words: Annotated[int, Ge(2)] = 10_055
     """N: the most common words of the training texts."""
     weighting: Literal["counts", "l1", "l2", "log1p", "tfidf"] = "counts"
     """What stands at a word's vertex (text path gcn)."""
@@ -81,11 +96,11 @@ class TextConfig:
     """Word vectors: trained on the training texts, GloVe 6B 50-d (extra `glove`), or a file."""
     vector_file: Path | None = None
     """word2vec (binary or text) or GloVe text file, for `vectors=file`."""
-    vector_seed: int = 0
+    vector_seed: Seed = 0
     """Decides the trained word vectors, apart from the run's seed: runs of all seeds share one word graph."""
-    length: int = 200
+    length: Count = 200
     """Words of a text, from its beginning, that the text paths lstm and cnn read."""
-    neighbours: int = 8
+    neighbours: Count = 8
     """k of the word graph."""
     graph: Literal["union", "directed", "gaussian"] = "union"
     """union: GIN Eq. 1; directed: with self loops, as the authors' code; gaussian: Defferrard's weights."""
@@ -93,17 +108,16 @@ class TextConfig:
     """Largest eigenvalue of the Laplacian: by Lanczos (the papers), or 2 (all surviving code)."""
 
 
-Rules = dict[str, tuple[Any, Any, str]]
-"""By option: its value, whether it is good, and what it may be."""
+Rule = tuple[Any, bool, str]
+"""A value, whether it is good, and what it may be."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One run: every value that decides it, and nothing else. Each kind of system has its own `model` and
-    `train`: `pair_config.py`, `hashing_config.py`, `neighbour_config.py`.
+    """One run: every value that decides it, and nothing else. Each system has its own `model` and `train`.
 
     Attributes:
-        kind: the key of its system in `build.SYSTEMS`.
+        kind: the name of its system in `systems.SYSTEMS`, such as "gin".
         arguments: fields that change numbers and no shapes, so that a program takes them as arguments:
             members of a sweep that differ in these and the seed only are one vmapped program.
     """
@@ -115,21 +129,21 @@ class Experiment:
     text: TextConfig = TextConfig()
     model: Any = None
     train: Any = None
-    epochs: int = 50
-    """Passes over the pairs (or, for grid, hashing and neighbours, over the items)."""
-    seed: int = 0
+    epochs: Count = 50
+    """Passes over the pairs (or, for grid pairs, GCH and SSPE, over the items)."""
+    seed: Seed = 0
     """Decides initial weights, pairs, batches and dropout."""
-    evaluate_every: int = 1
+    evaluate_every: WholeNumber = 1
     """Epochs between two measurements of MAP on the way; 0 for none."""
-    checkpoint_every: int = 1
+    checkpoint_every: Count = 1
     """Epochs between two checkpoints."""
 
-    def rules(self) -> Rules:
-        """What its own values may be."""
+    def relations(self) -> Mapping[str, Rule]:
+        """What its values may be beside others, by option."""
         return {}
 
 
-def counts_only(text: TextConfig, title: str) -> Rules:
+def counts_only(text: TextConfig, title: str) -> dict[str, Rule]:
     """Rules for a system that reads the counts of a text: nothing of word vectors, their graph or order."""
     unread = ("vectors", "vector_file", "vector_seed", "length", "neighbours", "graph", "lambda_max")
     allowed = f"left out: {title} reads counts of words, and no graph, vectors or order of them"
@@ -146,37 +160,66 @@ def validate(experiment: Experiment) -> None:
     Raises:
         InputError: naming the option as the command line spells it, its value, and what it may be.
     """
-    data, text = experiment.data, experiment.text
-    rules: Rules = {
-        "epochs": (experiment.epochs, experiment.epochs >= 1, "at least 1"),
-        "evaluate-every": (experiment.evaluate_every, experiment.evaluate_every >= 0, "at least 0"),
-        "checkpoint-every": (experiment.checkpoint_every, experiment.checkpoint_every >= 1, "at least 1"),
-        "seed": (experiment.seed, 0 <= experiment.seed < 2**32, "from 0 to 2^32 - 1"),
-        "data.validation": (data.validation, 0 <= data.validation < 1, "from 0 up to, but not, 1"),
-        "data.resolution": (
-            data.resolution,
-            data.resolution is None or data.resolution >= 32,
-            "at least 32 (pixels), or left out",
-        ),
-        "data.split-seed": (
-            data.split_seed,
-            data.split_seed is None or data.split_seed >= 0,
-            "at least 0, or left out",
-        ),
-        "text.words": (text.words, text.words >= 2, "at least 2"),
-        "text.length": (text.length, text.length >= 1, "at least 1"),
-        "text.neighbours": (text.neighbours, text.neighbours >= 1, "at least 1"),
-        "text.vector-seed": (text.vector_seed, 0 <= text.vector_seed < 2**32, "from 0 to 2^32 - 1"),
-        "text.vector-file": (
-            text.vector_file,
-            (text.vectors == "file") == (text.vector_file is not None),
-            "a word2vec or GloVe file with --text.vectors file, and left out otherwise",
-        ),
-        **experiment.rules(),
-    }
-    for option, (value, good, allowed) in rules.items():
+    try:
+        adapter(type(experiment)).validate_python(dataclasses.asdict(experiment))
+    except ValidationError as error:
+        raise InputError(out_of_range(type(experiment), error)) from error
+    text = experiment.text
+    vector_file: Rule = (
+        text.vector_file,
+        (text.vectors == "file") == (text.vector_file is not None),
+        "a word2vec or GloVe file with --text.vectors file, and left out otherwise",
+    )
+    for option, (value, good, allowed) in {"text.vector-file": vector_file, **experiment.relations()}.items():
         if not good:
             raise InputError(f"--{option} is {value}; it must be {allowed}")
+
+
+def out_of_range(kind: type[Experiment], error: ValidationError) -> str:
+    """The first fault that pydantic found, as a sentence that names the option, its value and its range."""
+    first = error.errors()[0]
+    names: list[str] = []
+    owner, hint, value = kind, None, first["input"]
+    for name in first["loc"]:
+        if not dataclasses.is_dataclass(owner) or name not in (hints := _hints(owner)):
+            break  # inside a value, such as one number of several
+        names.append(str(name))
+        hint = hints[str(name)]
+        owner = hint
+    option = ".".join(names).replace("_", "-")
+    allowed = _allowed(hint)
+    return f"--{option} is {value}; it must be {allowed or first['msg']}"
+
+
+def _hints(owner: Any) -> dict[str, Any]:
+    return typing.get_type_hints(owner, include_extras=True)
+
+
+def _allowed(hint: Any) -> str:
+    """What the annotations of a type allow, in words; "" where they say nothing.
+
+    >>> _allowed(Fraction), _allowed(Decay), _allowed(Count | None)
+    ('from 0 up to, but not, 1', 'above 0 and at most 1', 'at least 1, or left out')
+    """
+    parts = typing.get_args(hint)
+    if type(None) in parts:
+        inner = " or ".join(filter(None, map(_allowed, parts)))
+        return f"{inner}, or left out" if inner else ""
+    metadata = getattr(hint, "__metadata__", ())
+    if words := [part for part in metadata if isinstance(part, str)]:
+        return words[0]
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    low = next((part for part in metadata if isinstance(part, (Ge, Gt))), None)
+    high = next((part for part in metadata if isinstance(part, (Le, Lt))), None)
+    if isinstance(low, Ge) and isinstance(high, Lt):
+        return f"from {low.ge} up to, but not, {high.lt}"
+    if isinstance(low, Ge) and isinstance(high, Le):
+        return f"from {low.ge:,} to {high.le:,}"
+    bounds = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
+    return " and ".join(
+        f"{bounds[type(part)]} {dataclasses.astuple(part)[0]:,}" for part in (low, high) if part is not None
+    )
 
 
 @functools.cache
@@ -207,3 +250,39 @@ def changed_values(experiment: Experiment) -> dict[str, Any]:
     defaults = flat(experiment_dict(type(experiment)()))
     values = flat(experiment_dict(experiment))
     return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def field_named(experiment: Experiment, name: str) -> str:
+    """The dotted name of a field that is given by it, or by the end of it if that is one field's only.
+
+    Raises:
+        InputError: if there is no such field, or several.
+    """
+    names = list(flat(experiment_dict(experiment)))
+    name = name.replace("-", "_")
+    found = [known for known in names if known == name or known.endswith(f".{name}")]
+    if name in found:
+        return name
+    if len(found) == 1:
+        return found[0]
+    which = f"it may be {' or '.join(found)}" if found else f"there are {', '.join(names)}"
+    raise InputError(f"'{name}' is not one field of {type(experiment).__name__}; {which}")
+
+
+def changed(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
+    """The experiment with some of its values, named as `field_named` takes them, replaced.
+
+    Raises:
+        InputError: if there is no such field, or a value is not one that it can have.
+    """
+    tree = dataclasses.asdict(experiment)
+    for name, value in values.items():
+        *path, leaf = field_named(experiment, name).split(".")
+        branch = tree
+        for part in path:
+            branch = branch[part]
+        branch[leaf] = value
+    try:
+        return adapter(type(experiment)).validate_python(tree)
+    except ValidationError as error:
+        raise InputError(out_of_range(type(experiment), error)) from error

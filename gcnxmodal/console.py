@@ -2,15 +2,16 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 from tqdm import tqdm
 
+from gcnxmodal.config import Experiment
 from gcnxmodal.errors import InputError
 from gcnxmodal.report.sweep_page import setting_name
-from gcnxmodal.systems.base import System
+from gcnxmodal.systems import System
 from gcnxmodal.training.loop import Progress
 
 
@@ -48,17 +49,28 @@ def describe(system: System) -> str:
             _words(graph)
             + (f"; {wordless:,} documents have no vocabulary word and are kept" if wordless else ""),
             f"model: {system.parameters:,} parameters; an epoch is {system.steps_per_epoch:,} steps of "
-            f"{system.pairs_per_step:,} pairs; on {devices}",
+            f"{system.per_step:,} {system.unit}; on {devices}",
         ]
     )
 
 
 def _words(graph: dict[str, Any]) -> str:
-    if "edges" not in graph:
+    if "words_with_vector" not in graph:
         return f"texts: counts of {graph['words']:,} words"
+    if "edges" not in graph:
+        return f"texts: {graph['words']:,} words in order ({graph['words_with_vector']:,} with a vector)"
     return (
         f"word graph: {graph['words']:,} words ({graph['words_with_vector']:,} with a vector), "
         f"{graph['edges']:,} edges"
+    )
+
+
+def presets_table(presets: Mapping[str, tuple[str, Experiment]]) -> str:
+    """Name, data set and summary of each preset."""
+    width = max(map(len, presets))
+    return "\n".join(
+        f"{name:<{width}}  {experiment.data.name:<18}  {summary}"
+        for name, (summary, experiment) in presets.items()
     )
 
 
@@ -75,12 +87,12 @@ def how_to_go_on(module: str, step: int, arguments: Sequence[str], *, resume: bo
 
 
 class TrainingDisplay:
-    """A bar with loss, pairs/s and time left on a terminal; one line an epoch everywhere."""
+    """A bar with loss, speed and time left on a terminal; one line an epoch everywhere."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int, pairs_per_step: int, first_step: int):
+    def __init__(self, epochs: int, steps_per_epoch: int, counted: tuple[int, str], first_step: int):
         self._epochs = epochs
         self._steps = steps_per_epoch
-        self._pairs = pairs_per_step
+        self._per_step, self._unit = counted
         self._left = 0.0
         self._first_step = ""
         # disable=None: tqdm draws only where there is a terminal.
@@ -95,16 +107,16 @@ class TrainingDisplay:
             self._first_step = f"  first step after {progress.first_step_seconds:.1f} s"
         self._left = (self._epochs * self._steps - done) / progress.steps_per_second
         self._bar.set_description(f"epoch {progress.epoch + 1}/{self._epochs}", refresh=False)
-        rate = progress.steps_per_second * self._pairs
+        rate = progress.steps_per_second * self._per_step
         self._bar.set_postfix_str(
-            f"loss {progress.loss:.4f}, {rate:,.0f} pairs/s{self._first_step}", refresh=False
+            f"loss {progress.loss:.4f}, {rate:,.0f} {self._unit}/s{self._first_step}", refresh=False
         )
         self._bar.update(done - self._bar.n)
 
     def epoch(self, line: dict[str, Any]) -> None:
         """Print the line of an epoch."""
         text = f"epoch {line['epoch']:>3}/{self._epochs}  loss {line['loss']:.4f}"
-        text += f"  {line['pairs_per_second']:>11,.0f} pairs/s"
+        text += f"  {line[f'{self._unit}_per_second']:>11,.0f} {self._unit}/s"
         if "standard" in line:
             standard = line["standard"]
             text += f"  MAP text {standard['text_query']:.3f} image {standard['image_query']:.3f}"

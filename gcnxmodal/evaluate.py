@@ -1,17 +1,26 @@
-"""Measure a run again from its newest checkpoint: `python -m gcnxmodal.evaluate RUN`."""
+"""Measure a run again from its newest checkpoint: `gcnxmodal evaluate RUN`.
+
+`python -m gcnxmodal.evaluate` is the same. In Python the
+module is called as a function, with a `Retriever` and a `Corpus`: see `evaluation.evaluate`.
+
+>>> import gcnxmodal
+>>> retriever = gcnxmodal.Retriever.from_pretrained("runs/gin-emoji-seed0")  # doctest: +SKIP
+>>> gcnxmodal.evaluate(retriever, gcnxmodal.load_dataset("emoji"))["protocols"]["standard"]  # doctest: +SKIP
+{'text_query': 0.513, 'image_query': 0.526, 'average': 0.52}
+"""
 
 import dataclasses
 import sys
+import types
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from gcnxmodal import evaluation
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import results_table, say, status_of
-from gcnxmodal.finish import finish
-from gcnxmodal.finished_run import restore
-from gcnxmodal.runs import RunFolder
+from gcnxmodal.runs import RunFolder, restore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +41,19 @@ def run(arguments: Arguments) -> RunFolder:
     """
     folder, preset, system, params, step = restore(arguments.run, arguments.root, say)
     say(f"checkpoint at step {step:,}")
-    results = finish(system, params, folder, preset)
+    results = evaluation.finish(system, params, folder, preset, step)
     say("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
     return folder
+
+
+class _Callable(types.ModuleType):
+    """The module is also the function: `gcnxmodal.evaluate(...)` is `evaluation.evaluate(...)`."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return evaluation.evaluate(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 
 def main(arguments: list[str] | None = None) -> int:

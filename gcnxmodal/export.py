@@ -1,24 +1,30 @@
-"""Take what a run has learnt elsewhere: `python -m gcnxmodal.export RUN --to {npz,faiss,safetensors}`."""
+"""Write embeddings or codes and the model of a run elsewhere: `gcnxmodal export RUN --to npz`.
+
+An export is a folder: export.json says what is in it; `stores/files.py` and `retriever.py` tell the rest.
+`python -m gcnxmodal.export` is the same.
+"""
 
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say, status_of
-from gcnxmodal.encoder import SHORTLISTS
-from gcnxmodal.finished_run import restore
+from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval.nearest import require_faiss
-from gcnxmodal.stores.export import check_free, rows_among, write_export
+from gcnxmodal.retriever import EXPORT, SHORTLISTS, Retriever
+from gcnxmodal.runs import check_writable, write_json
+from gcnxmodal.stores.files import FORMATS, replacing_folder, write_items
 
 _DESCRIPTION = """Write the embeddings of a run's items (of a hashing system, their codes as packed bits) and
-its encoders into a folder that needs neither the run nor its data set.
+its model into a folder that needs neither the run nor its data set.
 
 The folder has items.jsonl (line i: id, text, labels and splits of item i); a row an item of texts and one of
-images, as the format keeps them; and encoder/, which makes such a row of a new text or picture:
+images, as the format keeps them; and model/, which makes such a row of a new text or picture:
 
   npz           embeddings.npz, arrays `texts` and `images` (codes.npz of a hashing system)
   safetensors   embeddings.safetensors (codes.safetensors), the same arrays
@@ -27,10 +33,10 @@ images, as the format keeps them; and encoder/, which makes such a row of a new 
 
 Then:
 
-  python -m gcnxmodal.search RUN/export-npz --text "a smiling cat"
+  gcnxmodal search RUN/export-npz --text "a smiling cat"
 
-  >>> from gcnxmodal.stores.export import Export
-  >>> Export.load(Path("RUN/export-npz")).encoder.encode_texts(["a smiling cat"])
+  >>> from gcnxmodal import Retriever
+  >>> Retriever.from_pretrained("RUN/export-npz").encode_text(["a smiling cat"])
 
 docs/export.md is a worked example."""
 
@@ -57,28 +63,51 @@ def run(arguments: Arguments) -> Path:
     """Do what the command line says; returns the folder written, whole or not at all.
 
     Raises:
-        InputError: if the run cannot be restored, the corpus has no such items, the folder may not be
-            written, or the package that a format needs is not installed.
+        InputError: if the run cannot be read, it has no such items, the folder may not be written, or the
+            package that a format needs is not installed.
     """
     if arguments.to == "faiss":
         require_faiss("--to faiss")
     out = arguments.out or arguments.run / f"export-{arguments.to}"
-    check_free(out, overwrite=arguments.overwrite)
-    run = restore(arguments.run, arguments.root, say)
-    items = len(rows_among(run.system.inputs.corpus, arguments.among))
-    say(f"{arguments.run}: {run.system.title} after {run.step:,} steps; encoding {items:,} items")
-    about = write_export(out, run, to=arguments.to, among=arguments.among, overwrite=arguments.overwrite)
+    check_writable(out, "export", EXPORT, "--out", overwrite=arguments.overwrite)
+    retriever = Retriever.from_pretrained(arguments.run, root=arguments.root, report=say)
+    about = write_export(out, retriever, to=arguments.to, among=arguments.among)
+    say(f"{arguments.run}: {about['system']} after {about['checkpoint']:,} steps")
     for path in sorted(path for path in out.rglob("*") if path.is_file()):
         say(f"  {path.relative_to(out)!s:<34}{_size(path.stat().st_size):>10}")
     size = f"{about['bits']} bits" if about["rows"] == "codes" else f"{about['dimension']:,} numbers"
-    say(f"{out}: texts and images of {items:,} items, {about['rows']} of {size} each")
+    say(f"{out}: texts and images of {about['items']:,} items, {about['rows']} of {size} each")
     if about["score"] == SHORTLISTS:
         say(
             "note: with two or more layers of co-attention the score depends on the pair. The inner product "
-            "of these embeddings only shortlists; gcnxmodal.search of the run itself has the full score"
+            "of these embeddings only shortlists; `gcnxmodal search` of the run itself has the full score"
         )
-    say(f'ask it: python -m gcnxmodal.search {out} --text "..."')
+    say(f'search it: gcnxmodal search {out} --text "..."')
     return out
+
+
+def write_export(out: Path, retriever: Retriever, *, to: str, among: str) -> dict[str, Any]:
+    """Write the items of a model and the model itself, whole or not at all; returns what export.json says.
+
+    Raises:
+        InputError: if the folder cannot be written, or there are no such items.
+    """
+    rows = np.flatnonzero([among in ("all", *item["splits"]) for item in retriever.items])
+    if not len(rows):
+        splits = dict.fromkeys(name for item in retriever.items for name in item["splits"])
+        raise InputError(f"--among is {among}; this run has all, {', '.join(splits)}: choose one")
+    database = retriever.embeddings(retriever.database).take(rows)
+    items = [{k: v for k, v in retriever.items[row].items() if k != "picture"} for row in rows.tolist()]
+    kept = ("format", "system", "preset", "checkpoint", "source", "commit", "rows", "score")
+    width = ("bits", "layout") if database.kind == "codes" else ("dimension",)
+    about = {name: retriever.about[name] for name in (*kept, *width)}
+    about |= {"to": to, "among": among, "items": len(rows)}
+    with replacing_folder(out) as folder:
+        retriever.without_items().save_pretrained(folder / "model")
+        FORMATS[to].write(folder, database.kind, {"texts": database.texts, "images": database.images})
+        write_items(folder, items)
+        write_json(folder / EXPORT, about)
+    return about
 
 
 def _size(count: float) -> str:

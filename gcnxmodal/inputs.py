@@ -1,105 +1,221 @@
-"""What a model reads: counts on the word graph, and image features, both scaled."""
+"""What a model reads: texts as word counts or words in order, images as features or pixels, both scaled.
+
+`Inputs` holds that of a corpus; `Reading` makes the same of new texts and images, by the statistics of the
+training items and without the corpus.
+"""
 
 import dataclasses
 import hashlib
 import importlib.metadata
+import tempfile
 import zipfile
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from jaxtyping import Float, Int
 
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.cache import cache_dir, replacing
+from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from
+from gcnxmodal.data.raster import rasterise
 from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import SparseLayout, pack
 from gcnxmodal.graph.word_graph import graph_order, relabel, scaled_laplacian, word_graph
-from gcnxmodal.reading import COUNTED, ImageScaler, Reading, TextReader, word_numbers
 from gcnxmodal.text.vectors import vector_matrix, word_vectors
-from gcnxmodal.text.vocabulary import fit_idf, weight_counts
+from gcnxmodal.text.vocabulary import Vocabulary, fit_idf, weight_counts, weighted
+
+TextInput = Literal["counts", "words"]
+"""What is read of a text: counts of the vocabulary's words, or its words in order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TextReader:
+    """Texts to what a text encoder reads of them; see `Inputs.texts`.
+
+    Attributes:
+        vocabulary: the words, in the order of the graph if there is one.
+        weighting: of the counts; None for words in order.
+        idf: what "tfidf" takes from the training texts.
+        length: words in order that are read of a text.
+        width: words that a row has room for, the most of a text of the corpus; longer texts make more.
+    """
+
+    vocabulary: Vocabulary
+    weighting: str | None
+    idf: Float[np.ndarray, " N"] | None
+    length: int
+    width: int
+
+    def __call__(self, texts: Sequence[str], *, wordless: bool = False) -> sp.csr_array | np.ndarray:
+        """The rows of some texts.
+
+        Args:
+            wordless: take texts without a word of the vocabulary, too.
+
+        Raises:
+            InputError: if a text has no word of the vocabulary.
+        """
+        counts = self.vocabulary.counts(texts)
+        empty = np.flatnonzero(np.diff(counts.indptr) == 0)
+        if len(empty) and not wordless:
+            where = f" (text {empty[0]} of {len(texts):,})" if len(texts) > 1 else ""
+            raise InputError(
+                f"'{texts[empty[0]]}'{where}: none of its words is among the {len(self.vocabulary):,} of the "
+                "run; use other words"
+            )
+        if self.weighting is not None:
+            return weighted(counts, self.weighting, self.idf)
+        return word_numbers(self.vocabulary, texts, self.length, self.width)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageScaler:
+    """(images - mean) / divisor, by statistics of the training items; without them, images as they are."""
+
+    mean: Float[np.ndarray, " d"] | None = None
+    divisor: Float[np.ndarray, "..."] | None = None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """The scaled images [n, ...]."""
+        return images if self.mean is None else (images - self.mean) / self.divisor
+
+
+class Reading(NamedTuple):
+    """How texts, and images as a corpus has them, are read."""
+
+    texts: TextReader
+    images: ImageScaler
+
+
+def word_numbers(
+    vocabulary: Vocabulary, texts: Sequence[str], length: int, width: int = 0
+) -> Int[np.ndarray, "n L"]:
+    """The first `length` words of each text by number, int32, filled up with -1 to at least `width`."""
+    rows = [row[:length] for row in vocabulary.sequences(texts)]
+    words = np.full((len(rows), max(width, *map(len, rows))), -1, np.int32)
+    for number, row in enumerate(rows):
+        words[number, : len(row)] = row
+    return words
+
+
+def read_pictures(
+    pictures: Sequence[Path], image_feature: str, resolution: int | None, source: str
+) -> np.ndarray:
+    """Picture files as a corpus has them: features or pixels, [n, ...], before they are scaled.
+
+    Raises:
+        InputError: if this image feature is not made from pictures here, or one cannot be read; `source`
+            names the run.
+    """
+    if image_feature not in FROM_PICTURES or resolution is None:
+        raise InputError(
+            f"{source}: its images are '{image_feature}', which is not made from a picture here; only "
+            f"those with {' or '.join(FROM_PICTURES)} can be asked with a picture"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        files = list(pictures)
+        for number, picture in enumerate(files):
+            if picture.suffix == ".svg":  # as the emoji corpus has them; two may have one name
+                own = Path(folder) / str(number)
+                [files[number]] = rasterise([picture], resolution, own, progress=False)
+        return images_from(files, image_feature, resolution, cache_dir=cache_dir())
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What the model reads for each item of the corpus.
+    """What a model reads for each item of the corpus.
 
     Attributes:
         corpus: the corpus.
-        texts: what the text path reads: weighted counts, CSR float32 [n, N]; or word numbers in reading
-            order, int32 [n, L], filled up with -1.
+        texts: weighted counts, CSR float32 [n, N]; or word numbers in reading order, int32 [n, L], filled up
+            with -1.
         images: float32 [n, d], scaled; or pixels, uint8 [n, R, R, 3].
         graph_report: numbers worth telling: of the words and, if there is one, of their graph.
+        reading: how a new text and a new image are read, as those of the corpus were.
     """
 
     corpus: Corpus
     texts: sp.csr_array | np.ndarray
     images: np.ndarray
     graph_report: dict[str, Any]
+    reading: Reading
 
 
 @dataclasses.dataclass(frozen=True)
-class GraphInputs(Inputs):
-    """`Inputs` with the graph that the words stand on; the vocabulary is in the order of its vertices.
+class WordInputs(Inputs):
+    """`Inputs` with what is known of the words: their graph, or of words in order their vectors.
 
     Attributes:
-        layout: the scaled Laplacian of the word graph.
+        layout: the scaled Laplacian of the word graph; the vocabulary is in the order of its vertices. None
+            for words in order.
         vectors: word vectors at unit length, float32 [N, e]; zero for a word without one.
     """
 
-    layout: SparseLayout
+    layout: SparseLayout | None
     vectors: np.ndarray
 
 
-def plain_inputs(corpus: Corpus, data: DataConfig, text: TextConfig) -> Inputs:
-    """Weighted counts and scaled images, without a word graph.
+def read_inputs(
+    corpus: Corpus, data: DataConfig, text: TextConfig, text_input: TextInput = "counts"
+) -> Inputs:
+    """What a model without a word graph reads.
 
     Raises:
         InputError: if the corpus has one class only.
     """
-    _check_classes(corpus)
-    return Inputs(
-        corpus=corpus,
-        texts=read_texts(corpus, text, "counts"),
-        images=scale_images(corpus.images, data.image_scale, corpus.splits["train"]),
-        graph_report={"words": len(corpus.vocabulary), "documents_without_a_word": corpus.wordless},
+    if len(corpus.class_names) < 2:
+        raise InputError(
+            f"{corpus.provenance.get('source')}: labels name one class only; retrieval needs two"
+        )
+    train = corpus.splits["train"]
+    counted = text_input == "counts"
+    if counted:
+        texts = weight_counts(corpus.counts, text.weighting, train)
+    else:
+        texts = word_numbers(corpus.vocabulary, corpus.texts, text.length)
+    scaler = image_scaler(corpus.images, data.image_scale, train)
+    text_reader = TextReader(
+        vocabulary=corpus.vocabulary,
+        weighting=text.weighting if counted else None,
+        idf=fit_idf(corpus.counts[train], text.weighting) if counted else None,
+        length=text.length,
+        width=texts.shape[1] if isinstance(texts, np.ndarray) else 0,
     )
+    report = {"words": len(corpus.vocabulary), "documents_without_a_word": corpus.wordless}
+    return Inputs(corpus, texts, scaler(corpus.images), report, Reading(text_reader, scaler))
 
 
-def make_inputs(corpus: Corpus, data: DataConfig, text: TextConfig, path: str = "gcn") -> GraphInputs:
-    """Build the word graph on the training texts, order the vocabulary by it, and scale both modalities.
-
-    Args:
-        path: the text path, which decides what is read of a text: "gcn" counts, "lstm" and "cnn" sequences.
+def word_inputs(
+    corpus: Corpus, data: DataConfig, text: TextConfig, text_input: TextInput = "counts"
+) -> WordInputs:
+    """What a model reads with, of counts, the word graph of the training texts, which orders the vocabulary.
 
     Raises:
         InputError: if the corpus has one class only, or the graph cannot be built (k >= N, bad vectors).
     """
-    train = corpus.splits["train"]
-    _check_classes(corpus)
-    if text.neighbours >= len(corpus.vocabulary):
+    if text_input == "counts" and text.neighbours >= len(corpus.vocabulary):
         raise InputError(
             f"--text.neighbours is {text.neighbours} but the training texts have {len(corpus.vocabulary)} "
             "words; it must be smaller than the number of words"
         )
     vectors, has_vector = _vectors(corpus, text)
-    graph = word_graph(vectors, has_vector, text.neighbours, text.graph)
-    # The numbering of the words is free: one that keeps neighbours close makes the gathers local.
-    order = graph_order(graph)
-    graph, corpus = relabel(graph, order), corpus.reordered(order)
-    return GraphInputs(
-        corpus=corpus,
-        texts=read_texts(corpus, text, path),
-        images=scale_images(corpus.images, data.image_scale, train),
-        layout=pack(scaled_laplacian(graph, text.lambda_max)),
-        vectors=_unit_length(vectors, has_vector)[order],
-        graph_report={
-            "words": len(corpus.vocabulary),
-            "words_with_vector": int(has_vector.sum()),
-            "edges": int(graph.n_edge[0]),
-            "documents_without_a_word": corpus.wordless,
-        },
-    )
+    report: dict[str, Any] = {"words_with_vector": int(has_vector.sum())}
+    unit_vectors, layout = _unit_length(vectors, has_vector), None
+    if text_input == "counts":
+        graph = word_graph(vectors, has_vector, text.neighbours, text.graph)
+        report["edges"] = int(graph.n_edge[0])
+        # The numbering of the words is free: one that keeps neighbours close makes the gathers local.
+        order = graph_order(graph)
+        corpus, unit_vectors = corpus.reordered(order), unit_vectors[order]
+        layout = pack(scaled_laplacian(relabel(graph, order), text.lambda_max))
+    plain = read_inputs(corpus, data, text, text_input)
+    parts = {field.name: getattr(plain, field.name) for field in dataclasses.fields(Inputs)}
+    parts["graph_report"] = {**plain.graph_report, **report}
+    return WordInputs(**parts, layout=layout, vectors=unit_vectors)
 
 
 def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> ImageScaler:
@@ -116,41 +232,6 @@ def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> ImageScal
     else:
         divisor = np.sqrt(np.where(variance > 1e-12, variance, np.inf))
     return ImageScaler(mean, np.asarray(divisor, mean.dtype))
-
-
-def scale_images(images: np.ndarray, scale: str, train: np.ndarray) -> np.ndarray:
-    """All images of a corpus, scaled by `image_scaler`."""
-    return image_scaler(images, scale, train)(images)
-
-
-def read_texts(corpus: Corpus, text: TextConfig, path: str) -> sp.csr_array | np.ndarray:
-    """What a text path reads of the texts of a corpus; see `Inputs.texts`."""
-    if path in COUNTED:
-        return weight_counts(corpus.counts, text.weighting, corpus.splits["train"])
-    return word_numbers(corpus.vocabulary, corpus.texts, text.length)
-
-
-def reading_of(inputs: Inputs, data: DataConfig, text: TextConfig, path: str) -> Reading:
-    """How a new text and a new image are read, as those of the corpus were."""
-    corpus, train = inputs.corpus, inputs.corpus.splits["train"]
-    counted = path in COUNTED
-    return Reading(
-        TextReader(
-            vocabulary=corpus.vocabulary,
-            weighting=text.weighting if counted else None,
-            idf=fit_idf(corpus.counts[train], text.weighting) if counted else None,
-            length=text.length,
-            width=inputs.texts.shape[1] if isinstance(inputs.texts, np.ndarray) else 0,
-        ),
-        image_scaler(corpus.images, data.image_scale, train),
-    )
-
-
-def _check_classes(corpus: Corpus) -> None:
-    if len(corpus.class_names) < 2:
-        raise InputError(
-            f"{corpus.provenance.get('source')}: labels name one class only; retrieval needs two"
-        )
 
 
 def _unit_length(vectors: np.ndarray, has_vector: np.ndarray) -> np.ndarray:

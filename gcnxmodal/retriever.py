@@ -1,202 +1,570 @@
-"""A trained system applied: features, embeddings, scores, search and what they come from."""
+"""A trained system applied, without its corpus: texts and pictures to embeddings or codes, and search.
+
+A trained model is one folder in one format, which every run writes at its end (RUN/model), an export has, and
+`Retriever.save_pretrained` writes:
+
+    model.json               system, configuration, vocabulary, how images are made, class names, versions
+    parameters.safetensors   what was trained
+    constants.safetensors    the word graph or word vectors; statistics of the training items
+    items.jsonl              the items that can be searched: see `stores/files.py`
+    embeddings.safetensors   their rows; codes or features of models that have these
+
+Nothing in such a folder is executed when it is read; the digests of the arrays stand in model.json.
+"""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from flax import nnx
 from jaxtyping import Array
+from pydantic import ValidationError
+from safetensors.numpy import save_file
 
-from gcnxmodal.inputs import reading_of
-from gcnxmodal.reading import Reading
-from gcnxmodal.retrieval.chunks import top_k
+from gcnxmodal import __version__
+from gcnxmodal.config import experiment_dict
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.environment import environment
+from gcnxmodal.errors import InputError
+from gcnxmodal.inputs import ImageScaler, Inputs, Reading, TextReader, read_pictures
+from gcnxmodal.nn.layers import Constant
+from gcnxmodal.nn.weights import read_weights
+from gcnxmodal.retrieval.database import Codes, Database, Embeddings, PairFeatures
+from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.pairs import score_matrix
-from gcnxmodal.retrieval.shortlist import search
-from gcnxmodal.systems import scanet_model as scanet
-from gcnxmodal.systems.base import System
-from gcnxmodal.systems.explanation import Explanation, explain
+from gcnxmodal.runs import FinishedRun, RunFolder, restore, write_json
+from gcnxmodal.stores.files import FORMATS, Rows, describe_items, read_items, replacing_folder, write_items
+from gcnxmodal.systems import SYSTEMS, System, experiment_from
+from gcnxmodal.systems.base import Model, Sizes
+from gcnxmodal.text.vocabulary import Vocabulary
 from gcnxmodal.training import sharding
 
+FORMAT = 2
+ABOUT, PARAMETERS, CONSTANTS = "model.json", "parameters.safetensors", "constants.safetensors"
+EXPORT = "export.json"
+SHORTLISTS = "inner product, to shortlist by"
+"""`score` of embeddings of a model whose full score depends on the pair."""
 CHUNK = 256
 """Rows that are encoded at a time: one program for all."""
+_PATHS = ("data.root", "text.vector_file", "model.image_weights")
+
+
+@dataclasses.dataclass(frozen=True)
+class Hit:
+    """An item that was found.
+
+    Attributes:
+        id: its picture's path below the folder that all pictures share, or the number of its row.
+        score: inner product; bits - 2 x Hamming distance of codes; of models of pairs the full score.
+        text, labels: its own.
+        picture: where its picture lay when the model was trained, if that is known.
+        metadata: what else is known of it: its row in the corpus and its splits.
+    """
+
+    id: str
+    score: float
+    text: str
+    picture: str | None
+    labels: tuple[str, ...]
+    metadata: dict[str, Any]
 
 
 class Retriever:
-    """A system with trained parameters, on the first device of this process.
+    """A trained model, applied on the first device of this process.
 
-    Args:
-        system: the model and its corpus.
-        params: its parameters, wherever they lie; in a job of several processes, all must take part.
-        reading: how new texts and images are read; by default, as the system's corpus says.
+    >>> from gcnxmodal import Retriever
+    >>> retriever = Retriever.from_pretrained("runs/gin-emoji-seed0")  # doctest: +SKIP
+    >>> retriever.search("a smiling cat", k=5)  # doctest: +SKIP
+    >>> retriever.encode_text(["a smiling cat"]).shape  # doctest: +SKIP
+    (1, 256)
+
+    Attributes:
+        about: what model.json says.
+        model: its structure, with shapes in place of arrays: see `systems.base.Model`.
+        reading: how texts, and images as the corpus had them, are read.
+        items, database: the items that can be searched, a dictionary and a row each; None without any.
     """
 
-    def __init__(self, system: System, params: Any, reading: Reading | None = None):
-        self.system = system
-        self._reading = reading
-        self._graphdef = system.graphdef
-        self._model = sharding.to_one_device(params), system.constants
-        self._texts = partial(_encode_texts, self._graphdef, *self._model)
-        self._images = partial(_encode_images, self._graphdef, *self._model)
+    def __init__(
+        self,
+        about: Mapping[str, Any],
+        model: Model,
+        params: Any,
+        constants: Any,
+        reading: Reading,
+        items: Sequence[dict[str, Any]] = (),
+        database: Any = None,
+    ):
+        self.about = about
+        self.model = model
+        self.reading = reading
+        self.items = items
+        self.database = database
+        self._arrays = sharding.to_one_device(params), constants
+        self._graphdef = nnx.split(model)[0]
 
-    @functools.cached_property
-    def reading(self) -> Reading:
-        """How new texts and images are read, as those of the corpus were."""
-        system = self.system
-        if self._reading is not None:
-            return self._reading
-        experiment = system.experiment
-        return reading_of(system.inputs, experiment.data, experiment.text, system.text_path)
+    # What users call.
 
-    def encode_texts(self, rows: np.ndarray) -> np.ndarray:
-        """Features f_t [n, D] of some items of the corpus."""
-        return _in_chunks(self._texts, self.system.inputs.texts, rows)
+    @classmethod
+    def from_pretrained(
+        cls, path: Any, *, root: Path | None = None, report: Callable[[str], None] | None = None
+    ) -> "Retriever":
+        """The model of a run, an export, or a folder that `save_pretrained` wrote.
 
-    def encode_images(self, rows: np.ndarray) -> np.ndarray:
-        """Features f_i [n, D] of some items of the corpus."""
-        return _in_chunks(self._images, self.system.inputs.images, rows)
-
-    def encode(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Features of texts and images of the given (by default all) items."""
-        rows = np.arange(len(self.system.inputs.corpus)) if rows is None else rows
-        return self.encode_texts(rows), self.encode_images(rows)
-
-    def encode_new_text(self, text: str) -> np.ndarray:
-        """Features f_t [1, D] of a text that is not in the corpus; see `encode_new_texts`."""
-        return self.encode_new_texts([text], 1)
-
-    def encode_new_texts(self, texts: Sequence[str], batch: int = CHUNK) -> np.ndarray:
-        """Features f_t [n, D] of texts that need not be in the corpus, `batch` at a time.
-
-        With the default batch, those of a text of the corpus have the bits of `encode_texts`.
+        Args:
+            path: the folder (or the run that `gcnxmodal.train` returned).
+            root: for a run that has no model of its newest checkpoint (it was stopped, or is of an older
+                version): the folder of its data set, if that has moved.
+            report: told when a checkpoint has to be restored; by default standard error is.
 
         Raises:
-            InputError: if a text has no word of the vocabulary.
+            InputError: if there is no model, or a file is missing, damaged, or does not fit the others.
         """
-        return _in_chunks(self._texts, self.reading.texts(texts), np.arange(len(texts)), batch)
+        folder = Path(getattr(path, "path", path))
+        if (folder / ABOUT).exists():
+            return _load(folder)
+        if (folder / EXPORT).exists():
+            return _load_export(folder)
+        return _of_run(folder, root, report or (lambda text: print(text, file=sys.stderr)))
 
-    def encode_new_image(self, image: np.ndarray) -> np.ndarray:
-        """Features f_i [1, D] of an image that is not in the corpus, given unscaled, [1, ...]."""
-        return self.encode_new_images(image, 1)
+    def save_pretrained(self, path: Path | str) -> Path:
+        """Write the model, and its items if it has any, into a folder that needs nothing else.
 
-    def encode_new_images(self, images: np.ndarray, batch: int = CHUNK) -> np.ndarray:
-        """Features f_i [n, D] of images that need not be in the corpus, given unscaled, [n, ...]; as
-        `encode_new_texts`."""
-        return _in_chunks(self._images, self.reading.images(images), np.arange(len(images)), batch)
+        Paths of this machine are left out. The folder is written whole or not at all.
 
-    def embed(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """texts [n, D] and images [n, D] of the given (by default all) items; score = text . image.
-
-        If the model is not `separable`, that is only the part of the score to shortlist by.
+        Raises:
+            InputError: if there is something else in the folder, or it cannot be written.
         """
-        return self.fold(*self.encode(rows))
+        folder = Path(path)
+        if folder.exists() and not (folder / ABOUT).exists() and (folder.is_file() or any(folder.iterdir())):
+            raise InputError(f"{folder}: has files in it but no model; name an empty or a new folder")
+        items = [{name: v for name, v in item.items() if name != "picture"} for item in self.items]
+        with replacing_folder(folder) as temporary:
+            self._write(temporary, items)
+        return folder
 
-    def fold(self, texts_nD: np.ndarray, images_nD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Features as the embeddings whose inner product is the score."""
-        return self.fold_texts(texts_nD), self.fold_images(images_nD)
+    def encode_text(self, texts: str | Sequence[str], batch: int = CHUNK) -> Rows:
+        """Texts to embeddings float32 [n, D], whose inner product with an image's is the score; or of a model
+        of binary codes to codes, packed as `retrieval.hamming.pack_codes` does, uint32 [n, W].
 
-    def fold_texts(self, texts_nD: np.ndarray) -> np.ndarray:
-        """See `fold`."""
-        fold = partial(_fold_texts, self._graphdef, *self._model)
-        return _in_chunks(fold, texts_nD, np.arange(len(texts_nD)))
+        Args:
+            batch: texts at a time. With the default, a text of the corpus has the bits of its stored row;
+                1 answers a single question sooner.
 
-    def fold_images(self, images_nD: np.ndarray) -> np.ndarray:
-        """See `fold`."""
-        fold = partial(_fold_images, self._graphdef, *self._model)
-        return _in_chunks(fold, images_nD, np.arange(len(images_nD)))
+        Raises:
+            InputError: if a text has no word of the vocabulary, or there is none.
+        """
+        return self._rows(self.fold_texts(self._features_of_texts(texts, batch)))
+
+    def encode_image(
+        self, images: np.ndarray | Path | str | Sequence[Path | str], batch: int = CHUNK
+    ) -> Rows:
+        """Images to embeddings or codes; see `encode_text`.
+
+        Args:
+            images: as the corpus had them, before they were scaled: features [n, d] or pixels [n, R, R, 3];
+                or one or several picture files, of a model whose images are made from pictures.
+
+        Raises:
+            InputError: if they have another shape, cannot be read, or there is none.
+        """
+        return self._rows(self.fold_images(self._features_of_images(images, batch)))
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: np.ndarray | Path | str | None = None,
+        k: int = 10,
+        among: str = "all",
+        shortlist: int = 100,
+    ) -> list[Hit]:
+        """The k best items, best first: by their images for a text, by their texts for an image.
+
+        Args:
+            among: "all", or the split whose items are searched.
+            shortlist: where the score depends on the pair, how many items are scored by it.
+
+        Raises:
+            InputError: if not one of text and image is given, there are no items to search, or as
+                `encode_text` and `encode_image` do.
+        """
+        if (text is None) == (image is None):
+            raise InputError("give one of text and image")
+        for name, value in (("k", k), ("shortlist", shortlist)):
+            if value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1")
+        if self.database is None:
+            raise InputError("this model has no items to search; load a run or an export of it")
+        chosen = np.flatnonzero([among in ("all", *item["splits"]) for item in self.items])
+        if not len(chosen):
+            raise InputError(f"no item is in '{among}'; search among all")
+        if text is not None:
+            by, features = "text", self._features_of_texts(text, 1)
+        else:
+            by, features = "image", self._features_of_images(image, 1)
+        if isinstance(self.database, PairFeatures):
+            query = features
+        else:
+            query = self._rows(self.fold_texts(features) if by == "text" else self.fold_images(features))
+        found, scores = self.database.take(chosen).search(query, k, by=by, shortlist=shortlist)
+        hits = zip((self.items[row] for row in chosen[found[0]]), scores[0], strict=True)
+        return [_hit(item, float(score)) for item, score in hits]
+
+    # What evaluation and training call: items as `Inputs` has them, features before they are folded.
+
+    @classmethod
+    def of_run(cls, run: FinishedRun) -> "Retriever":
+        """The model of a run that has its corpus and its parameters."""
+        return cls.of_system(run.system, run.params, run.preset, run.step)
+
+    @classmethod
+    def of_system(cls, system: System, params: Any, preset: str = "", step: int = 0) -> "Retriever":
+        """The model of a system with some parameters; in a job of several processes, all must take part."""
+        about = _about(system, preset, step)
+        return cls(about, system.applied_model, params, system.constants, system.inputs.reading)
+
+    def with_items(self, inputs: Inputs, rows: np.ndarray | None = None) -> "Retriever":
+        """The same model with some (by default all) items of a corpus to search."""
+        rows = np.arange(len(inputs.corpus)) if rows is None else rows
+        items = describe_items(inputs.corpus, rows, pictures=True)
+        database = self.encode_items(inputs, rows)
+        return Retriever(self.about, self.model, *self._arrays, self.reading, items, database)
+
+    def without_items(self) -> "Retriever":
+        """The model alone."""
+        return Retriever(self.about, self.model, *self._arrays, self.reading)
+
+    def encode_items(self, inputs: Inputs, rows: np.ndarray | None = None) -> Any:
+        """Some (by default all) items of a corpus as the model ranks them.
+
+        Returns:
+            `Embeddings`; `Codes`; or `PairFeatures`, where the score depends on the pair.
+        """
+        rows = np.arange(len(inputs.corpus)) if rows is None else rows
+        features = (
+            self._encode("encode_texts", inputs.texts, rows),
+            self._encode("encode_images", inputs.images, rows),
+        )
+        if not self.model.separable:
+            return PairFeatures(*features, self)
+        texts, images = self.fold_texts(features[0]), self.fold_images(features[1])
+        return Embeddings(texts, images) if self.model.bits is None else Codes.of_signs(texts, images)
+
+    def encode_corpus(self, corpus: Corpus) -> Any:
+        """All items of any corpus with images of the model's kind; see `encode_items`.
+
+        Texts without a word of the vocabulary are kept.
+        """
+        texts = self.reading.texts(corpus.texts, wordless=True)
+        images = self.reading.images(self._unscaled(corpus.images))
+        return self.encode_items(Inputs(corpus, texts, images, {}, self.reading))
+
+    def embeddings(self, database: Any) -> Any:
+        """A database as rows that need no model: of features the embeddings to shortlist by."""
+        if not isinstance(database, PairFeatures):
+            return database
+        return Embeddings(self.fold_texts(database.texts), self.fold_images(database.images))
+
+    def fold_texts(self, features_nD: np.ndarray) -> np.ndarray:
+        """Features as the embeddings whose inner product is the score (or shortlists)."""
+        return self._encode("fold_texts", features_nD)
+
+    def fold_images(self, features_nD: np.ndarray) -> np.ndarray:
+        """See `fold_texts`."""
+        return self._encode("fold_images", features_nD)
 
     def score(self, texts_QD: np.ndarray, images_MD: np.ndarray, devices: int | None = None) -> np.ndarray:
         """Scores [Q, M] of every text with every image, by their features; see `score_matrix`."""
-        model = self._model
-        return score_matrix(PairScore(self._graphdef), model, texts_QD, images_MD, devices=devices)
+        scorer = PairScore(self._graphdef)
+        return score_matrix(scorer, self._arrays, texts_QD, images_MD, devices=devices)
 
     def score_chosen(
         self, features: tuple[np.ndarray, np.ndarray], text_P: np.ndarray, image_P: np.ndarray
     ) -> np.ndarray:
         """Scores [P] of chosen pairs: text_P[p] with image_P[p], rows of the features of texts and images."""
-        score = partial(_score_aligned, self._graphdef, *self._model)
+        score = partial(_applied, self._graphdef, "score_aligned", *self._arrays)
         return _in_chunks(score, features, (text_P, image_P), 4096)
 
-    def search(
-        self, features: tuple[np.ndarray, np.ndarray], k: int, *, by: str, shortlist: int = 100
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The k best for each query: (indices [Q, k], scores [Q, k]).
-
-        Args:
-            features: of texts [n, D] and of images [m, D], from `encode`.
-            by: "text": each text is a query, and images are found; or "image".
-            shortlist: where the score depends on the pair, how many of each query are scored.
-        """
-        embeddings = self.fold(*features)
-        queries, database = embeddings if by == "text" else embeddings[::-1]
-        k = min(k, len(database))
-        if self.system.separable:
-            return top_k(queries, database, k)
-
-        def score(query_P: np.ndarray, item_P: np.ndarray) -> np.ndarray:
-            pairs = (query_P, item_P) if by == "text" else (item_P, query_P)
-            return self.score_chosen(features, *pairs)
-
-        return search(queries, database, k, shortlist=shortlist, score=score)
-
-    def explain(self, rows: np.ndarray) -> Explanation:
-        """Why these items' own pairs score as they do, as arrays on the host."""
-        texts = self.system.inputs.texts[rows]
+    def explain(self, inputs: Inputs, rows: np.ndarray) -> Any:
+        """Why these items' own pairs score as they do, see `Model.explain`, as arrays on the host."""
+        texts = inputs.texts[rows]
         texts = texts if isinstance(texts, np.ndarray) else texts.toarray()
-        found = _explain(self._graphdef, *self._model, texts, self.system.inputs.images[rows])
-        return jax.device_get(found)
+        return jax.device_get(_applied(self._graphdef, "explain", *self._arrays, texts, inputs.images[rows]))
+
+    def _encode(self, method: str, rows: Any, chosen: np.ndarray | None = None, batch: int = CHUNK) -> Any:
+        """A method of the model, of some (by default all) rows, `batch` at a time."""
+        chosen = np.arange(rows.shape[0]) if chosen is None else chosen
+        return _in_chunks(partial(_applied, self._graphdef, method, *self._arrays), rows, chosen, batch)
+
+    def _features_of_texts(self, texts: str | Sequence[str], batch: int) -> np.ndarray:
+        texts = [texts] if isinstance(texts, str) else texts
+        if not len(texts):
+            raise InputError("texts: there is none to encode; give at least one")
+        return self._encode("encode_texts", self.reading.texts(texts), batch=batch)
+
+    def _features_of_images(self, images: Any, batch: int) -> np.ndarray:
+        if isinstance(images, (str, Path)):
+            images = [images]
+        if not len(images):
+            raise InputError("images: there is none to encode; give at least one")
+        return self._encode("encode_images", self.reading.images(self._unscaled(images)), batch=batch)
+
+    def _unscaled(self, images: Any) -> np.ndarray:
+        about = self.about["images"]
+        if not isinstance(images, np.ndarray):
+            source = self.about["system"]
+            return read_pictures([Path(p) for p in images], about["feature"], about["resolution"], source)
+        pixels = about["dtype"] == "uint8"
+        right = images.dtype == np.uint8 if pixels else np.issubdtype(images.dtype, np.floating)
+        if not right or list(images.shape[1:]) != about["shape"]:
+            raise InputError(
+                f"images are {images.dtype} {list(images.shape)}; this model takes {about['dtype']} "
+                f"{['n', *about['shape']]}: {about['feature']}, before scaling".replace("'", "")
+            )
+        return images if pixels else images.astype(np.float32, copy=False)
+
+    def _rows(self, embeddings_nD: np.ndarray) -> Rows:
+        return embeddings_nD if self.model.bits is None else pack_codes(embeddings_nD)
+
+    def _write(self, folder: Path, items: Sequence[dict[str, Any]]) -> None:
+        params, constants = self._arrays
+        texts, scaler = self.reading
+        statistics = {"idf": texts.idf, "image_mean": scaler.mean, "image_divisor": scaler.divisor}
+        read = {
+            f"reading.{name}": np.asarray(a, order="C") for name, a in statistics.items() if a is not None
+        }
+        save_file(_plain_arrays(params), folder / PARAMETERS)
+        save_file(_plain_arrays(constants) | read, folder / CONSTANTS)
+        about = {name: value for name, value in self.about.items() if name != "items"}
+        if self.database is not None:
+            kind = self.database.kind
+            write_items(folder, items)
+            FORMATS["safetensors"].write(
+                folder, kind, {"texts": self.database.texts, "images": self.database.images}
+            )
+            about["items"] = {"kind": kind, "count": len(items)}
+        digests = {name: _digest(folder / name) for name in (PARAMETERS, CONSTANTS)}
+        write_json(folder / ABOUT, {**about, "sha256": digests})
 
 
-@partial(jax.jit, static_argnums=0)
-def _encode_texts(graphdef, params, constants, texts_BT):
-    return nnx.merge(graphdef, params, constants).encode_texts(texts_BT)
+def save_run_model(folder: RunFolder, retriever: Retriever) -> None:
+    """Write RUN/model, whole or not at all; it says where the pictures of the run lie."""
+    with replacing_folder(folder.model) as temporary:
+        retriever._write(temporary, retriever.items)
 
 
-@partial(jax.jit, static_argnums=0)
-def _encode_images(graphdef, params, constants, images_Bd):
-    return nnx.merge(graphdef, params, constants).encode_images(images_Bd)
+def _hit(item: Mapping[str, Any], score: float) -> Hit:
+    metadata = {name: item[name] for name in item if name not in ("id", "text", "picture", "labels")}
+    return Hit(item["id"], score, item["text"], item.get("picture"), tuple(item["labels"]), metadata)
 
 
-@partial(jax.jit, static_argnums=0)
-def _fold_texts(graphdef, params, constants, texts_nD):
-    return nnx.merge(graphdef, params, constants).fold_texts(texts_nD)
+def _about(system: System, preset: str, step: int) -> dict[str, Any]:
+    """What model.json says of a system."""
+    corpus, experiment = system.inputs.corpus, system.experiment
+    texts, root = system.inputs.reading.texts, experiment.data.root
+    source = corpus.provenance.get("source")
+    if source and root is not None:  # the folder by its name only
+        source = source.replace(str(root), root.name)
+    return {
+        "format": FORMAT,
+        "system": system.title(experiment),
+        "preset": preset,
+        "kind": experiment.kind,
+        "experiment": _without_paths(experiment_dict(experiment)),
+        "checkpoint": step,
+        **what_rows_are(system.applied_model, experiment),
+        "vocabulary": corpus.vocabulary.to_dict(),
+        "texts": {"weighting": texts.weighting, "length": texts.length, "width": texts.width},
+        "images": {
+            "feature": experiment.data.image_feature,
+            "resolution": corpus.provenance.get("options", {}).get("resolution"),
+            "shape": list(corpus.images.shape[1:]),
+            "dtype": str(corpus.images.dtype),
+        },
+        "class_names": list(corpus.class_names),
+        "source": source,
+        "commit": environment()["commit"],
+        "gcnxmodal": __version__,
+    }
 
 
-@partial(jax.jit, static_argnums=0)
-def _fold_images(graphdef, params, constants, images_nD):
-    return nnx.merge(graphdef, params, constants).fold_images(images_nD)
+def what_rows_are(model: Model, experiment: Any) -> dict[str, Any]:
+    """What `encode_text` and `encode_image` give, and how two of them are compared (JSON values)."""
+    if model.bits is not None:
+        words = "bit k of a code is bit k % 32 of word k // 32"
+        return {"rows": "codes", "bits": model.bits, "layout": words, "score": "hamming"}
+    score = "inner product" if model.separable else SHORTLISTS
+    return {"rows": "embeddings", "dimension": experiment.model.dimension, "score": score}
 
 
-@partial(jax.jit, static_argnums=0)
-def _score_aligned(graphdef, params, constants, texts_PD, images_PD):
-    return scanet.score_aligned(nnx.merge(graphdef, params, constants), texts_PD, images_PD)
+def _without_paths(experiment: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without what only the training machine has."""
+    for path in _PATHS:
+        section, name = path.split(".")
+        if experiment.get(section, {}).get(name) is not None:
+            experiment[section][name] = None
+    return experiment
 
 
-@partial(jax.jit, static_argnums=0)
-def _explain(graphdef, params, constants, texts_BT, images_Bd):
-    return explain(nnx.merge(graphdef, params, constants), texts_BT, images_Bd)
+def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Retriever:
+    """Of a run: the model that it wrote at its end; made again where its newest checkpoint is another one."""
+    folder = RunFolder(path)
+    if not folder.config.exists():
+        raise InputError(
+            f"{path}: has no {ABOUT}, {EXPORT} or {folder.config.name}, so it is no model, export "
+            "or run; name one"
+        )
+    if (folder.model / ABOUT).exists():
+        steps = folder.checkpoint_steps()
+        if not steps or read_about(folder.model)["checkpoint"] == steps[-1]:
+            return _load(folder.model)
+    report(f"{path}: has no model of its newest checkpoint yet; restoring it with its data set")
+    run = restore(path, root, report)
+    retriever = Retriever.of_run(run).with_items(run.system.inputs)
+    save_run_model(folder, retriever)
+    return retriever
+
+
+def _load(folder: Path) -> Retriever:
+    """What `_write` wrote."""
+    about = read_about(folder)
+    constants, arrays = (_read_arrays(folder / name, about) for name in (CONSTANTS, PARAMETERS))
+    try:
+        vocabulary = Vocabulary.from_dict(about["vocabulary"])
+        experiment = experiment_from(about["kind"], about["experiment"])
+        system = SYSTEMS[experiment.kind]
+        sizes = Sizes(len(vocabulary), tuple(about["images"]["shape"]), len(about["class_names"]))
+        held = system.constants_from(constants)
+        model = system.applied(experiment, sizes, held)
+        scaler = ImageScaler(constants.get("reading.image_mean"), constants.get("reading.image_divisor"))
+        texts = TextReader(vocabulary, idf=constants.get("reading.idf"), **about["texts"])
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise InputError(
+            f"{folder / ABOUT}: does not describe a model of this version ({error}); export again"
+        ) from error
+    params = _filled(nnx.split(model, Constant, ...)[2], arrays, folder / PARAMETERS)
+    retriever = Retriever(about, model, params, held, Reading(texts, scaler))
+    if stored := about.get("items"):
+        rows = FORMATS["safetensors"].read(folder, stored["kind"])
+        retriever.items, retriever.database = _items(retriever, folder, stored["kind"], rows)
+    return retriever
+
+
+def _load_export(folder: Path) -> Retriever:
+    """The model of an export with the rows that the export has."""
+    about = read_about(folder, EXPORT)
+    if about.get("to") not in FORMATS:
+        raise InputError(
+            f"{folder / EXPORT}: is not of format {FORMAT}, which this version reads; export again"
+        )
+    retriever = _load(folder / "model")
+    rows = FORMATS[about["to"]].read(folder, about["rows"])
+    retriever.items, retriever.database = _items(retriever, folder, about["rows"], rows)
+    return retriever
+
+
+def _items(
+    retriever: Retriever, folder: Path, kind: str, rows: tuple[Rows, Rows]
+) -> tuple[list[dict[str, Any]], Database]:
+    items, (texts, images) = read_items(folder), rows
+    if not len(items) == len(texts) == len(images):
+        raise InputError(
+            f"{folder}: {len(items):,} items, {len(texts):,} texts, {len(images):,} images; export again"
+        )
+    made: dict[str, Callable[[], Database]] = {
+        "embeddings": lambda: Embeddings(texts, images),
+        "codes": lambda: Codes(texts, images, retriever.model.bits or 0),
+        "features": lambda: PairFeatures(texts, images, retriever),
+    }
+    return items, made[kind]()
+
+
+def read_about(folder: Path, name: str = ABOUT) -> dict[str, Any]:
+    """model.json of a model, or export.json of an export.
+
+    Raises:
+        InputError: if it is missing, damaged, or of another version.
+    """
+    path = folder / name
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name the folder of a model") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is damaged ({error}); export again") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise InputError(f"{path}: is not of format {FORMAT}, which this version reads; export again")
+    return about
+
+
+def _read_arrays(path: Path, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    arrays = read_weights(path)
+    if _digest(path) != about.get("sha256", {}).get(path.name):
+        raise InputError(f"{path}: is not the file that {ABOUT} was written with; export again")
+    return arrays
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain_arrays(tree: Any) -> dict[str, np.ndarray]:
+    """Leaves by name, on the host."""
+    return {_plain(name): np.asarray(leaf, order="C") for name, leaf in sharding.named_leaves(tree).items()}
+
+
+def _filled(like: Any, arrays: Mapping[str, np.ndarray], path: Path) -> Any:
+    """A tree of these shapes with the arrays of a file.
+
+    Raises:
+        InputError: if the file does not hold exactly these.
+    """
+    expected = {_plain(name): leaf for name, leaf in sharding.named_leaves(like).items()}
+    for name in sorted(expected.keys() ^ arrays.keys()):
+        problem = "has no" if name in expected else "has another"
+        raise InputError(f"{path}: {problem} array '{name}' than the model of {ABOUT}; export again")
+    for name, leaf in expected.items():
+        found = arrays[name]
+        if found.shape != leaf.shape or found.dtype != leaf.dtype:
+            raise InputError(
+                f"{path}: {name} is {found.dtype} {list(found.shape)}, expected {leaf.dtype} "
+                f"{list(leaf.shape)}; export again"
+            )
+    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(arrays[name]) for name in expected])
+
+
+def _plain(name: str) -> str:
+    """A leaf's name without the attribute under which Flax's variables keep their array."""
+    return ".".join(part for part in name.split(".") if part != "value")
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _applied(graphdef, method, params, constants, *rows):
+    return getattr(nnx.merge(graphdef, params, constants), method)(*rows)
 
 
 @dataclasses.dataclass(frozen=True)
 class PairScore:
-    """`scanet.score_all_pairs` of a structure: equal structures are compiled once."""
+    """`score_all_pairs` of a structure: equal structures are compiled once."""
 
     graphdef: nnx.GraphDef
 
-    def __call__(self, model: tuple[Any, Any], texts_QD: Array, images_MD: Array) -> Array:
-        return scanet.score_all_pairs(nnx.merge(self.graphdef, *model), texts_QD, images_MD)
+    def __call__(self, arrays: tuple[Any, Any], texts_QD: Array, images_MD: Array) -> Array:
+        return nnx.merge(self.graphdef, *arrays).score_all_pairs(texts_QD, images_MD)
 
 
-Rows = np.ndarray | sp.csr_array
-
-
-def _in_chunks(
-    function: Callable, arrays: Rows | tuple[Rows, ...], rows: Any, chunk: int = CHUNK
-) -> np.ndarray:
+def _in_chunks(function: Callable, arrays: Any, rows: Any, chunk: int = CHUNK) -> np.ndarray:
     """`function` of some rows of an array, or of rows of several arrays side by side, `chunk` at a time.
 
     The last chunk is padded, so that one program serves all.
@@ -204,13 +572,13 @@ def _in_chunks(
     arrays, rows = (x if isinstance(x, tuple) else (x,) for x in (arrays, rows))
     results = []
     for start in range(0, len(rows[0]), chunk):
-        here = [part[start : start + chunk] for part in rows]
-        parts = [_dense(array[part], chunk) for array, part in zip(arrays, here, strict=True)]
-        results.append(np.asarray(function(*parts))[: len(here[0])])
+        numbers = [part[start : start + chunk] for part in rows]
+        parts = [_dense(array[part], chunk) for array, part in zip(arrays, numbers, strict=True)]
+        results.append(np.asarray(function(*parts))[: len(numbers[0])])
     return np.concatenate(results)
 
 
-def _dense(part: Rows, size: int) -> np.ndarray:
+def _dense(part: np.ndarray | sp.csr_array, size: int) -> np.ndarray:
     """The rows as one array, filled up with zeros to `size` rows."""
     part = part if isinstance(part, np.ndarray) else part.toarray()
     padded = np.zeros((size, *part.shape[1:]), part.dtype)

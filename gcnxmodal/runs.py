@@ -1,32 +1,66 @@
-"""A run is a folder: what lies in it, and when it may be written."""
+"""A run is a folder: what lies in it, when a folder may be written, and a finished run taken up again."""
 
+import dataclasses
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from gcnxmodal.config import Experiment, experiment_dict, flat
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems.gch_config import HashingExperiment
-from gcnxmodal.systems.pair_config import PairExperiment
-from gcnxmodal.systems.sspe_config import NeighbourExperiment
+from gcnxmodal.systems import PRESETS, System, build, experiment_from
+from gcnxmodal.training.checkpoint import Checkpoints
 
-EXPERIMENTS: dict[str, TypeAdapter[Any]] = {
-    kind.kind: TypeAdapter(kind) for kind in (PairExperiment, HashingExperiment, NeighbourExperiment)
-}
+
+def check_writable(
+    path: Path, what: str, mark: str, option: str, *, overwrite: bool, resume: bool | None = None
+) -> bool:
+    """Refuse to write over what is in a folder already; changes nothing.
+
+    Args:
+        what: what is kept there, such as "run".
+        mark: the file by which it is known.
+        option: how the command line names the folder, such as "--run-dir".
+        resume: whether it is to be gone on with; None where that is not possible.
+
+    Returns:
+        Whether there is one.
+
+    Raises:
+        InputError: if the folder has one and no flag allows for it, is a file, or holds something else.
+    """
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other; give one")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: {option} is a file; name a folder")
+    there = (path / mark).exists()
+    if not there and path.exists() and any(path.iterdir()):
+        raise InputError(f"{path}: {option} has files in it but no {what}; name an empty or a new folder")
+    if resume and not there:
+        raise InputError(f"{path}: no {mark}, so no {what} to resume; leave out --resume")
+    if there and not (resume or overwrite):
+        resumed = "" if resume is None else "--resume to go on with it, "
+        raise InputError(
+            f"{path}: this folder already has a {what}; add {resumed}--overwrite to replace it, or {option} "
+            "for another folder"
+        )
+    return there
 
 
 class RunFolder:
     """Paths and small files of one run.
 
-    config.json     preset and every value of the experiment
+    config.json     preset, kind and every value of the experiment
     metrics.jsonl   a line an epoch
     results.json    the measurements at the end
     curves.json     precision by scope; of binary codes hash lookup and precision@N: what figures draw
-    diverged.json   in its place, in a sweep: the step from which on the loss was not a number
+    model/          the trained model and its items, see `retriever.py`
+    diverged.json   in place of results, in a sweep: the step from which on the loss was not a number
     report.html, plots/, tensorboard/, checkpoints/
     """
 
@@ -38,8 +72,15 @@ class RunFolder:
         self.curves = path / "curves.json"
         self.diverged = path / "diverged.json"
         self.report = path / "report.html"
+        self.model = path / "model"
         self.checkpoints = path / "checkpoints"
         self.tensorboard = path / "tensorboard"
+
+    def read_results(self) -> dict[str, Any]:
+        """What results.json says. Raises InputError if the run is not finished."""
+        if not self.results.exists():
+            raise InputError(f"{self.results}: not there; the run is not finished, resume it")
+        return json.loads(self.results.read_text(encoding="utf-8"))
 
     def check(self, experiment: Experiment, *, resume: bool, overwrite: bool) -> None:
         """Refuse what would write over another run; changes nothing.
@@ -48,24 +89,9 @@ class RunFolder:
             InputError: if the folder has a run and neither flag is given, holds something else than a run,
                 or is to be resumed with other options than it was started with.
         """
-        if resume and overwrite:
-            raise InputError("--resume and --overwrite exclude each other; give one")
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path}: --run-dir is a file; name a folder")
-        has_run = self.config.exists()
-        if not has_run and self.path.exists() and any(self.path.iterdir()):
-            raise InputError(
-                f"{self.path}: --run-dir has files in it but no run; name an empty or a new folder"
-            )
+        check_writable(self.path, "run", "config.json", "--run-dir", overwrite=overwrite, resume=resume)
         if resume:
-            if not has_run:
-                raise InputError(f"{self.path}: no config.json, so no run to resume; leave out --resume")
             self._check_same(experiment)
-        elif has_run and not overwrite:
-            raise InputError(
-                f"{self.path}: this folder already has a run; add --resume to go on with it, --overwrite to "
-                "replace it, or --run-dir for another folder"
-            )
 
     def start(self, preset: str, experiment: Experiment, *, overwrite: bool) -> None:
         """Make the folder (replacing a run that may be overwritten) and write config.json."""
@@ -106,9 +132,9 @@ class RunFolder:
             raise InputError(f"{self.config}: not there, so {self.path} is not a run folder; name one")
         try:
             config = json.loads(self.config.read_text(encoding="utf-8"))
-            kind = config.get("kind", PairExperiment.kind)  # all runs were, before there was a choice
-            return config["preset"], EXPERIMENTS[kind].validate_python(config["experiment"])
-        except (ValidationError, ValueError, KeyError, TypeError) as error:
+            kind = config.get("kind", "pairs")  # all runs were, before there was a choice
+            return config["preset"], experiment_from(kind, config["experiment"])
+        except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self.config}: not a configuration of this version: {error}") from error
 
     def history(self, epochs: int | None = None) -> list[dict[str, Any]]:
@@ -142,6 +168,58 @@ class RunFolder:
                     f"{self.config}: the run has {field} = {before.get(field)} but the command says "
                     f"{now.get(field)}; resume with the same value, or start another --run-dir"
                 )
+
+
+class FinishedRun(NamedTuple):
+    """A run and what its newest checkpoint holds, after so many steps."""
+
+    folder: RunFolder
+    preset: str
+    system: System
+    params: Any
+    step: int
+
+
+def restore(path: Path, root: Path | None, report: Callable[[str], None]) -> FinishedRun:
+    """Restore a run with its corpus onto one device, whatever trained it.
+
+    Args:
+        path: the run's folder, as `gcnxmodal.train` made it.
+        root: the folder of the data set, if it has moved since.
+        report: called with a sentence for the user.
+
+    Raises:
+        InputError: if the folder is not a run, or its checkpoints cannot be used.
+    """
+    folder = RunFolder(path)
+    preset, experiment = folder.read_config()
+    if root is not None:
+        experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, root=root))
+    if not folder.checkpoints.exists():
+        raise InputError(f"{folder.checkpoints}: not there; the run has no checkpoint to restore")
+    system = build(experiment, load_corpus(experiment.data, experiment.text))
+    checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=report)
+    restored = checkpoints.restore(system.shape_of_state())
+    checkpoints.close()
+    if restored is None:
+        raise InputError(f"{folder.checkpoints}: no complete checkpoint; train again, or resume the run")
+    state, step = restored
+    return FinishedRun(folder, preset, system, state.params, step)
+
+
+def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.train") -> str:
+    """The line that makes this run: the preset, and each value that differs from it."""
+    before = flat(experiment_dict(PRESETS[preset][1]))
+    words = [f"python -m {module}", preset]
+    for field, value in flat(experiment_dict(experiment)).items():
+        if value != before[field]:
+            option = f"--{field.replace('_', '-')}"
+            if isinstance(value, bool):
+                section, dot, name = option[2:].rpartition(".")
+                words.append(option if value else f"--{section}{dot}no-{name}")
+            else:
+                words += [option, *(str(v) for v in (value if isinstance(value, list) else [value]))]
+    return " ".join(words)
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:

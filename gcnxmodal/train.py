@@ -1,12 +1,19 @@
-"""Train, evaluate and report: `python -m gcnxmodal.train [PRESET] [--field.path VALUE ...]`.
+"""Train, evaluate and report: `gcnxmodal train [PRESET] [--field.path VALUE ...]`.
 
-In a job of several processes each runs this; docs/sharding.md.
+`python -m gcnxmodal.train` is the same; in a job of several processes each runs this: docs/sharding.md. In
+Python the module is called as a function:
+
+>>> import gcnxmodal
+>>> run = gcnxmodal.train("gin-emoji", epochs=3)  # doctest: +SKIP
+>>> run.read_results()["protocols"]["standard"]  # doctest: +SKIP
+{'text_query': 0.49, 'image_query': 0.5, 'average': 0.49}
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import sys
+import types
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,16 +22,14 @@ from tensorboardX import SummaryWriter
 
 from gcnxmodal import sweep
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.config import Experiment, experiment_dict, validate
-from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, results_table, say
+from gcnxmodal.config import Experiment, changed, experiment_dict, validate
+from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, presets_table, results_table, say
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.finish import finish
-from gcnxmodal.measure import map_of_test_items
+from gcnxmodal.evaluation import finish, map_of_test_items
 from gcnxmodal.runs import RunFolder
-from gcnxmodal.systems import PRESETS
-from gcnxmodal.systems.base import DROPOUT, System
-from gcnxmodal.systems.build import build, mesh_for
+from gcnxmodal.systems import PRESETS, System, build, mesh_for
+from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training import cluster
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.interrupt import Interrupt
@@ -58,6 +63,56 @@ class Arguments:
     """Which process this is, from 0, where the platform does not tell."""
 
 
+def train_preset(
+    preset: str | Experiment,
+    *,
+    run_dir: Path | str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **values: Any,
+) -> RunFolder:
+    """Train a preset or an experiment, evaluate it and write its report.
+
+    Args:
+        preset: a name of `gcnxmodal.presets`, or a configuration of your own.
+        run_dir: folder of the run; by default runs/PRESET-seedS.
+        resume: go on with the run in the folder.
+        overwrite: replace the run in the folder.
+        values: in place of the preset's, by the field's name: epochs=3, margin=0.5, root="my-data"; where two
+            sections have the name, with the section and two underscores: data__labels=24.
+
+    Returns:
+        The finished run; `read_results()` gives its measurements.
+
+    Raises:
+        InputError: for what the caller can mend, before anything is computed or written.
+        Interrupted: after saving, on SIGTERM or SIGINT.
+        Diverged: when the loss is not a number.
+
+    >>> run = train_preset("gin-emoji", epochs=3, seed=1)  # doctest: +SKIP
+    """
+    if isinstance(preset, str):
+        if preset not in PRESETS:
+            raise InputError(f"there is no preset '{preset}'; there are {', '.join(PRESETS)}")
+        name, experiment = preset, PRESETS[preset][1]
+    else:
+        kinds = (name for name, (_, known) in PRESETS.items() if known.kind == preset.kind)
+        name, experiment = next(kinds), preset
+    experiment = changed(experiment, {field.replace("__", "."): value for field, value in values.items()})
+    folder = None if run_dir is None else Path(run_dir)
+    return run(name, Arguments(experiment, run_dir=folder, resume=resume, overwrite=overwrite))
+
+
+class _Callable(types.ModuleType):
+    """The module is also the function: `gcnxmodal.train(...)` is `train_preset(...)`."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> RunFolder:
+        return train_preset(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+
 def parse(arguments: list[str]) -> tuple[str, Arguments]:
     """Preset and arguments of a command line; without a preset, the default one."""
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
@@ -67,7 +122,8 @@ def parse(arguments: list[str]) -> tuple[str, Arguments]:
         prog="python -m gcnxmodal.train",
         description=(
             "Train a cross-modal retriever, evaluate it under every protocol and write a report. Without a "
-            f"PRESET: {DEFAULT_PRESET}. `PRESET --help` lists the values that can be changed."
+            f"PRESET: {DEFAULT_PRESET}. `PRESET --help` lists the values that can be changed; `--list` "
+            "prints the presets as a table."
         ),
         args=arguments,
     )
@@ -115,8 +171,9 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
     state, compile_seconds = _train(system, state, checkpoints, folder)
     checkpoints.close()
     params = to_one_device(state.params)
+    step = int(state.step)
     results = cluster.together(
-        lambda: cluster.first_only(finish, system, params, folder, preset, compile_seconds)
+        lambda: cluster.first_only(finish, system, params, folder, preset, step, compile_seconds)
     )
     if results is not None:
         tell("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
@@ -131,7 +188,7 @@ def _train(
 
     def on_epoch(epoch: int, state: TrainState, metrics: dict[str, float], seconds: float) -> None:
         line: dict[str, Any] = {"epoch": epoch + 1, "step": int(state.step), **metrics, "seconds": seconds}
-        line["pairs_per_second"] = system.steps_per_epoch * system.pairs_per_step / seconds
+        line[f"{system.unit}_per_second"] = system.steps_per_epoch * system.per_step / seconds
         if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
             params = to_one_device(state.params)
             line["standard"] = cluster.together(lambda: cluster.first_only(map_of_test_items, system, params))
@@ -159,9 +216,8 @@ class _Record:
     """What a run shows and writes while it trains."""
 
     def __init__(self, system: System, folder: RunFolder, step: int):
-        self.display = TrainingDisplay(
-            system.experiment.epochs, system.steps_per_epoch, system.pairs_per_step, step
-        )
+        counted = system.per_step, system.unit
+        self.display = TrainingDisplay(system.experiment.epochs, system.steps_per_epoch, counted, step)
         self._folder = folder
         self._board = SummaryWriter(str(folder.tensorboard))
 
@@ -198,6 +254,9 @@ def _many_seeds(preset: str, arguments: Arguments) -> sweep.Arguments:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code: 0 done, 1 a fault, 2 bad arguments or data, 128 + n stopped by signal n."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--list"]:
+        print(presets_table(PRESETS))
+        return 0
     preset, parsed = parse(arguments)
     keep_compiled_programs()
     try:

@@ -15,41 +15,42 @@ import numpy as np
 from benchmarks.sharding import collectives
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.measure import map_of_test_items
+from gcnxmodal.evaluation import map_of_test_items
 from gcnxmodal.retriever import Retriever
-from gcnxmodal.systems.base import DROPOUT, System
-from gcnxmodal.systems.build import build, mesh_for
-from gcnxmodal.systems.gch_config import HashingExperiment, HashingModel, HashingTrain
-from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
-from gcnxmodal.systems.sspe_config import NeighbourExperiment, NeighbourModel, NeighbourTrain
+from gcnxmodal.systems import System, build, mesh_for
+from gcnxmodal.systems.base import DROPOUT
+from gcnxmodal.systems.gch import GCHExperiment, GCHModel, GCHTrain
+from gcnxmodal.systems.gin import GINExperiment, GINModel, GINTrain
+from gcnxmodal.systems.scanet import SCANetExperiment, SCANetModel
+from gcnxmodal.systems.sspe.sspe import SSPEExperiment, SSPEModel, SSPETrain
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.sharding import make_mesh
 from gcnxmodal.training.state import TrainState, make_block, start_epoch
 
 EPOCHS = 4
-PAIRS = TrainConfig(positives=240, negatives=240, batch=40, learning_rate=0.02)
+PAIRS = GINTrain(positives=240, negatives=240, batch=40, learning_rate=0.02)
 PLANS = {
-    "pairs": (ModelConfig(dimension=16, order=2), PAIRS),
+    "pairs": (GINModel(dimension=16, order=2), PAIRS),
     # Rows that 8 devices on `model` cannot share, and two filters.
-    "uneven": (ModelConfig(dimension=16, filters=(2, 2)), dataclasses.replace(PAIRS, batch=20)),
+    "uneven": (GINModel(dimension=16, filters=(2, 2)), dataclasses.replace(PAIRS, batch=20)),
     "attention": (
-        ModelConfig(
+        SCANetModel(
             dimension=16, order=2, attention_layers=2, attention_scale="half-d", attention_relu=False
         ),
-        TrainConfig(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.005, l2=1e-4),
+        GINTrain(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.005, l2=1e-4),
     ),
-    "cnn": (ModelConfig(dimension=16, text="cnn"), dataclasses.replace(PAIRS, learning_rate=0.005)),
+    "cnn": (GINModel(dimension=16, text="cnn"), dataclasses.replace(PAIRS, learning_rate=0.005)),
     "hashing": (
-        HashingModel(bits=16, width=16, beacon_width=8),
-        HashingTrain(batch=16, teacher_rate=0.01, text_rate=0.01, image_rate=0.01, decay=1.0),
+        GCHModel(bits=16, width=16, beacon_width=8),
+        GCHTrain(batch=16, teacher_rate=0.01, text_rate=0.01, image_rate=0.01, decay=1.0),
     ),
     "neighbours": (
-        NeighbourModel(hidden=16, dimension=16),
-        NeighbourTrain(batch=10, learning_rate=0.1, other=3, same=2, near=2),
+        SSPEModel(hidden=16, dimension=16),
+        SSPETrain(batch=10, learning_rate=0.1, other=3, same=2, near=2),
     ),
     "grid": (
-        ModelConfig(dimension=16, normalise=True, order=2),
-        TrainConfig(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.02, l2=0.0),
+        GINModel(dimension=16, normalise=True, order=2),
+        GINTrain(pairing="grid", grid_texts=8, grid_images=16, learning_rate=0.02, l2=0.0),
     ),
 }
 MESHES = {
@@ -61,7 +62,7 @@ MESHES = {
     "neighbours": [(1, 1), (2, 1), (5, 1)],
     "grid": [(1, 1), (8, 1), (1, 8), (4, 2), (2, 4)],
 }
-KINDS = {"hashing": HashingExperiment, "neighbours": NeighbourExperiment}  # the others are pairs
+KINDS = {"hashing": GCHExperiment, "neighbours": SSPEExperiment, "attention": SCANetExperiment}
 # The mesh that trains the first half, and the one that goes on from its checkpoint.
 MOVES = [((1, 1), (2, 4)), ((2, 4), (1, 1)), ((8, 1), (1, 8)), ((1, 8), (4, 2))]
 
@@ -71,7 +72,7 @@ class Trained:
 
     def __init__(self, folder: Path, plan: str, shape: tuple[int, int]):
         model, train = PLANS[plan]
-        kind = KINDS.get(plan, PairExperiment)
+        kind = KINDS.get(plan, GINExperiment)
         experiment = kind(
             data=DataConfig(name="folder", root=folder, image_feature="features"),
             text=TextConfig(words=40, neighbours=4),
@@ -107,9 +108,9 @@ class Trained:
 
     def scores(self, state: TrainState, devices: int) -> list[list[float]]:
         """Of every pair of the test items, on so many devices."""
-        retriever = Retriever(self.system, state.params)
-        features = retriever.encode(self.system.inputs.corpus.splits["test"])
-        return retriever.score(*features, devices=devices).tolist()
+        retriever = Retriever.of_system(self.system, state.params)
+        items = retriever.encode_items(self.system.inputs, self.system.inputs.corpus.splits["test"])
+        return retriever.score(items.texts, items.images, devices=devices).tolist()
 
 
 def head(params: Any) -> jax.Array:
@@ -136,7 +137,7 @@ def main(folder: Path, result: Path) -> None:
             runs[plan][name] = one.outcome(state, losses)
             found = [dataclasses.asdict(c) for c in collectives(one.compiled.as_text())]
             trees = [state.params]
-            if plan not in KINDS:  # which split nothing but rows, and have other optimizers
+            if plan not in ("hashing", "neighbours"):  # which split rows only, and have other optimizers
                 trees += [state.opt_state[0].mu, state.opt_state[0].nu]
             parts = [head(tree).addressable_shards[0].data.shape for tree in trees]
             programs[f"{plan} {name}"] = {"collectives": found, "parts of the head": parts}

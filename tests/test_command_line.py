@@ -7,7 +7,7 @@ import pytest
 from gcnxmodal import train
 from gcnxmodal.config import validate
 from gcnxmodal.errors import InputError
-from gcnxmodal.finish import command_line
+from gcnxmodal.runs import command_line
 from gcnxmodal.systems import PRESETS
 
 

@@ -14,9 +14,9 @@ from small_folder import write_folder
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.data.load import load_corpus
+from gcnxmodal.systems import build
 from gcnxmodal.systems.base import DROPOUT, System
-from gcnxmodal.systems.build import build
-from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
+from gcnxmodal.systems.gin import GINExperiment, GINModel, GINTrain
 from gcnxmodal.training.state import make_block
 
 OPTIONS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
@@ -46,11 +46,11 @@ def trained(system: System) -> Any:
 
 @pytest.mark.slow
 def test_a_program_that_was_kept_is_not_compiled_again_and_gives_the_same_bits(tmp_path: Path, cache: Path):
-    experiment = PairExperiment(
+    experiment = GINExperiment(
         data=DataConfig(name="folder", root=write_folder(tmp_path / "data"), image_feature="features"),
         text=TextConfig(words=40, neighbours=4),
-        model=ModelConfig(dimension=16),
-        train=TrainConfig(positives=200, negatives=200, batch=50),
+        model=GINModel(dimension=16),
+        train=GINTrain(positives=200, negatives=200, batch=50),
     )
     system = build(experiment, load_corpus(experiment.data, experiment.text))
     hits = []

@@ -12,13 +12,10 @@ from small_folder import write_folder
 from untrained_runs import untrained
 
 from gcnxmodal import export, search, train
-from gcnxmodal.encoder import SHORTLISTS
 from gcnxmodal.errors import InputError
-from gcnxmodal.finished_run import restore
-from gcnxmodal.retrieval.hamming import pack_codes
-from gcnxmodal.retriever import Retriever
-from gcnxmodal.stores import export as exported
-from gcnxmodal.stores.export import Export, describe_items
+from gcnxmodal.retriever import SHORTLISTS, Retriever, save_run_model
+from gcnxmodal.runs import FinishedRun, RunFolder, restore
+from gcnxmodal.stores.files import describe_items
 
 SMALL = [
     *("gin-emoji", "--data.name", "folder", "--data.image-feature", "features", "--text.words", "40"),
@@ -46,23 +43,28 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def finished(data: Path, tmp_path: Path, name: str) -> tuple[FinishedRun, Path]:
+    """A run without its training, with the model that it would have written."""
+    run = untrained(data, name)
+    folder = RunFolder(tmp_path / "run")
+    folder.start("preset", run.system.experiment, overwrite=False)
+    save_run_model(folder, Retriever.of_run(run).with_items(run.system.inputs))
+    return run, folder.path
+
+
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("name", ["gin", "scanet of two layers", "gch"])
-def test_every_format_holds_the_bits_of_the_run(
-    data, tmp_path: Path, monkeypatch, capsys, name: str, to: str
-):
+def test_every_format_holds_the_bits_of_the_run(data, tmp_path: Path, capsys, name: str, to: str):
     if to == "faiss":
         pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
-    run = untrained(data, name)
-    monkeypatch.setattr(export, "restore", lambda *_: run)
-    assert export.main(["run", "--to", to, "--out", str(tmp_path / "out")]) == 0
+    run, path = finished(data, tmp_path, name)
+    assert export.main([str(path), "--to", to, "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    found, expected = Export.load(tmp_path / "out"), Retriever(run.system, run.params).embed()
-    if name == "gch":
-        expected = tuple(map(pack_codes, expected))
-        assert "codes of 40 bits" in said
-    for one, other in zip((found.texts, found.images), expected, strict=True):
-        np.testing.assert_array_equal(one, other, strict=True)
+    found, retriever = Retriever.from_pretrained(tmp_path / "out"), Retriever.of_run(run)
+    expected = retriever.embeddings(retriever.encode_items(run.system.inputs))
+    assert ("codes of 40 bits" in said) == (name == "gch")
+    np.testing.assert_array_equal(found.database.texts, expected.texts, strict=True)
+    np.testing.assert_array_equal(found.database.images, expected.images, strict=True)
     scores = {"gin": "inner product", "gch": "hamming", "scanet of two layers": SHORTLISTS}
     assert found.about["score"] == scores[name]
     assert ("only shortlists" in said) == (name == "scanet of two layers")
@@ -70,34 +72,31 @@ def test_every_format_holds_the_bits_of_the_run(
 
 @pytest.mark.parametrize("name", ["trained", "gch"])
 def test_an_export_is_asked_without_run_and_data_and_finds_the_same(
-    trained: Path, data: Path, tmp_path: Path, monkeypatch, name: str
+    trained: Path, data: Path, tmp_path: Path, name: str
 ):
     if name != "trained":
-        run = untrained(data, name)
-        for module in (export, search):
-            monkeypatch.setattr(module, "restore", lambda *_: run)
+        _, trained = finished(data, tmp_path, name)
     options = [{"text": "word01 word30 word02", "k": 7, "among": among} for among in ("all", "test")]
     expected = [search.run(search.Arguments(trained, **chosen)) for chosen in options]
     export.run(export.Arguments(trained, "npz", out=tmp_path / "out"))
-    monkeypatch.delattr(search, "restore")
     data.rename(data.with_name("hidden"))
     try:
         found = [search.run(search.Arguments(tmp_path / "out", **chosen)) for chosen in options]
     finally:
         data.with_name("hidden").rename(data)
     for one, other in zip(found, expected, strict=True):
-        assert [item.row for item in one] == [item.row for item in other]
+        assert [hit.id for hit in one] == [hit.id for hit in other]
         np.testing.assert_allclose([item.score for item in one], [item.score for item in other], rtol=1e-6)
-    assert min(item.row for item in found[1]) >= 60
+    assert min(hit.metadata["row"] for hit in found[1]) >= 60
 
 
 def test_items_are_described_line_by_line_and_a_part_of_them_can_be_chosen(trained: Path, tmp_path: Path):
     export.run(export.Arguments(trained, "npz", out=tmp_path / "all"))
     export.run(export.Arguments(trained, "npz", out=tmp_path / "test", among="test"))
-    every, test = Export.load(tmp_path / "all"), Export.load(tmp_path / "test")
+    every, test = (Retriever.from_pretrained(tmp_path / name) for name in ("all", "test"))
     assert [item["row"] for item in every.items] == list(range(90))
     assert [item["row"] for item in test.items] == list(range(60, 90))
-    np.testing.assert_array_equal(test.texts, every.texts[60:])
+    np.testing.assert_array_equal(test.database.texts, every.database.texts[60:])
     assert every.items[2]["text"].endswith(" \u2028 \u00fc")
     assert every.items[4] | {"text": ""} == {
         "id": "4",
@@ -106,7 +105,7 @@ def test_items_are_described_line_by_line_and_a_part_of_them_can_be_chosen(train
         "labels": ["class1"],
         "splits": ["train"],
     }
-    with pytest.raises(InputError, match=r"--among is retrieval; this corpus has all, .*: choose one"):
+    with pytest.raises(InputError, match=r"--among is retrieval; this run has all, .*: choose one"):
         export.run(export.Arguments(trained, "npz", out=tmp_path / "other", among="retrieval"))
     assert not (tmp_path / "other").exists()
 
@@ -124,7 +123,7 @@ def test_an_export_is_never_written_over_unasked(trained: Path, tmp_path: Path, 
     assert export.main(command) == 0
     before = (out / "embeddings.npz").stat().st_mtime_ns
     assert export.main(command) == 2
-    assert "there is an export already; add --overwrite" in capsys.readouterr().err
+    assert "already has an export; add --overwrite" in capsys.readouterr().err
     assert (out / "embeddings.npz").stat().st_mtime_ns == before
     assert export.main([*command, "--overwrite"]) == 0
     assert (out / "embeddings.npz").stat().st_mtime_ns > before
@@ -147,7 +146,7 @@ def test_an_export_that_fails_leaves_the_one_before_and_nothing_else(
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exported, "write_items", full)
+    monkeypatch.setattr(export, "write_items", full)
     with pytest.raises(InputError, match=r"out: cannot be written \(No space left on device\); make room"):
         export.run(export.Arguments(trained, "npz", out=out, overwrite=True))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
@@ -170,10 +169,10 @@ def test_faiss_is_asked_for_by_name_where_it_is_missing(trained: Path, monkeypat
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("export.json", b"{}", r"export\.json: is not of format 1"),
-        ("export.json", b"{", "not a whole export"),
+        ("export.json", b"{}", r"export\.json: is not of format 2"),
+        ("export.json", b"{", r"export\.json: is damaged"),
         ("items.jsonl", b"", "0 items, 90 texts, 90 images"),
-        ("items.jsonl", None, "not a whole export"),
+        ("items.jsonl", None, r"items\.jsonl: cannot be read"),
         ("embeddings.npz", b"PK", r"embeddings\.npz: cannot be read"),
     ],
 )
@@ -184,14 +183,13 @@ def test_a_damaged_export_is_named(
     path = tmp_path / "out" / name
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        Export.load(tmp_path / "out")
+        Retriever.from_pretrained(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"root": Path("data")}, "--root is data, but an export needs no data set"),
-        ({"among": "retrieval"}, "has no item of --among retrieval"),
+        ({"among": "retrieval"}, "no item is in 'retrieval'"),
         ({"text": "unheard-of"}, "none of its words is among the 40"),
         (
             {"text": None, "picture": Path("a.png")},

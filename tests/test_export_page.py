@@ -8,8 +8,8 @@ import pytest
 from small_folder import write_folder
 from untrained_runs import untrained
 
+from gcnxmodal.export import write_export
 from gcnxmodal.retriever import Retriever
-from gcnxmodal.stores.export import write_export
 
 PAGE = Path(__file__).parents[1] / "docs" / "export.md"
 ASKED = '"a smiling cat"'
@@ -22,10 +22,11 @@ def test_the_examples_of_the_page_find_what_the_run_finds(tmp_path: Path, monkey
     data = write_folder(tmp_path / "data")
     runs = {"gin-emoji-seed0": untrained(data, "gin"), "gch-emoji-paper-seed0": untrained(data, "gch")}
     monkeypatch.chdir(tmp_path)
-    for name, run in runs.items():
+    retrievers = {name: Retriever.of_run(run).with_items(run.system.inputs) for name, run in runs.items()}
+    for name in runs:
         for to in ("npz", "faiss"):
             out = Path("runs") / name / f"export-{to}"
-            write_export(out, run, to=to, among="all", overwrite=False)
+            write_export(out, retrievers[name], to=to, among="all")
     names: dict = {}
 
     def run_example(code: str) -> None:
@@ -33,10 +34,8 @@ def test_the_examples_of_the_page_find_what_the_run_finds(tmp_path: Path, monkey
         exec(code.replace(ASKED, '"word01 word02"'), names)
 
     def expected(name: str) -> tuple[np.ndarray, np.ndarray]:
-        retriever = Retriever(runs[name].system, runs[name].params)
-        query = retriever.encode_new_texts(["word01 word02"])
-        rows, scores = retriever.search((query, retriever.encode()[1]), 5, by="text")
-        return rows[0], scores[0]
+        hits = retrievers[name].search("word01 word02", k=5)
+        return np.array([hit.metadata["row"] for hit in hits]), np.array([hit.score for hit in hits])
 
     assert ASKED in with_numpy
     run_example(with_numpy)

@@ -8,23 +8,23 @@ import jax.numpy as jnp
 import pytest
 from small_folder import WORDS
 
-from gcnxmodal import runs, search, train
+from gcnxmodal import search, train
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.errors import InputError
 from gcnxmodal.systems import PRESETS
-from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
+from gcnxmodal.systems.gin import GINExperiment, GINModel, GINSystem, GINTrain
 from gcnxmodal.training.checkpoint import Checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
-class LaterTrain(TrainConfig):
+class LaterTrain(GINTrain):
     """The options of a later version: one more, with a default."""
 
     warm_up: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class LaterExperiment(PairExperiment):
+class LaterExperiment(GINExperiment):
     train: LaterTrain = LaterTrain()
 
 
@@ -32,7 +32,7 @@ def arguments(folder: Path, run_dir: Path, kind: type, options: type, **more) ->
     experiment = kind(
         data=DataConfig(name="folder", root=folder, image_feature="features"),
         text=TextConfig(words=40, neighbours=4),
-        model=ModelConfig(dimension=8),
+        model=GINModel(dimension=8),
         train=options(pairing="grid", grid_texts=10, grid_images=10),
         epochs=more.pop("epochs"),
     )
@@ -41,14 +41,16 @@ def arguments(folder: Path, run_dir: Path, kind: type, options: type, **more) ->
 
 def test_a_run_of_before_a_new_option_is_resumed_and_searched(monkeypatch, folder: Path, tmp_path: Path):
     run_dir = tmp_path / "run"
-    train.run("gin-folder", arguments(folder, run_dir, PairExperiment, TrainConfig, epochs=1))
-    monkeypatch.setitem(runs.EXPERIMENTS, "pairs", runs.TypeAdapter(LaterExperiment))
+    train.run("gin-folder", arguments(folder, run_dir, GINExperiment, GINTrain, epochs=1))
+    monkeypatch.setattr(GINSystem, "experiment_type", LaterExperiment)
     monkeypatch.setitem(PRESETS, "gin-folder", ("", LaterExperiment()))
     later = arguments(folder, run_dir, LaterExperiment, LaterTrain, epochs=2, resume=True)
     train.run("gin-folder", later)
     assert json.loads((run_dir / "results.json").read_text())["epochs"] == 2
     assert len(search.run(search.Arguments(run_dir, text=WORDS[0], k=3))) == 3
-    other = dataclasses.replace(later.experiment, train=dataclasses.replace(later.experiment.train, warm_up=1))
+    other = dataclasses.replace(
+        later.experiment, train=dataclasses.replace(later.experiment.train, warm_up=1)
+    )
     with pytest.raises(InputError, match="warm_up = 0 but the command says 1"):
         train.run("gin-folder", dataclasses.replace(later, experiment=other))
 
@@ -62,6 +64,6 @@ def test_checkpoints_with_the_hash_of_older_versions_are_read_if_they_are_of_the
     older = opened("0" * 64, "c")
     older.save(1, state)
     older.close()
-    assert opened('{"kind": "pairs"}', "c").restore(state)[1] == 1
+    assert opened('{"kind": "gin"}', "c").restore(state)[1] == 1
     with pytest.raises(InputError, match="another corpus"):
-        opened('{"kind": "pairs"}', "d").restore(state)
+        opened('{"kind": "gin"}', "d").restore(state)

@@ -19,10 +19,10 @@ from sharded_runs import MESHES, MOVES
 from small_folder import write_folder
 
 from benchmarks.sharding import Collective, collectives
+from benchmarks.specs import make_gin
 from gcnxmodal import train
 from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import pack
-from gcnxmodal.systems import gin_model as gin
 from gcnxmodal.training.sharding import make_mesh, named_leaves, one_device, state_shardings
 from gcnxmodal.training.state import init_state
 
@@ -119,7 +119,7 @@ def test_nothing_crosses_on_one_device(found):
 
 def gin_params() -> Any:
     layout = pack(sp.csr_array(np.ones((6, 6))))
-    return nnx.state(gin.GIN(layout, 4, dimension=8, rngs=nnx.Rngs(0)), nnx.Param)
+    return nnx.state(make_gin(layout, 4, dimension=8, rngs=nnx.Rngs(0)), nnx.Param)
 
 
 @pytest.mark.parametrize(

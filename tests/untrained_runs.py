@@ -8,29 +8,29 @@ import jax
 
 from gcnxmodal.config import DataConfig, Experiment, TextConfig
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.finished_run import FinishedRun
-from gcnxmodal.runs import RunFolder
-from gcnxmodal.systems.build import build
-from gcnxmodal.systems.gch_config import HashingExperiment, HashingModel, HashingTrain
-from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
+from gcnxmodal.runs import FinishedRun, RunFolder
+from gcnxmodal.systems import build
+from gcnxmodal.systems.gch import GCHExperiment, GCHModel, GCHTrain
+from gcnxmodal.systems.gin import GINExperiment, GINModel, GINTrain
+from gcnxmodal.systems.scanet import SCANetExperiment, SCANetModel
 
-GRID = TrainConfig(pairing="grid", grid_texts=8, grid_images=8)
-HASHING = {"model": HashingModel(bits=40, width=16, beacon_width=8), "train": HashingTrain(batch=8)}
+GRID = GINTrain(pairing="grid", grid_texts=8, grid_images=8)
+HASHING = {"model": GCHModel(bits=40, width=16, beacon_width=8), "train": GCHTrain(batch=8)}
 
 
 RUNS: dict[str, dict[str, Any]] = {
-    "gin": {"model": ModelConfig(dimension=8), "train": GRID},
+    "gin": {"model": GINModel(dimension=8), "train": GRID},
     "gin tfidf": {
-        "model": ModelConfig(dimension=8, filters=(2, 2)),
+        "model": GINModel(dimension=8, filters=(2, 2)),
         "train": GRID,
         "text": TextConfig(weighting="tfidf", graph="directed", lambda_max="two"),
         "image_scale": "standard",
     },
-    "scanet": {"model": ModelConfig(dimension=8, attention_layers=1), "train": GRID},
-    "scanet of two layers": {"model": ModelConfig(dimension=8, attention_layers=2), "train": GRID},
-    "lstm": {"model": ModelConfig(dimension=8, text="lstm", hidden=4), "train": GRID},
+    "scanet": {"model": SCANetModel(dimension=8, attention_layers=1), "train": GRID},
+    "scanet of two layers": {"model": SCANetModel(dimension=8, attention_layers=2), "train": GRID},
+    "lstm": {"model": GINModel(dimension=8, text="lstm", hidden=4), "train": GRID},
     "cnn of pixels": {
-        "model": ModelConfig(dimension=8, text="cnn"),
+        "model": GINModel(dimension=8, text="cnn"),
         "train": GRID,
         "image_feature": "pixels",
     },
@@ -41,7 +41,8 @@ RUNS: dict[str, dict[str, Any]] = {
 def untrained(root: Path, name: str) -> FinishedRun:
     """A run without its training: first parameters, each moved a little, so that none is zero."""
     options = dict(RUNS[name])
-    kind = HashingExperiment if isinstance(options["model"], HashingModel) else PairExperiment
+    kinds = {GCHModel: GCHExperiment, GINModel: GINExperiment, SCANetModel: SCANetExperiment}
+    kind = kinds[type(options["model"])]
     text = options.pop("text", TextConfig())
     feature = options.pop("image_feature", "features")
     experiment: Experiment = kind(

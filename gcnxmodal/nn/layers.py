@@ -82,3 +82,10 @@ class Features(nnx.Module):
 
     def __call__(self, images_Bd: Float[Array, "B d"]) -> Float[Array, "B d"]:
         return images_Bd
+
+
+def half_squares(*layers: nnx.Module) -> Float[Array, ""]:
+    """1/2 ||.||^2 of all parameters of some layers."""
+    leaves = jax.tree.leaves([nnx.state(layer, nnx.Param) for layer in layers])
+    # Not vdot: it flattens what is sharded by columns, which gathers it.
+    return 0.5 * sum((jnp.sum(leaf**2) for leaf in leaves), start=jnp.zeros(()))

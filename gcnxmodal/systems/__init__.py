@@ -1,8 +1,14 @@
-"""Presets: every experiment is one frozen value. A new paper is one file and one line here."""
+"""The systems: each is read in one module or package here, which registers itself with its presets.
 
-from gcnxmodal.systems.gch_presets import GCH_PRESETS
-from gcnxmodal.systems.gin_presets import GIN_PRESETS
-from gcnxmodal.systems.scanet_presets import SCANET_PRESETS
-from gcnxmodal.systems.sspe_presets import SSPE_PRESETS
+To delete a system, delete its module (and its tests, and its page of tables under `papers/`).
+"""
 
-PRESETS = {**GIN_PRESETS, **SCANET_PRESETS, **GCH_PRESETS, **SSPE_PRESETS}
+import importlib
+import pkgutil
+
+from gcnxmodal.systems.base import PRESETS, SYSTEMS, System, build, experiment_from, mesh_for, presets
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["PRESETS", "SYSTEMS", "System", "build", "experiment_from", "mesh_for", "presets"]

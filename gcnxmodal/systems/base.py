@@ -1,11 +1,21 @@
-"""An experiment made concrete: from a configuration and a corpus to a model, its data and its step."""
+"""The contract of a system: its configuration, its model, its step, and how a trained one is applied.
+
+A system is one module (or package) of `systems/`. It registers itself with its presets:
+
+    @register(GIN_PRESETS)
+    class GINSystem(System): ...
+
+Applying needs parameters, constants and sizes (`make_model`, `constants_from`), never the corpus: that is
+what `Retriever` uses. Training is a value of the class, made by `build` from an experiment and a corpus.
+"""
 
 import abc
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -13,9 +23,10 @@ import scipy.sparse as sp
 from flax import nnx
 from jax.sharding import Mesh
 
-from gcnxmodal.config import Experiment, changed_values
+from gcnxmodal.config import Experiment, adapter, changed_values
+from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.inputs import Inputs
+from gcnxmodal.inputs import Inputs, TextInput
 from gcnxmodal.training import sharding
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.state import Data, Step, TrainState
@@ -23,73 +34,153 @@ from gcnxmodal.training.state import Data, Step, TrainState
 # What each random stream is for; a key is a function of (seed, purpose, epoch or step).
 INIT, PAIRS, ORDER, DROPOUT = range(4)
 
+SYSTEMS: dict[str, type["System"]] = {}
+"""By `Experiment.kind`."""
+
+PRESETS: dict[str, tuple[str, Experiment]] = {}
+"""Of all systems: a summary and an experiment by name."""
+
+Registered = TypeVar("Registered", bound="type[System]")
+
+
+def register(presets: Mapping[str, tuple[str, Experiment]]) -> Callable[[Registered], Registered]:
+    """Make a system known by the kind of its experiments, with its presets."""
+
+    def add(system: Registered) -> Registered:
+        SYSTEMS[system.experiment_type.kind] = system
+        PRESETS.update(presets)
+        return system
+
+    return add
+
+
+class Sizes(NamedTuple):
+    """What the shapes of a model depend on beside its configuration.
+
+    Attributes:
+        words: N.
+        image: shape of one image as it is read: (d,) features or (R, R, 3) pixels.
+        classes: C.
+    """
+
+    words: int
+    image: tuple[int, ...]
+    classes: int
+
+
+class Model(nnx.Module):
+    """What every trained model can do; see the systems for the equations.
+
+    Attributes:
+        bits: K, where the rows of a model are the signs of its embeddings: binary codes; else None.
+        separable: whether a score is the inner product of what `fold_texts` and `fold_images` give.
+    """
+
+    bits: int | None = None
+    separable: bool = True
+
+    def encode_texts(self, texts_BT: jax.Array) -> jax.Array:
+        """Features f_t [B, D] of texts as they are read."""
+        raise NotImplementedError
+
+    def encode_images(self, images_Bd: jax.Array) -> jax.Array:
+        """Features f_i [B, D] of images as they are read."""
+        raise NotImplementedError
+
+    def fold_texts(self, texts_QD: jax.Array, /) -> jax.Array:
+        """Text features as embeddings that are ranked by inner product."""
+        return texts_QD
+
+    def fold_images(self, images_MD: jax.Array, /) -> jax.Array:
+        """Image features as embeddings that are ranked by inner product."""
+        return images_MD
+
+    def explain(self, texts_BT: jax.Array, images_Bd: jax.Array) -> Any:
+        """Why aligned pairs score as they do, an `Explanation`; None of a model that cannot tell."""
+        return None
+
 
 @dataclasses.dataclass(frozen=True)
 class System(abc.ABC):
-    """A model with all that trains and applies it; a subclass for each kind of experiment.
-
-    Training is on the devices of `mesh`; what it learnt is applied by a `Retriever`.
+    """A system in training, on the devices of `mesh`.
 
     Attributes:
-        hashes: whether embeddings are binary codes.
-        explains: whether a pair's score can be explained, see `systems/explanation.py`.
+        experiment_type: the class of its configuration.
+        unit: what a step takes so many of (`per_step`), and is counted in progress and metrics.
     """
 
-    hashes: ClassVar[bool] = False
-    explains: ClassVar[bool] = False
+    experiment_type: ClassVar[type[Experiment]]
+    unit: ClassVar[Literal["pairs", "items", "draws"]]
 
     inputs: Inputs
-    experiment: Experiment
+    experiment: Any
     steps_per_epoch: int
     data: Data
     mesh: Mesh
 
-    @property
+    # Applying: of the class, from a configuration.
+
+    @classmethod
     @abc.abstractmethod
-    def title(self) -> str:
+    def title(cls, experiment: Any) -> str:
         """The name of the system in reports, such as "GIN"."""
 
-    @property
+    @classmethod
+    def text_input(cls, experiment: Any) -> TextInput:
+        """What is read of a text."""
+        return "counts"
+
+    @classmethod
     @abc.abstractmethod
-    def pairs_per_step(self) -> int:
-        """How many pairs a step sees."""
+    def make_model(cls, experiment: Any, sizes: Sizes, constants: nnx.State, rngs: nnx.Rngs) -> Model:
+        """The model with its first parameters."""
 
-    @property
-    @abc.abstractmethod
-    def text_path(self) -> str:
-        """What is read of a text, see `inputs.read_texts`."""
+    @classmethod
+    def constants_from(cls, arrays: Mapping[str, np.ndarray]) -> nnx.State:
+        """The arrays of the model that are not trained, from those of a saved model by name.
 
-    @property
-    def separable(self) -> bool:
-        """Whether the score of a pair is an inner product of its embeddings."""
-        return True
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers are trained."""
-        return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self.abstract_model(), nnx.Param)))
-
-    @abc.abstractmethod
-    def abstract_model(self) -> Any:
-        """The model with shapes in place of its arrays."""
-
-    @property
-    @abc.abstractmethod
-    def graphdef(self) -> nnx.GraphDef:
-        """The model's structure when it is applied."""
-
-    @property
-    @abc.abstractmethod
-    def constants(self) -> nnx.State:
-        """The model's arrays that are not trained."""
-
-    @abc.abstractmethod
-    def initial_state(self, *, as_shape: bool = False) -> TrainState:
-        """The state before the first step, on the mesh.
-
-        Args:
-            as_shape: it only shows structure and shapes: weights that come from a file are not read.
+        Raises:
+            KeyError: if one is missing.
         """
+        return nnx.State({})
+
+    @classmethod
+    def applied(cls, experiment: Any, sizes: Sizes, constants: nnx.State) -> Model:
+        """The model as it is applied, with shapes in place of its parameters."""
+        model = nnx.eval_shape(lambda: cls.make_model(experiment, sizes, constants, nnx.Rngs(0)))
+        model.eval()
+        return model
+
+    @classmethod
+    def published_row(cls, preset: str, experiment: Any) -> dict[str, Any] | None:
+        """The published result of a preset: text_query, image_query, source; perhaps average and note."""
+        return None
+
+    @classmethod
+    def reads(cls, kind: str, values: Mapping[str, Any]) -> bool:
+        """Whether a stored configuration of this kind, perhaps of an older version, is the system's."""
+        return kind == cls.experiment_type.kind
+
+    # Training: of a value, on a corpus.
+
+    @classmethod
+    @abc.abstractmethod
+    def build(cls, experiment: Any, corpus: Corpus, mesh: Mesh) -> "System":
+        """The system of an experiment on its corpus; see `build`."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def mesh_for(experiment: Any, model_parallel: int | None) -> Mesh:
+        """All devices of the job, as the mesh that trains the experiment; see `mesh_for`."""
+
+    @property
+    @abc.abstractmethod
+    def per_step(self) -> int:
+        """How many of its `unit` a step takes."""
+
+    def initial_state(self) -> TrainState:
+        """The state before the first step, on the mesh."""
+        return self._placed(self._fresh_state())
 
     @abc.abstractmethod
     def plan(self, epoch: int) -> Plan:
@@ -104,18 +195,40 @@ class System(abc.ABC):
                 numbers.
         """
 
-    @classmethod
-    def inputs_from(cls, plain: Inputs, constants: Mapping[str, np.ndarray]) -> Inputs:
-        """What the system reads, of `plain` and of its `constants` by the names that an export gives them.
-
-        Raises:
-            KeyError: if one is missing.
-        """
-        return plain
-
-    def covering(self, experiments: Sequence[Experiment]) -> "System":
+    def covering(self, experiments: Sequence[Any]) -> "System":
         """The system with room for each of some experiments that differ in their `arguments` only."""
         return self
+
+    @functools.cached_property
+    def sizes(self) -> Sizes:
+        """Of its inputs."""
+        corpus = self.inputs.corpus
+        return Sizes(len(corpus.vocabulary), self.inputs.images.shape[1:], len(corpus.class_names))
+
+    @property
+    def constants(self) -> nnx.State:
+        """The model's arrays that are not trained."""
+        return nnx.State({})
+
+    def shape_of_state(self) -> TrainState:
+        """`initial_state` with shapes in place of arrays: nothing is allocated, no file of weights read."""
+        shapes = jax.eval_shape(self._fresh_state)
+        lies = sharding.state_shardings(shapes, self.mesh)
+        return jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes, lies)
+
+    @abc.abstractmethod
+    def _fresh_state(self) -> TrainState:
+        """The state before the first step, without weights from files, wherever it lies."""
+
+    @functools.cached_property
+    def applied_model(self) -> Any:
+        """The model as it is applied, with shapes in place of its parameters."""
+        return self.applied(self.experiment, self.sizes, self.constants)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self.applied_model, nnx.Param)))
 
     def key(self, purpose: int) -> jax.Array:
         """The key of a random stream, on the mesh."""
@@ -123,6 +236,11 @@ class System(abc.ABC):
 
     def _local_key(self, purpose: int) -> jax.Array:
         return jax.random.fold_in(jax.random.key(self.experiment.seed), purpose)
+
+    def _new_model(self) -> Any:
+        """The model with the first parameters of the experiment's seed."""
+        rngs = nnx.Rngs(self._local_key(INIT))
+        return self.make_model(self.experiment, self.sizes, self.constants, rngs)
 
     def _placed(self, state: TrainState) -> TrainState:
         return sharding.place(state, sharding.state_shardings(state, self.mesh))
@@ -146,7 +264,6 @@ class System(abc.ABC):
             if name.startswith(("model.", "train.")) or name == "seed"
         }
         about = {"kind": self.experiment.kind, "image": list(self.inputs.images.shape[1:]), **deciding}
-        model = json.dumps(about, sort_keys=True)
         digest = hashlib.sha256()
         corpus = self.inputs.corpus
         for array in (*_arrays(self.inputs.texts), self.inputs.images, corpus.labels):
@@ -155,7 +272,7 @@ class System(abc.ABC):
             digest.update(corpus.splits[name].tobytes())
         for array in self._read_beside():
             digest.update(array.tobytes())
-        return {"model": model, "corpus": digest.hexdigest()}
+        return {"model": json.dumps(about, sort_keys=True), "corpus": digest.hexdigest()}
 
     def _read_beside(self) -> tuple[np.ndarray, ...]:
         """Arrays that a checkpoint belongs to beside the corpus."""
@@ -167,6 +284,42 @@ class System(abc.ABC):
         for leaf in jax.tree.leaves(self.constants):
             graph.update(np.asarray(leaf).tobytes())
         return {**self.fingerprint(), "word graph": graph.hexdigest()}
+
+
+def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> System:
+    """Make the system of an experiment on its corpus.
+
+    Args:
+        mesh: the devices that train it; the first one of this process if not given.
+
+    Raises:
+        InputError: if the corpus has one class only, the word graph cannot be built, or a batch is larger
+            than the data.
+    """
+    mesh = sharding.one_device() if mesh is None else mesh
+    return SYSTEMS[experiment.kind].build(experiment, corpus, mesh)
+
+
+def mesh_for(experiment: Experiment, model_parallel: int | None = None) -> Mesh:
+    """All devices of the job, as the mesh that trains the experiment.
+
+    Raises:
+        InputError: if they cannot share the batch and the large layers evenly, or not by `model_parallel`.
+    """
+    return SYSTEMS[experiment.kind].mesh_for(experiment, model_parallel)
+
+
+def experiment_from(kind: str, values: Mapping[str, Any]) -> Experiment:
+    """An experiment from JSON values, those of older versions too; a value that is not there is the default.
+
+    Raises:
+        KeyError: if no system has this kind.
+        pydantic.ValidationError: if a value is not one that its field can have.
+    """
+    for system in SYSTEMS.values():
+        if system.reads(kind, values):
+            return adapter(system.experiment_type).validate_python(values)
+    raise KeyError(f"no system has the kind '{kind}'")
 
 
 def training_arrays(inputs: Inputs) -> tuple[Any, Any, Any]:
@@ -197,10 +350,20 @@ def mesh_of_rows(title: str, batch: int, model_parallel: int | None) -> Mesh:
 
 
 def with_values(train: Any, values: Mapping[str, Any] | None) -> Any:
-    """A training configuration with some of its values, by dotted name, replaced."""
-    given = {name.removeprefix("train."): value for name, value in (values or {}).items()}
-    return dataclasses.replace(train, **{k: v for k, v in given.items() if not k.startswith("model.")})
+    """A training configuration with those of the values, by dotted name, that are its own."""
+    own = {name.removeprefix("train."): v for name, v in (values or {}).items() if name.startswith("train.")}
+    return dataclasses.replace(train, **own)
 
 
 def _arrays(texts: np.ndarray | sp.csr_array) -> tuple[np.ndarray, ...]:
     return (texts,) if isinstance(texts, np.ndarray) else (texts.data, texts.indices)
+
+
+def presets() -> dict[str, str]:
+    """The presets by name, each with a sentence on what it is.
+
+    >>> from gcnxmodal import presets
+    >>> presets()["gin-emoji"]
+    'GIN on the embedded emoji corpus: nothing to download'
+    """
+    return {name: summary for name, (summary, _) in PRESETS.items()}

@@ -7,7 +7,7 @@ from flax import nnx
 
 from benchmarks import floor, seeds, step, step_peers, whole_run
 from benchmarks.specs import STEP_CASES, StepCase
-from gcnxmodal.systems import dual_path
+from gcnxmodal.systems.gin import loss
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -62,7 +62,7 @@ def test_stages_of_the_step_hold_its_gradients_and_all_its_parameters(tiny, word
             model = nnx.merge(problem.graphdef, params, problem.constants)
             match = (data.labels_nC[texts] & data.labels_nC[images]).any(axis=1)
             batch = data.texts_nT[texts], data.images_nd[images], match, jax.random.key(0)
-            return dual_path.loss(model, *batch, l2=step_peers.L2)[0]
+            return loss(model, *batch, l2=step_peers.L2)[0]
 
         return jax.grad(objective)(params)
 

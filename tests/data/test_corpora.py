@@ -11,7 +11,7 @@ from gcnxmodal.data import LOADERS
 from gcnxmodal.data.load import OPTIONS, load_corpus, loader_options
 from gcnxmodal.errors import InputError
 from gcnxmodal.runs import RunFolder
-from gcnxmodal.systems.gin_presets import GIN_PRESETS
+from gcnxmodal.systems.gin import GIN_PRESETS
 
 
 def test_segmenter_of_the_command_line_cuts_the_texts(folder, tmp_path, monkeypatch):

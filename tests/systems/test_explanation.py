@@ -9,8 +9,8 @@ from gcnxmodal.chebyshev import pack
 from gcnxmodal.nn.graph_text import GraphText
 from gcnxmodal.nn.layers import Features
 from gcnxmodal.nn.lstm_text import LSTMText
-from gcnxmodal.systems.explanation import explain
-from gcnxmodal.systems.scanet_model import SCANet, score_aligned
+from gcnxmodal.systems.gin import explain
+from gcnxmodal.systems.scanet import SCANet
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_words_are_counts_times_the_derivative_of_the_score(model):
 
     def score(counts):
         return np.asarray(
-            score_aligned(model, model.encode_texts(jnp.asarray(counts)), model.encode_images(images))
+            model.score_aligned(model.encode_texts(jnp.asarray(counts)), model.encode_images(images))
         )
 
     np.testing.assert_allclose(found.scores, score(counts), rtol=1e-5)

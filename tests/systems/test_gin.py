@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from benchmarks.specs import make_gin
 from gcnxmodal.graph.layout import pack
-from gcnxmodal.systems import dual_path
-from gcnxmodal.systems import gin_model as gin
+from gcnxmodal.systems.gin import GIN, loss
 
 
 @pytest.fixture
-def model(ring_laplacian) -> gin.GIN:
-    return gin.GIN(
+def model(ring_laplacian) -> GIN:
+    return make_gin(
         pack(ring_laplacian),
         image_size=5,
         filters=(2, 3),
@@ -83,9 +83,9 @@ def test_penalty_covers_the_dense_layers_and_not_the_filters(model):
 def test_loss_trains_every_parameter(model):
     counts, images = batch(16)
     match = jnp.arange(16) % 2 == 0
-    gradient = nnx.jit(
-        nnx.grad(lambda m: dual_path.loss(m, counts, images, match, jax.random.key(0), l2=0.0)[0])
-    )(model)
+    gradient = nnx.jit(nnx.grad(lambda m: loss(m, counts, images, match, jax.random.key(0), l2=0.0)[0]))(
+        model
+    )
     for path, leaf in nnx.to_flat_state(gradient):
         if path != ("score_head", "bias"):  # a constant added to every score moves neither means' difference
             assert (leaf.get_value() != 0).any(), path
@@ -97,13 +97,13 @@ def test_a_text_without_words_has_finite_features(model):
 
 
 def test_normalised_features_are_unit_vectors_without_negative_entries(ring_laplacian):
-    model = gin.GIN(pack(ring_laplacian), image_size=5, dimension=8, normalise=True, rngs=nnx.Rngs(0))
+    model = make_gin(pack(ring_laplacian), image_size=5, dimension=8, normalise=True, rngs=nnx.Rngs(0))
     counts, images = batch(6)
     for features in (model.encode_texts(counts), model.encode_images(images)):
         assert (features >= 0).all()
         np.testing.assert_allclose(jnp.linalg.norm(features, axis=1), 1, rtol=1e-6)
     match = jnp.arange(6) % 2 == 0
-    gradient = nnx.jit(
-        nnx.grad(lambda m: dual_path.loss(m, counts * 0, images * 0, match, jax.random.key(0))[0])
-    )(model)
+    gradient = nnx.jit(nnx.grad(lambda m: loss(m, counts * 0, images * 0, match, jax.random.key(0))[0]))(
+        model
+    )
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

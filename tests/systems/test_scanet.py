@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from benchmarks.specs import make_gin
 from gcnxmodal.chebyshev import pack
 from gcnxmodal.nn.graph_text import GraphText
 from gcnxmodal.nn.layers import Features
-from gcnxmodal.systems import dual_path
-from gcnxmodal.systems import gin_model as gin
-from gcnxmodal.systems import scanet_model as scanet
+from gcnxmodal.systems.gin import loss
+from gcnxmodal.systems.scanet import SCANet
 from gcnxmodal.training.sharding import named_leaves
 
 D = 8
@@ -24,7 +24,7 @@ VARIANTS = {
 def make(ring_laplacian, layers, seed=0, **options):
     rngs = nnx.Rngs(seed)
     text = GraphText(pack(ring_laplacian), (1, 1), 3, rngs=rngs)
-    return scanet.SCANet(text, Features(5), layers=layers, dimension=D, rngs=rngs, **options)
+    return SCANet(text, Features(5), layers=layers, dimension=D, rngs=rngs, **options)
 
 
 def features(model, texts=7, images=6):
@@ -73,12 +73,12 @@ def test_every_way_to_score_equals_a_double_loop_over_the_equations(ring_laplaci
             model.fold_texts(f_T) @ model.fold_images(f_I).T + bias, expected, **tolerance
         )
     if layers > 0:
-        np.testing.assert_allclose(scanet.score_all_pairs(model, f_T, f_I) + bias, expected, **tolerance)
+        np.testing.assert_allclose(model.score_all_pairs(f_T, f_I) + bias, expected, **tolerance)
 
 
 def test_without_layers_it_is_gin_exactly(ring_laplacian):
     ours = make(ring_laplacian, 0)
-    theirs = gin.GIN(pack(ring_laplacian), 5, dimension=D, rngs=nnx.Rngs(0))
+    theirs = make_gin(pack(ring_laplacian), 5, dimension=D, rngs=nnx.Rngs(0))
     params = [nnx.state(model, nnx.Param) for model in (ours, theirs)]
     assert jax.tree.all(jax.tree.map(jnp.array_equal, *params))
     f_T, f_I = features(ours)
@@ -86,8 +86,8 @@ def test_without_layers_it_is_gin_exactly(ring_laplacian):
         np.testing.assert_array_equal(one, other)
     key, match = jax.random.key(3), jnp.eye(7, 6) > 0
     counts = jnp.ones((7, ours.text.graph.get_value().neighbours.shape[0]))
-    value, _ = scanet.loss(ours, counts, jnp.ones((6, 5)), match, key)
-    expected, _ = dual_path.loss(theirs, counts, jnp.ones((6, 5)), match, key)
+    value, _ = loss(ours, counts, jnp.ones((6, 5)), match, key)
+    expected, _ = loss(theirs, counts, jnp.ones((6, 5)), match, key)
     np.testing.assert_array_equal(value, expected)
 
 
@@ -102,12 +102,11 @@ def test_layers_in_use_are_the_model_of_so_many_layers(ring_laplacian, used):
     def loss_of(model, used):
         graphdef, params, constants = nnx.split(model, nnx.Param, ...)
 
-        def loss(params, used):
-            return scanet.loss(
-                nnx.merge(graphdef, params, constants), counts, pictures, match, key, used=used
-            )[0]
+        def objective(params, used):
+            model = nnx.merge(graphdef, params, constants)
+            return loss(model, counts, pictures, match, key, used=used)[0]
 
-        value, gradient = jax.jit(jax.value_and_grad(loss))(params, used)
+        value, gradient = jax.jit(jax.value_and_grad(objective))(params, used)
         return value, named_leaves(gradient)
 
     value, gradient = loss_of(deep, jnp.int32(used))

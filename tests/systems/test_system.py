@@ -10,18 +10,17 @@ from small_folder import write_folder
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems.base import System
-from gcnxmodal.systems.build import build, mesh_for
-from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
+from gcnxmodal.systems import System, build, mesh_for
+from gcnxmodal.systems.gin import GINExperiment, GINModel, GINTrain
 from gcnxmodal.training.sharding import make_mesh
 
 
 def system(root: Path, path: str) -> System:
-    experiment = PairExperiment(
+    experiment = GINExperiment(
         data=DataConfig(name="folder", root=root, image_feature="features"),
         text=TextConfig(words=40, neighbours=4),
-        model=ModelConfig(dimension=8, text=path, hidden=4),
-        train=TrainConfig(pairing="grid", grid_texts=8, grid_images=8),
+        model=GINModel(dimension=8, text=path, hidden=4),
+        train=GINTrain(pairing="grid", grid_texts=8, grid_images=8),
     )
     return build(experiment, load_corpus(experiment.data, experiment.text))
 
@@ -51,8 +50,8 @@ def test_all_processes_hold_the_same_constants_and_parameters_have_the_declared_
 def test_paths_with_hardly_a_parameter_leave_the_devices_to_the_batch(monkeypatch, path, image, shape):
     monkeypatch.setattr(jax, "devices", lambda: list(range(8)))
     monkeypatch.setattr(jax, "make_mesh", lambda shape, *_, **__: shape)
-    data, model = DataConfig(image_feature=image), ModelConfig(dimension=16, text=path)
-    assert mesh_for(PairExperiment(data=data, model=model, train=TrainConfig(batch=40))) == shape
+    data, model = DataConfig(image_feature=image), GINModel(dimension=16, text=path)
+    assert mesh_for(GINExperiment(data=data, model=model, train=GINTrain(batch=40))) == shape
 
 
 def test_the_smallest_model_axis_leaves_most_devices_to_the_batch(monkeypatch):

@@ -17,12 +17,12 @@ from flax import nnx
 from jax import ShapeDtypeStruct, lax
 
 from benchmarks import floor
-from benchmarks.specs import DATASETS, ORDERS, STEP_CASES, StepCase
+from benchmarks.specs import DATASETS, ORDERS, STEP_CASES, StepCase, make_gin
 from gcnxmodal.chebyshev import multiply
 from gcnxmodal.graph import layer
 from gcnxmodal.graph.layout import WIDTH, Hubs, SparseLayout
-from gcnxmodal.systems import dual_path
-from gcnxmodal.systems import gin_model as gin
+from gcnxmodal.nn.layers import Constant
+from gcnxmodal.systems import gin
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.state import Data, init_state, make_adam, make_block, make_step
 
@@ -79,14 +79,16 @@ class Program:
 
 
 def compiled_step(
-    case: StepCase, loss: Callable = dual_path.loss, change: Callable = lambda step: step, donate: bool = True
+    case: StepCase, loss: Callable = gin.loss, change: Callable = lambda step: step, donate: bool = True
 ) -> Program:
     """GIN's step, compiled from shapes."""
     shape = DATASETS[case.dataset]
     graph = layout_shapes(shape.words)
     optimizer, filters = make_adam(1e-3), (case.filters, case.filters)
     model = nnx.eval_shape(
-        lambda: gin.GIN(graph, shape.image_size, filters=filters, dimension=shape.dimension, rngs=nnx.Rngs(0))
+        lambda: make_gin(
+            graph, shape.image_size, filters=filters, dimension=shape.dimension, rngs=nnx.Rngs(0)
+        )
     )
     graphdef, params, _ = nnx.split(model, nnx.Param, ...)
     metrics = ("loss", "mean_match", "mean_other")
@@ -94,7 +96,7 @@ def compiled_step(
     counts, images = (ShapeDtypeStruct((ITEMS, n), jnp.float32) for n in (shape.words, shape.image_size))
     labels = ShapeDtypeStruct((ITEMS, CLASSES), bool)
     plan = Plan(*[ShapeDtypeStruct((STEPS, case.batch), jnp.int32)] * 2)
-    data = Data(counts, images, labels, nnx.State({"text": {"graph": dual_path.Constant(graph)}}), plan)
+    data = Data(counts, images, labels, nnx.State({"text": {"graph": Constant(graph)}}), plan)
     block: Any = make_block(change(make_step(graphdef, optimizer, loss, grid=False)))
     if not donate:
         block = jax.jit(block.__wrapped__)
@@ -132,7 +134,7 @@ def assert_caught(program: Program, *checks: str) -> None:
 
 def test_a_forward_pass_done_twice_is_caught():
     def rematerialised(*arguments):
-        return jax.checkpoint(dual_path.loss)(*arguments)
+        return jax.checkpoint(gin.loss)(*arguments)
 
     assert_caught(compiled_step(ONE, loss=rematerialised), "flops", "bytes")
 

@@ -1,0 +1,319 @@
+"""Measure a trained system and its baselines under every protocol, and write what a run ends with.
+
+That is results.json, curves.json, the model with its items, and the report.
+"""
+
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from gcnxmodal.baselines import BASELINES
+from gcnxmodal.baselines.cca import CCA
+from gcnxmodal.config import experiment_dict
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.environment import environment
+from gcnxmodal.report.gallery import Gallery, build_gallery, choose_queries, item_of
+from gcnxmodal.report.page import write_report
+from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
+from gcnxmodal.retrieval.database import Codes, Embeddings
+from gcnxmodal.retrieval.evaluate import evaluate as evaluate_embeddings
+from gcnxmodal.retrieval.evaluate_codes import ALL_PROTOCOLS
+from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
+from gcnxmodal.retriever import Retriever, save_run_model
+from gcnxmodal.runs import RunFolder, command_line, write_json
+from gcnxmodal.systems import System
+
+REASONS = 3  # queries of the gallery whose own pairs are explained
+
+
+def evaluate(retriever: Retriever, corpus: Corpus) -> dict[str, Any]:
+    """Every protocol of a trained model on the test items of a corpus.
+
+    The corpus may be that of the training or another one with images of the same kind; its texts are read by
+    the vocabulary of the model, and its classes may be others.
+
+    Returns:
+        protocols: {protocol: {"text_query", "image_query", "average"}}, MAP; exact_pair: where the own pair
+        of a query comes; curves and per_class; of binary codes also hash lookup, precision@N and the MAP that
+        is expected if ties come in random order.
+
+    Raises:
+        InputError: if the images are not those that the model takes.
+
+    >>> from gcnxmodal import Retriever, evaluate, load_dataset
+    >>> corpus = load_dataset("emoji")  # doctest: +SKIP
+    >>> results = evaluate(Retriever.from_pretrained("runs/gin-emoji-seed0"), corpus)  # doctest: +SKIP
+    >>> results["protocols"]["standard"]["text_query"]  # doctest: +SKIP
+    0.513
+    """
+    return retriever.encode_corpus(corpus).evaluate(corpus.labels, corpus.splits)
+
+
+def finish(
+    system: System,
+    params: Any,
+    folder: RunFolder,
+    preset: str,
+    step: int,
+    compile_seconds: float | None = None,
+    baselines: dict[str, dict[str, Any]] | None = None,
+    *,
+    report: bool = True,
+) -> dict[str, Any]:
+    """Measure, write everything that a run ends with, and return the results.
+
+    Args:
+        system: the system of the run.
+        params: its trained parameters, after `step` steps.
+        folder: where the run lies.
+        preset: name of the preset, for titles and the published row.
+        compile_seconds: of this session's training; None if it did not train.
+        baselines: as `measure` takes them.
+        report: whether to write report.html, which takes most of the time.
+    """
+    started = time.perf_counter()
+    corpus, experiment = system.inputs.corpus, system.experiment
+    retriever = Retriever.of_system(system, params, preset, step).with_items(system.inputs)
+    results, details = measure(system, retriever, baselines)
+    history = folder.history()
+    results |= {
+        "preset": preset,
+        "seed": experiment.seed,
+        "epochs": len(history),
+        "seconds": {
+            "compile": compile_seconds,
+            "train": sum(line["seconds"] for line in history),
+            "evaluate": time.perf_counter() - started,
+        },
+        "provenance": corpus.provenance,
+        "graph": system.inputs.graph_report,
+        **environment(),
+    }
+    # Before the results, which say that a member of a sweep is finished.
+    save_run_model(folder, retriever)
+    write_json(folder.curves, kept_curves(details) or kept_scopes(details), indent=None)
+    write_json(folder.results, results)
+    if not report:
+        return results
+    queries = choose_queries(corpus, experiment.seed)
+    write_report(
+        folder.path,
+        title=preset,
+        system=system.title(experiment),
+        results=results,
+        details=details,
+        history=history,
+        class_names=corpus.class_names,
+        gallery=_gallery(system, retriever, queries),
+        reasons=_reasons(system, retriever, queries[:REASONS]),
+        paper_row=system.published_row(preset, experiment),
+        config={"preset": preset, **experiment_dict(experiment)},
+        command=command_line(preset, experiment),
+        date=time.strftime("%Y-%m-%d"),
+    )
+    return results
+
+
+def measure(
+    system: System, retriever: Retriever, baselines: dict[str, dict[str, Any]] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Results of a model whose items are those of the system, and of every baseline.
+
+    Args:
+        baselines: of the same corpus, if `measure_baselines` has been called.
+
+    Returns:
+        results: `protocols`, `exact_pair`, `yardsticks` (the baselines, as results.json calls them), and
+            `chance`; of codes, also `expected`, see `evaluate_codes`, and `cca_axes`, how many axes CCA has
+            for its signs.
+        details: the curves and per-class MAP of each, for the report.
+    """
+    corpus, bits = system.inputs.corpus, retriever.model.bits
+    model = retriever.database.evaluate(corpus.labels, corpus.splits)
+    baselines = measure_baselines(corpus, bits) if baselines is None else baselines
+    chance = _chance(corpus, system.experiment.seed, bits)
+    results = {
+        "protocols": model["protocols"],
+        "exact_pair": model["exact_pair"],
+        "queries_without_relevant": model["queries_without_relevant"],
+        "yardsticks": {name: found["protocols"] for name, found in baselines.items()},
+        "chance": chance["protocols"],
+    }
+    if bits is not None:
+        of_codes = {name: found["expected"] for name, found in baselines.items() if "expected" in found}
+        results["cca_axes"] = baselines["cca-sign"]["axes"]  # the other bits of its codes never differ
+        results["expected"] = {"model": model["expected"], **of_codes, "chance": chance["expected"]}
+    return results, {"model": model, **baselines}
+
+
+def map_of_test_items(system: System, params: Any) -> dict[str, float]:
+    """MAP of the test items under `standard`: what is measured on the way."""
+    corpus = system.inputs.corpus
+    test = corpus.splits["test"]
+    database = Retriever.of_system(system, params).encode_items(system.inputs, test)
+    return database.standard_map(corpus.labels[test])
+
+
+def measure_baselines(corpus: Corpus, bits: int | None = None) -> dict[str, dict[str, Any]]:
+    """Every baseline, fitted and evaluated on the corpus. They are not random.
+
+    Args:
+        bits: of a system of binary codes. Beside it stand "cca-sign", the signs of as many canonical axes as
+            a code has bits, and "sm", which has no code but real numbers, under the same protocols.
+    """
+    if bits is None:
+        return {name: evaluate_baseline(method(), corpus) for name, method in BASELINES.items()}
+    texts, images = fit_baseline(CCA(bits), corpus)
+    signs = evaluate_signs(_padded(texts, bits), _padded(images, bits), corpus)
+    return {
+        "cca-sign": {**signs, "axes": texts.shape[1]},
+        "sm": evaluate_baseline(BASELINES["sm"](), corpus, ALL_PROTOCOLS),
+    }
+
+
+class Items(NamedTuple):
+    """What a baseline is fitted on and evaluated on where that is no corpus; the fields are those of one."""
+
+    images: np.ndarray
+    counts: Any
+    labels: np.ndarray
+    splits: Mapping[str, np.ndarray]
+    groups: np.ndarray | None = None
+
+
+def evaluate_baseline(
+    method: Any, corpus: Corpus | Items, protocols: Mapping[str, Protocol] = PROTOCOLS
+) -> dict[str, Any]:
+    """Fit a baseline on the training items and evaluate it like the model."""
+    return evaluate_embeddings(
+        *fit_baseline(method, corpus), corpus.labels, corpus.splits, protocols=protocols
+    )
+
+
+def fit_baseline(method: Any, corpus: Corpus | Items) -> tuple[np.ndarray, np.ndarray]:
+    """Texts and images of the corpus, embedded by a baseline fitted on raw counts and features of the
+    training items.
+
+    A baseline scales its inputs itself, so it is the same as a baseline whatever the model's options are.
+    """
+    train, features = corpus.splits["train"], flat_images(corpus.images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        method.fit(features[train], corpus.counts[train], corpus.labels[train])
+    return method.encode_texts(corpus.counts), method.encode_images(features)
+
+
+def flat_images(images: np.ndarray) -> np.ndarray:
+    """What a baseline is given of images: their features, or of pixels coarse means."""
+    return images if images.ndim == 2 else _coarse(images)
+
+
+def evaluate_signs(texts_nK: np.ndarray, images_nK: np.ndarray, corpus: Corpus | Items) -> dict[str, Any]:
+    """Every protocol of the codes that the signs of embeddings are."""
+    return Codes.of_signs(texts_nK, images_nK).evaluate(corpus.labels, corpus.splits)
+
+
+def _padded(embedded_nD: np.ndarray, bits: int) -> np.ndarray:
+    """With columns of zeros, bits that never differ, where there are fewer axes than bits."""
+    return np.pad(embedded_nD, ((0, 0), (0, bits - embedded_nD.shape[1])))
+
+
+def _coarse(pixels_nRR3: np.ndarray, side: int = 16) -> np.ndarray:
+    """Pictures as 3 side^2 mean values, 0 to 1: what a baseline of features is given of pixels."""
+    n, R = pixels_nRR3.shape[:2]
+    edges = np.linspace(0, R, side, endpoint=False).astype(int)
+    rows = np.add.reduceat(pixels_nRR3, edges, axis=1, dtype=np.float32)
+    sums = np.add.reduceat(rows, edges, axis=2)
+    size = np.diff([*edges, R])
+    return (sums / (255 * size[:, None, None] * size[:, None])).reshape(n, -1)
+
+
+def _chance(corpus: Corpus, seed: int, bits: int | None) -> dict[str, Any]:
+    """One random ranking, of random codes beside codes."""
+    random = np.random.default_rng(seed)
+    size = (len(corpus), 16 if bits is None else bits)
+    rows = [random.standard_normal(size).astype(np.float32) for _ in range(2)]
+    database = Embeddings(*rows) if bits is None else Codes.of_signs(*rows)
+    return database.evaluate(corpus.labels, corpus.splits)
+
+
+def kept_curves(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Hash lookup and precision@N of each system that has codes: what `curves.json` holds.
+
+    Numbers have five decimals, enough to draw, for there are thousands.
+    """
+    kinds = ("lookup", "precision_at")
+    return {
+        system: {kind: _rounded(found[kind]) for kind in kinds}
+        for system, found in details.items()
+        if all(kind in found for kind in kinds)
+    }
+
+
+def kept_scopes(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Precision by scope of each system that has no codes: what `curves.json` holds then."""
+    return {system: {"scope": kept_scope(found["curves"])} for system, found in details.items()}
+
+
+def kept_scope(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """Precision among the first n items by direction, at enough n to draw it: the first 50, then 100 more."""
+    found = {}
+    for direction, curve in curves.items():
+        n = np.array(curve["scope"])
+        drawn = np.flatnonzero(n <= 50)
+        if n[-1] > 50:
+            far = np.searchsorted(n, np.geomspace(50, n[-1], 101)[1:].round())
+            drawn = np.unique([*drawn, *far])
+        precision = [curve["precision_at_scope"][place] for place in drawn]
+        found[direction] = _rounded({"n": n[drawn].tolist(), "precision": precision})
+    return found
+
+
+def _rounded(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _rounded(value) for name, value in tree.items()}
+    return [round(value, 5) if isinstance(value, float) else value for value in tree]
+
+
+def _gallery(system: System, retriever: Retriever, queries: np.ndarray) -> Gallery:
+    """What a few test items bring back among all test items."""
+    corpus = system.inputs.corpus
+    test = corpus.splits["test"]
+    asked, among = retriever.database.take(queries), retriever.database.take(test)
+    images_found, _ = among.search(asked.texts, 8, by="text")
+    texts_found, _ = among.search(asked.images, 8, by="image")
+    return build_gallery(corpus, queries, test[images_found], test[texts_found])
+
+
+def _reasons(system: System, retriever: Retriever, rows: np.ndarray) -> list[Reasons]:
+    """Why the pairs of these rows score as they do, of a model that can tell."""
+    corpus, texts = system.inputs.corpus, system.inputs.texts
+    found = retriever.explain(system.inputs, rows)
+    if found is None:
+        return []
+    layers = len(found.text_attention)
+    reasons = []
+    for number, row in enumerate(rows):
+        # Of counts the words that are there; of a sequence every place that is filled.
+        places = np.flatnonzero(texts[row] >= 0) if isinstance(texts, np.ndarray) else texts[[row]].indices
+        words = texts[row][places] if isinstance(texts, np.ndarray) else places
+        attention = [
+            describe_attention(f"layer {layer + 1}, from the {side}", np.asarray(weights[layer, number]))
+            for layer in range(layers)
+            for side, weights in (("text", found.text_attention), ("image", found.image_attention))
+        ]
+        reasons.append(
+            Reasons(
+                item_of(corpus, row),
+                float(found.scores[number]),
+                heaviest_words(
+                    [corpus.vocabulary.words[w] for w in words], np.asarray(found.words[number])[places]
+                ),
+                tuple(attention),
+            )
+        )
+    return reasons

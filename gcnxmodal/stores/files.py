@@ -1,0 +1,177 @@
+"""Items in a folder: a line of JSON each, and a row of texts and one of images in one of three formats.
+
+    items.jsonl      line i describes row i: id, text, labels, splits
+    embeddings.npz   arrays `texts` and `images`, a row an item; codes.npz of binary codes
+
+In place of the .npz: embeddings.safetensors, or texts.faiss and images.faiss.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.arrays import load_npz
+from gcnxmodal.errors import InputError
+from gcnxmodal.nn.weights import read_weights
+from gcnxmodal.retrieval.nearest import require_faiss
+
+ITEMS = "items.jsonl"
+NAMES = ("texts", "images")
+
+Rows = np.ndarray
+"""Embeddings or features float32 [n, D], or packed codes uint32 [n, W]."""
+
+
+def rows_among(corpus: Corpus, among: str) -> np.ndarray:
+    """The rows of a split, or of "all" items. Raises InputError if there is no such split."""
+    if among == "all":
+        return np.arange(len(corpus))
+    if among not in corpus.splits:
+        raise InputError(f"--among is {among}; this corpus has all, {', '.join(corpus.splits)}: choose one")
+    return corpus.splits[among]
+
+
+def describe_items(corpus: Corpus, rows: np.ndarray, *, pictures: bool = False) -> list[dict[str, Any]]:
+    """Each item's id, text, labels and splits (JSON values); on request also where its picture lies.
+
+    The id is its picture's path below the folder that all pictures share; without pictures, the number of its
+    row in the corpus.
+    """
+    paths = corpus.pictures
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    members = {name: set(chosen.tolist()) for name, chosen in corpus.splits.items()}
+    return [
+        {
+            "id": Path(os.path.relpath(paths[row], shared or ".")).as_posix() if paths else str(row),
+            "row": row,
+            "text": corpus.texts[row],
+            "labels": [corpus.class_names[number] for number in np.flatnonzero(corpus.labels[row])],
+            "splits": [name for name, chosen in members.items() if row in chosen],
+            **({"picture": paths[row] if paths else None} if pictures else {}),
+        }
+        for row in rows.tolist()
+    ]
+
+
+def write_items(folder: Path, items: Sequence[dict[str, Any]]) -> None:
+    """One JSON object a line."""
+    with (folder / ITEMS).open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+
+
+def read_items(folder: Path) -> list[dict[str, Any]]:
+    """What `write_items` wrote. Raises InputError if it is missing or damaged."""
+    try:
+        with (folder / ITEMS).open(encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / ITEMS}: cannot be read ({error}); export again") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """How rows are kept.
+
+    Attributes:
+        write: (folder, kind, {name: rows}).
+        read: (folder, kind) -> rows of texts, rows of images; raises InputError.
+    """
+
+    write: Callable[[Path, str, dict[str, Rows]], None]
+    read: Callable[[Path, str], tuple[Rows, Rows]]
+
+
+def _write_npz(folder: Path, kind: str, rows: dict[str, Rows]) -> None:
+    with (folder / f"{kind}.npz").open("wb") as file:
+        np.savez(file, **rows)  # pyright: ignore[reportArgumentType]
+
+
+def _read_npz(folder: Path, kind: str) -> tuple[Rows, Rows]:
+    arrays = load_npz(folder / f"{kind}.npz", NAMES, "export again")
+    return arrays["texts"], arrays["images"]
+
+
+def _write_safetensors(folder: Path, kind: str, rows: dict[str, Rows]) -> None:
+    contiguous = {name: np.asarray(array, order="C") for name, array in rows.items()}
+    save_file(contiguous, folder / f"{kind}.safetensors")
+
+
+def _read_safetensors(folder: Path, kind: str) -> tuple[Rows, Rows]:
+    path = folder / f"{kind}.safetensors"
+    arrays = read_weights(path)
+    if missing := set(NAMES) - arrays.keys():
+        raise InputError(f"{path}: has no array '{missing.pop()}'; export again")
+    return arrays["texts"], arrays["images"]
+
+
+def _write_faiss(folder: Path, kind: str, rows: dict[str, Rows]) -> None:
+    faiss = require_faiss("--to faiss")
+    for name, array in rows.items():
+        path = str(folder / f"{name}.faiss")
+        if kind == "codes":
+            index = faiss.IndexBinaryFlat(32 * array.shape[1])
+            index.add(np.ascontiguousarray(array, "<u4").view(np.uint8))
+            faiss.write_index_binary(index, path)
+        else:
+            index = faiss.IndexFlatIP(array.shape[1])
+            index.add(np.ascontiguousarray(array))
+            faiss.write_index(index, path)
+
+
+def _read_faiss(folder: Path, kind: str) -> tuple[Rows, Rows]:
+    faiss = require_faiss("--to faiss")
+
+    def read(name: str) -> Rows:
+        path = folder / f"{name}.faiss"
+        try:
+            if kind != "codes":
+                index = faiss.read_index(str(path))
+                return index.reconstruct_n(0, index.ntotal)
+            index = faiss.read_index_binary(str(path))
+        except RuntimeError as error:
+            raise InputError(f"{path}: cannot be read ({str(error)[:200]}); export again") from error
+        bytes_nB = faiss.vector_to_array(index.xb).reshape(index.ntotal, -1)
+        return bytes_nB.view("<u4").astype(np.uint32, copy=False)
+
+    return read("texts"), read("images")
+
+
+FORMATS = {
+    "npz": Format(_write_npz, _read_npz),
+    "faiss": Format(_write_faiss, _read_faiss),
+    "safetensors": Format(_write_safetensors, _read_safetensors),
+}
+"""A new format is its two functions and its line here."""
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` which takes its place when the block ends without an exception.
+
+    Raises:
+        InputError: if it cannot be written; what was there stays.
+    """
+    temporary, old = (path.with_name(f".{path.name}.{uuid.uuid4().hex}") for _ in range(2))
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); make room, or name another folder"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
