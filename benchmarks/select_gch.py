@@ -22,7 +22,7 @@ from gcnxmodal.measure import evaluate_signs
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.systems import PRESETS
 from gcnxmodal.systems.base import System
-from gcnxmodal.systems.gch_presets import GCH_PRESETS
+from gcnxmodal.systems.gch import GCH_PRESETS
 
 SPACE: dict[str, tuple[Any, ...]] = {
     "train.image_rate": (1e-4, 3e-3),  # the first is the code's

@@ -97,7 +97,7 @@ Rules = dict[str, tuple[Any, Any, str]]
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """One run: every value that decides it, and nothing else. Each kind of system has its own `model` and
-    `train`: `pair_config.py`, `hashing_config.py`, `neighbour_config.py`.
+    `train`.
 
     Attributes:
         kind: the key of its system in `build.SYSTEMS`.

@@ -28,7 +28,7 @@ from gcnxmodal.retriever import Retriever
 from gcnxmodal.runs import RunFolder, experiment_dict, flat, write_json
 from gcnxmodal.systems import PRESETS
 from gcnxmodal.systems.base import System
-from gcnxmodal.systems.gch_config import HashingExperiment
+from gcnxmodal.systems.gch import GCHExperiment
 from gcnxmodal.systems.gin_presets import GIN_TABLE_1
 
 REASONS = 3  # queries of the gallery whose own pairs are explained
@@ -153,7 +153,7 @@ def paper_row(preset: str, experiment: Experiment) -> dict[str, Any] | None:
     """The published result of a preset's system on its data set."""
     if row := GIN_TABLE_1.get(preset.removesuffix("-tuned")):
         return {**row, "source": "GIN (Yu et al. 2018), Table 1"}
-    if isinstance(experiment, HashingExperiment):
+    if isinstance(experiment, GCHExperiment):
         return _gch_row(preset, experiment)
     if preset.removeprefix("sspe-") in SSPE_DATA:
         found = two_directions(SSPE_1, "SSPE")[SSPE_DATA.index(preset.removeprefix("sspe-"))]
@@ -172,7 +172,7 @@ def paper_row(preset: str, experiment: Experiment) -> dict[str, Any] | None:
     return {**values, "source": "SCANet (Lu et al. 2018), Table 2"}
 
 
-def _gch_row(preset: str, experiment: HashingExperiment) -> dict[str, Any] | None:
+def _gch_row(preset: str, experiment: GCHExperiment) -> dict[str, Any] | None:
     """GCH's of its Table 1, or GCH-A's of Table 2, at the lengths of code that these have."""
     bits, ablated = experiment.model.bits, experiment.model.beacon == "dense"
     column = next((place for place, name in enumerate(GCH_DATA) if preset.startswith(f"gch-{name}-")), None)

@@ -10,12 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from gcnxmodal.config import Experiment
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems.gch_config import HashingExperiment
+from gcnxmodal.systems.gch import GCHExperiment
 from gcnxmodal.systems.pair_config import PairExperiment
 from gcnxmodal.systems.sspe_config import NeighbourExperiment
 
 EXPERIMENTS: dict[str, TypeAdapter[Any]] = {
-    kind.kind: TypeAdapter(kind) for kind in (PairExperiment, HashingExperiment, NeighbourExperiment)
+    kind.kind: TypeAdapter(kind) for kind in (PairExperiment, GCHExperiment, NeighbourExperiment)
 }
 
 

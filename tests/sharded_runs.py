@@ -19,7 +19,7 @@ from gcnxmodal.measure import map_of_test_items
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.systems.base import DROPOUT, System
 from gcnxmodal.systems.build import build, mesh_for
-from gcnxmodal.systems.gch_config import HashingExperiment, HashingModel, HashingTrain
+from gcnxmodal.systems.gch import GCHExperiment, GCHModel, GCHTrain
 from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
 from gcnxmodal.systems.sspe_config import NeighbourExperiment, NeighbourModel, NeighbourTrain
 from gcnxmodal.training.checkpoint import Checkpoints
@@ -40,8 +40,8 @@ PLANS = {
     ),
     "cnn": (ModelConfig(dimension=16, text="cnn"), dataclasses.replace(PAIRS, learning_rate=0.005)),
     "hashing": (
-        HashingModel(bits=16, width=16, beacon_width=8),
-        HashingTrain(batch=16, teacher_rate=0.01, text_rate=0.01, image_rate=0.01, decay=1.0),
+        GCHModel(bits=16, width=16, beacon_width=8),
+        GCHTrain(batch=16, teacher_rate=0.01, text_rate=0.01, image_rate=0.01, decay=1.0),
     ),
     "neighbours": (
         NeighbourModel(hidden=16, dimension=16),
@@ -61,7 +61,7 @@ MESHES = {
     "neighbours": [(1, 1), (2, 1), (5, 1)],
     "grid": [(1, 1), (8, 1), (1, 8), (4, 2), (2, 4)],
 }
-KINDS = {"hashing": HashingExperiment, "neighbours": NeighbourExperiment}  # the others are pairs
+KINDS = {"hashing": GCHExperiment, "neighbours": NeighbourExperiment}  # the others are pairs
 # The mesh that trains the first half, and the one that goes on from its checkpoint.
 MOVES = [((1, 1), (2, 4)), ((2, 4), (1, 1)), ((8, 1), (1, 8)), ((1, 8), (4, 2))]
 

@@ -21,10 +21,9 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.finished_run import restore
 from gcnxmodal.nn.cnnf import CNNF
 from gcnxmodal.retriever import Retriever
-from gcnxmodal.systems import PRESETS
-from gcnxmodal.systems import gch_system as hashing_system
+from gcnxmodal.systems import PRESETS, gch
 from gcnxmodal.systems.build import build, mesh_for
-from gcnxmodal.systems.gch_config import HashingExperiment, HashingModel, HashingTrain
+from gcnxmodal.systems.gch import GCHExperiment, GCHModel, GCHTrain
 
 DATA = ["--data.name", "folder", "--data.image-feature", "features"]
 SMALL = [
@@ -146,7 +145,7 @@ def test_pixels_train_cnn_f_from_a_file_that_a_finished_run_does_not_need(
     finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     small = functools.partial(CNNF, filters=(2,) * 5, features=6)
-    monkeypatch.setattr(hashing_system, "CNNF", small)
+    monkeypatch.setattr(gch, "CNNF", small)
     shapes = {"conv1": (11, 11, 3, 2), "conv2": (5, 5, 2, 2), "fc6": (6, 6, 2, 6), "fc7": (1, 1, 6, 6)}
     shapes |= {f"conv{number}": (3, 3, 2, 2) for number in (3, 4, 5)}
     random = np.random.default_rng(0)
@@ -158,10 +157,10 @@ def test_pixels_train_cnn_f_from_a_file_that_a_finished_run_does_not_need(
     save_file(tensors, weights)
 
     folder, _ = finished
-    experiment = HashingExperiment(
+    experiment = GCHExperiment(
         data=DataConfig(name="folder", root=folder, image_feature="features"),
-        model=HashingModel(bits=8, width=8, beacon_width=8, image_weights=weights),
-        train=HashingTrain(batch=4),
+        model=GCHModel(bits=8, width=8, beacon_width=8, image_weights=weights),
+        train=GCHTrain(batch=4),
     )
     with pytest.raises(InputError, match="224 for pixels"):
         validate(dataclasses.replace(experiment, data=DataConfig(image_feature="pixels", resolution=64)))

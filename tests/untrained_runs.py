@@ -11,11 +11,11 @@ from gcnxmodal.data.load import load_corpus
 from gcnxmodal.finished_run import FinishedRun
 from gcnxmodal.runs import RunFolder
 from gcnxmodal.systems.build import build
-from gcnxmodal.systems.gch_config import HashingExperiment, HashingModel, HashingTrain
+from gcnxmodal.systems.gch import GCHExperiment, GCHModel, GCHTrain
 from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
 
 GRID = TrainConfig(pairing="grid", grid_texts=8, grid_images=8)
-HASHING = {"model": HashingModel(bits=40, width=16, beacon_width=8), "train": HashingTrain(batch=8)}
+HASHING = {"model": GCHModel(bits=40, width=16, beacon_width=8), "train": GCHTrain(batch=8)}
 
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -41,7 +41,7 @@ RUNS: dict[str, dict[str, Any]] = {
 def untrained(root: Path, name: str) -> FinishedRun:
     """A run without its training: first parameters, each moved a little, so that none is zero."""
     options = dict(RUNS[name])
-    kind = HashingExperiment if isinstance(options["model"], HashingModel) else PairExperiment
+    kind = GCHExperiment if isinstance(options["model"], GCHModel) else PairExperiment
     text = options.pop("text", TextConfig())
     feature = options.pop("image_feature", "features")
     experiment: Experiment = kind(

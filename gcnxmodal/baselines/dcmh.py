@@ -15,7 +15,7 @@ from gcnxmodal.baselines.hash_codes import HashCodes, check_range
 from gcnxmodal.baselines.principal_axes import MAX_AXES
 from gcnxmodal.baselines.two_branches import Layers, init_branch
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems.gch_losses import likelihood_loss
+from gcnxmodal.nn.losses import likelihood_loss
 
 Branches = tuple[Layers, Layers]
 """Of images and of texts."""

@@ -1,5 +1,6 @@
-"""Losses on the scores of a batch of image-text pairs."""
+"""Losses that several methods share: of the scores of image-text pairs, of the codes of items."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -46,3 +47,23 @@ def _moments(scores: Array, chosen: Array) -> tuple[Array, Array, Array]:
     mean = (weight * scores).sum() / jnp.maximum(number, 1)
     variance = (weight * (scores - mean) ** 2).sum() / jnp.maximum(number, 1)
     return mean, variance, number > 0
+
+
+def likelihood_loss(
+    a_BK: Float[Array, "B K"], b_BK: Float[Array, "B K"], similar_BB: Float[Array, "B B"]
+) -> Float[Array, ""]:
+    """Negative log-likelihood of the similarities, a mean over the pairs of a batch.
+
+        - mean_ij (S_ij Theta_ij - log(1 + exp(Theta_ij))),    Theta = 1/2 A B^T
+
+    that is, of P(S_ij = 1) = sigmoid(Theta_ij); log(1 + exp) in the form that cannot overflow.
+
+    Source: DCMH (Jiang and Li 2017), first term of its objective; GCH (Xu et al. 2019), first terms of Eq. 3,
+    5 and 8. Both have the sum.
+
+    >>> codes = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # Theta is 1 on the diagonal and -1 beside it
+    >>> round(float(likelihood_loss(codes, codes, jnp.eye(2))), 4)  # log(1 + exp(-1)), four times
+    0.3133
+    """
+    theta_BB = 0.5 * jnp.matmul(a_BK, b_BK.T, precision=jax.lax.Precision.HIGHEST)
+    return jnp.mean(jax.nn.softplus(theta_BB) - similar_BB * theta_BB)

@@ -19,7 +19,7 @@ from gcnxmodal.papers.table_parts import (
 )
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS, expected_name
 from gcnxmodal.systems import PRESETS
-from gcnxmodal.systems.gch_presets import VARIANTS
+from gcnxmodal.systems.gch import VARIANTS
 
 ROWS = {"paper": "GCH", "official": "GCH (official)"}
 """By variant: the row that is ours."""

@@ -1,6 +1,6 @@
 """Presets: every experiment is one frozen value. A new paper is one file and one line here."""
 
-from gcnxmodal.systems.gch_presets import GCH_PRESETS
+from gcnxmodal.systems.gch import GCH_PRESETS
 from gcnxmodal.systems.gin_presets import GIN_PRESETS
 from gcnxmodal.systems.scanet_presets import SCANET_PRESETS
 from gcnxmodal.systems.sspe_presets import SSPE_PRESETS

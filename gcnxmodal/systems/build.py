@@ -7,14 +7,14 @@ from jax.sharding import Mesh
 from gcnxmodal.config import Experiment
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.systems.base import System
-from gcnxmodal.systems.gch_system import HashingSystem
+from gcnxmodal.systems.gch import GCHSystem
 from gcnxmodal.systems.pair_system import PairSystem
 from gcnxmodal.systems.sspe_system import NeighbourSystem
 from gcnxmodal.training import sharding
 
 SYSTEMS: dict[str, Any] = {
     "pairs": PairSystem,
-    "hashing": HashingSystem,
+    "hashing": GCHSystem,
     "neighbours": NeighbourSystem,
 }
 """By `Experiment.kind`. A new kind is its configuration, its system and its line here."""

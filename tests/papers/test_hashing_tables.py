@@ -17,7 +17,7 @@ from gcnxmodal.papers.table_parts import Options, PaperTable
 from gcnxmodal.papers.table_runs import mean_curves
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS, expected_name
 from gcnxmodal.systems import PRESETS
-from gcnxmodal.systems.gch_config import HashingExperiment
+from gcnxmodal.systems.gch import GCHExperiment
 
 GCH_TABLES = ("gch-1", "gch-2", "gch-3")
 DIRECTIONS = ("text_query", "image_query", "average")
@@ -286,7 +286,7 @@ def test_what_the_user_can_mend_is_said_and_exits_with_2(tmp_path: Path, capsys)
     assert not (tmp_path / "tables").exists()
 
 
-def preset(name: str, **model) -> HashingExperiment:
+def preset(name: str, **model) -> GCHExperiment:
     experiment = PRESETS[name][1]
     return dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, **model))
 

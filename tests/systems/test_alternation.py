@@ -11,15 +11,15 @@ from flax import nnx
 from reference import gch_numpy
 
 from gcnxmodal.nn.layers import Features
-from gcnxmodal.systems.gch_model import GCH
-from gcnxmodal.systems.gch_step import METRICS, NETWORKS, UPDATES, Terms, init_networks, make_step
+from gcnxmodal.systems.gch import GCH, GCH_METRICS, NETWORKS, UPDATES, init_networks, make_iteration
 from gcnxmodal.training.sampling import Plan, plan_items
 from gcnxmodal.training.sharding import named_leaves
 from gcnxmodal.training.state import Data, TrainState, make_block, start_epoch, start_of
 
 LABELS, IMAGES, TEXTS, ITEMS, BATCH = 4, 10, 15, 32, 16
 KEY = jax.random.key(0)
-PAPER, OFFICIAL = Terms(), Terms(objective="official", fusion="largest")
+PAPER = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, "objective": "paper", "fusion": "frobenius", "graph": True}
+OFFICIAL = {**PAPER, "objective": "official", "fusion": "largest"}
 
 
 def make_model(bits: int = 16, **options) -> GCH:
@@ -42,7 +42,7 @@ def data() -> Data:
 
 def start(model: GCH, rates: dict[str, float], make=optax.sgd) -> tuple[TrainState, dict]:
     optimizers = {name: make(rates.get(name, 0.0)) for name in NETWORKS}
-    return start_of(*init_networks(model, optimizers), METRICS), optimizers
+    return start_of(*init_networks(model, optimizers), GCH_METRICS), optimizers
 
 
 def params(state: TrainState, name: str) -> dict[str, np.ndarray]:
@@ -54,7 +54,7 @@ def params(state: TrainState, name: str) -> dict[str, np.ndarray]:
 def test_an_update_changes_its_own_network_and_no_other(data, name, terms):
     model = make_model()
     state, optimizers = start(model, {name: 0.1})
-    after, _ = jax.jit(make_step(model, optimizers, terms))(state, data, KEY)
+    after, _ = jax.jit(make_iteration(model, optimizers, **terms))(state, data, KEY)
     for network in NETWORKS:
         before, found = params(state, network), params(after, network)
         for key in before:
@@ -69,7 +69,7 @@ def test_an_update_changes_its_own_network_and_no_other(data, name, terms):
 def test_an_iteration_updates_students_twice_and_teacher_and_beacon_once(data):
     model = make_model()
     state, optimizers = start(model, dict.fromkeys(NETWORKS, 1e-3), optax.adam)
-    after, _ = jax.jit(make_step(model, optimizers, PAPER))(state, data, KEY)
+    after, _ = jax.jit(make_iteration(model, optimizers, **PAPER))(state, data, KEY)
     assert {name: int(after.opt_state[name][0].count) for name in NETWORKS} == UPDATES
     assert int(after.step) == 1
 
@@ -78,7 +78,7 @@ def test_an_iteration_is_algorithm_1_written_out(data):
     """The same iteration with plain functions of plain dicts, gradients by JAX and a step of SGD each."""
     model, rate = make_model(batch_norm=False), 0.05
     state, optimizers = start(model, dict.fromkeys(NETWORKS, rate))
-    after, metrics = jax.jit(make_step(model, optimizers, PAPER))(state, data, KEY)
+    after, metrics = jax.jit(make_iteration(model, optimizers, **PAPER))(state, data, KEY)
     assert data.plan is not None
     rows = np.asarray(data.plan.texts[0])
     labels = np.asarray(data.labels_nC)[rows]
@@ -148,19 +148,19 @@ def test_an_iteration_is_algorithm_1_written_out(data):
 def test_all_four_losses_fall(data, terms):
     model = make_model()
     state, optimizers = start(model, dict.fromkeys(NETWORKS, 3e-3), optax.adam)
-    block = make_block(make_step(model, optimizers, terms))
+    block = make_block(make_iteration(model, optimizers, **terms))
     totals = []
     for steps in (10, 200, 10):
         state = block(start_epoch(state), data, KEY, jnp.int32(steps))
         totals.append({name: float(value) for name, value in state.totals.items()})
-    for name in METRICS:
+    for name in GCH_METRICS:
         assert totals[2][name] < 0.9 * totals[0][name], name
 
 
 def test_running_statistics_are_the_moving_average_of_the_batches(data):
     model = make_model()
     state, optimizers = start(model, {})  # nothing but the statistics moves
-    after, _ = jax.jit(make_step(model, optimizers, PAPER))(state, data, KEY)
+    after, _ = jax.jit(make_iteration(model, optimizers, **PAPER))(state, data, KEY)
     assert data.plan is not None
     layer = nnx.merge(nnx.split(model.image)[0], state.params["image"]).layers.dense[0]
     x = np.asarray(layer(data.images_nd[data.plan.texts[0]]))
@@ -176,9 +176,9 @@ def test_without_a_graph_the_beacon_does_not_see_who_shares_labels(data):
     found = {}
     for graph in (True, False):
         # Students follow the beacon alone: nothing else has a weight.
-        terms = Terms(alpha=0.0, beta=1.0, gamma=0.0, graph=graph)
+        terms = {**PAPER, "alpha": 0.0, "gamma": 0.0, "graph": graph}
         state, optimizers = start(model, {"text": 0.1})
-        step = jax.jit(make_step(model, optimizers, terms))
+        step = jax.jit(make_iteration(model, optimizers, **terms))
         texts = [params(step(state, given, KEY)[0], "text") for given in (data, other)]
         found[graph] = all(np.array_equal(texts[0][key], texts[1][key]) for key in texts[0])
     assert found == {True: False, False: True}
@@ -199,7 +199,7 @@ def test_nothing_becomes_nan_from_16_to_256_bits_whatever_the_inputs(
     model = make_model(bits, precision=precision, batch_norm=batch_norm)
     rates = {"teacher": 0.05, "image": 0.05, "text": 0.05, "beacon": 0.05}
     state, optimizers = start(model, rates, optax.adam)
-    state = make_block(make_step(model, optimizers, terms))(state, hostile, KEY, jnp.int32(40))
+    state = make_block(make_iteration(model, optimizers, **terms))(state, hostile, KEY, jnp.int32(40))
     assert int(state.first_nan) == -1
     for name in NETWORKS:
         for key, leaf in params(state, name).items():

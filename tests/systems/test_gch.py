@@ -8,8 +8,19 @@ from flax import nnx
 from reference import gch_numpy
 
 from gcnxmodal.nn.layers import Features
-from gcnxmodal.systems import gch_losses as hashing_losses
-from gcnxmodal.systems.gch_model import GCH, Beacon, fuse, propagation
+from gcnxmodal.nn.losses import likelihood_loss
+from gcnxmodal.papers.published import GCH_1, GCH_2, GCH_BITS, GCH_DATA, two_directions
+from gcnxmodal.systems.gch import (
+    GCH,
+    Beacon,
+    GCHModel,
+    fuse,
+    propagation,
+    published_row,
+    similar,
+    similarity_loss,
+    squared_error,
+)
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]], bool)
@@ -17,18 +28,18 @@ A, B = (np.tanh(RANDOM.standard_normal((5, 8))).astype(np.float32) for _ in rang
 
 
 def test_items_are_similar_if_they_share_a_label_and_one_without_any_not_even_to_itself():
-    np.testing.assert_array_equal(hashing_losses.similar(jnp.asarray(LABELS)), gch_numpy.similarities(LABELS))
+    np.testing.assert_array_equal(similar(jnp.asarray(LABELS)), gch_numpy.similarities(LABELS))
     assert gch_numpy.similarities(LABELS)[3, 3] == 0
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_similarity_losses_are_the_equations(scale):
-    similar = hashing_losses.similar(jnp.asarray(LABELS))
+    similar_BB = similar(jnp.asarray(LABELS))
     for objective, by_hand in (
         ("paper", gch_numpy.paper_similarity_loss),
         ("official", gch_numpy.official_similarity_loss),
     ):
-        found = hashing_losses.similarity_loss(scale * A, scale * B, similar, objective)
+        found = similarity_loss(scale * A, scale * B, similar_BB, objective)
         np.testing.assert_allclose(found, by_hand(scale * A, scale * B, LABELS), rtol=1e-5)
 
 
@@ -38,19 +49,17 @@ def test_label_error_has_the_weight_of_the_equation_beside_the_likelihood():
         gch_numpy.similarities(LABELS) * gch_numpy.likelihood_terms(A, A, True)[0]
         - gch_numpy.likelihood_terms(A, A, True)[1]
     ) + np.sum((B - A) ** 2.0)
-    similar = hashing_losses.similar(jnp.asarray(LABELS))
-    found = hashing_losses.likelihood_loss(A, A, similar) + hashing_losses.squared_error(B, A, "paper")
+    similar_BB = similar(jnp.asarray(LABELS))
+    found = likelihood_loss(A, A, similar_BB) + squared_error(B, A, "paper")
     np.testing.assert_allclose(25 * found, wanted, rtol=1e-5)
-    np.testing.assert_allclose(
-        hashing_losses.squared_error(B, A, "official"), np.mean((B - A) ** 2), rtol=1e-6
-    )
+    np.testing.assert_allclose(squared_error(B, A, "official"), np.mean((B - A) ** 2), rtol=1e-6)
 
 
 def test_likelihood_without_the_stable_form_would_overflow_at_128_bits():
-    codes, similar = jnp.ones((2, 128)), jnp.ones((2, 2))
+    codes, similar_BB = jnp.ones((2, 128)), jnp.ones((2, 2))
     assert not jnp.isfinite(jnp.log(1 + jnp.exp(codes @ codes.T))).all()
     for objective in ("paper", "official"):
-        value, gradient = jax.value_and_grad(hashing_losses.similarity_loss)(codes, codes, similar, objective)
+        value, gradient = jax.value_and_grad(similarity_loss)(codes, codes, similar_BB, objective)
         assert jnp.isfinite(value)
         assert jnp.isfinite(gradient).all()
 
@@ -121,3 +130,20 @@ def test_inputs_of_any_size_give_finite_codes(model):
             images = RANDOM.standard_normal((5, 6)).astype(np.float32)
             images[2, 1] = value
             assert jnp.isfinite(model.encode_images(images)).all()
+
+
+def test_the_published_row_is_the_papers_at_its_data_sets_and_lengths_and_nothing_elsewhere():
+    places = [(data, bits) for data in GCH_DATA for bits in GCH_BITS]
+    columns = dict(zip(places, two_directions(GCH_1, "GCH"), strict=True))
+    ablated = dict(zip([(data, 16) for data in GCH_DATA], two_directions(GCH_2, "GCH-A"), strict=True))
+    for beacon, rows, table in (("graph", columns, 1), ("dense", ablated, 2)):
+        for data in (*GCH_DATA, "emoji", "folder"):
+            for bits in (*GCH_BITS, 48):
+                row = published_row(f"gch-{data}-official", GCHModel(bits=bits, beacon=beacon))
+                if (data, bits) not in rows:
+                    assert row is None
+                    continue
+                assert row is not None
+                assert (row["text_query"], row["image_query"], row["average"]) == rows[data, bits]
+                assert f"{bits} bits" in row["source"]
+                assert f"Table {table}" in row["source"]
