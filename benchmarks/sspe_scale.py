@@ -43,10 +43,15 @@ from flax import nnx
 from benchmarks.harness import grown, table, write_result
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval.nearest import BLOCK, nearest_by_distance, nearest_by_index
-from gcnxmodal.systems.feature_graph import feature_graph
-from gcnxmodal.systems.semantic_graph import label_groups
-from gcnxmodal.systems.sspe_model import SSPE, centred_units
-from gcnxmodal.systems.sspe_step import METRICS, Graphs, Terms, make_sgd, make_step
+from gcnxmodal.systems.sspe.graphs import feature_graph, label_groups
+from gcnxmodal.systems.sspe.sspe import (
+    SSPE,
+    SSPE_METRICS,
+    Graphs,
+    centred_units,
+    make_neighbour_step,
+    make_sgd,
+)
 from gcnxmodal.training.sampling import Plan, plan_items
 from gcnxmodal.training.state import Data, init_state, make_block, make_rate
 
@@ -56,6 +61,10 @@ BATCH, K, STEPS = 5, 8, 400
 WHOLE = 25_000  # items up to which exact neighbours are found of all
 BLOCKS = 2  # above that, beside the first
 SEED = 0
+VALUES: dict[str, Any] = {  # the paper's
+    **{"alpha1": 0.1, "alpha2": 0.1, "reduction": "mean"},
+    **{"other": 6, "same": 2, "near": 8, "similarity": "cosine", "sigma": 1.0},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,18 +164,18 @@ class Child:
         graphdef, params, constants = nnx.split(SSPE(*means, LABELS, rngs=nnx.Rngs(SEED)), nnx.Param, ...)
         rate = make_rate(0.01, decay=0.95, decay_steps=2_000)
         optimizer = make_sgd(rate, momentum=0.9, weight_decay=1e-3, form="l2")
-        self.state = init_state(params, optimizer, METRICS)
+        self.state = init_state(params, optimizer, SSPE_METRICS)
         keys = jax.random.split(jax.random.key(SEED))
         self._plan = lambda: [plan_items(key, n, BATCH).texts for key in keys]
         plan = jax.block_until_ready(self._plan())
         _, self.report["plan"] = measured(self._plan)
         arrays = (jnp.asarray(x) for x in (corpus.texts_nT, corpus.images_nd, corpus.labels_nC))
-        data = jax.block_until_ready(Data(*arrays, constants=constants, plan=Plan(*plan), graphs=graphs))
+        data = jax.block_until_ready(Data(*arrays, constants=constants, plan=Plan(*plan), extra=graphs))
         repeated = label_groups(corpus.labels_nC[np.arange(n) % min(ITEMS)])
         self.report["label vectors, repeated"] = len(repeated.size_U)
-        again = dataclasses.replace(data, graphs=graphs._replace(semantic=repeated))
+        again = dataclasses.replace(data, extra=graphs._replace(semantic=repeated))
         self.data = {"step": data, "step, labels repeated": again}
-        block, self.key = make_block(make_step(graphdef, optimizer, Terms())), jax.random.key(SEED)
+        block, self.key = make_block(make_neighbour_step(graphdef, optimizer, **VALUES)), jax.random.key(SEED)
         self.block = {
             name: block.lower(self.state, given, self.key, jnp.int32(0)).compile()
             for name, given in self.data.items()

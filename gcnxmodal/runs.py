@@ -12,10 +12,10 @@ from gcnxmodal.config import Experiment, experiment_dict, flat
 from gcnxmodal.errors import InputError
 from gcnxmodal.systems.gch import GCHExperiment
 from gcnxmodal.systems.pair_config import PairExperiment
-from gcnxmodal.systems.sspe_config import NeighbourExperiment
+from gcnxmodal.systems.sspe import SSPEExperiment
 
 EXPERIMENTS: dict[str, TypeAdapter[Any]] = {
-    kind.kind: TypeAdapter(kind) for kind in (PairExperiment, GCHExperiment, NeighbourExperiment)
+    kind.kind: TypeAdapter(kind) for kind in (PairExperiment, GCHExperiment, SSPEExperiment)
 }
 
 

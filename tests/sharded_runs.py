@@ -21,7 +21,7 @@ from gcnxmodal.systems.base import DROPOUT, System
 from gcnxmodal.systems.build import build, mesh_for
 from gcnxmodal.systems.gch import GCHExperiment, GCHModel, GCHTrain
 from gcnxmodal.systems.pair_config import ModelConfig, PairExperiment, TrainConfig
-from gcnxmodal.systems.sspe_config import NeighbourExperiment, NeighbourModel, NeighbourTrain
+from gcnxmodal.systems.sspe.sspe import SSPEExperiment, SSPEModel, SSPETrain
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.sharding import make_mesh
 from gcnxmodal.training.state import TrainState, make_block, start_epoch
@@ -44,8 +44,8 @@ PLANS = {
         GCHTrain(batch=16, teacher_rate=0.01, text_rate=0.01, image_rate=0.01, decay=1.0),
     ),
     "neighbours": (
-        NeighbourModel(hidden=16, dimension=16),
-        NeighbourTrain(batch=10, learning_rate=0.1, other=3, same=2, near=2),
+        SSPEModel(hidden=16, dimension=16),
+        SSPETrain(batch=10, learning_rate=0.1, other=3, same=2, near=2),
     ),
     "grid": (
         ModelConfig(dimension=16, normalise=True, order=2),
@@ -61,7 +61,7 @@ MESHES = {
     "neighbours": [(1, 1), (2, 1), (5, 1)],
     "grid": [(1, 1), (8, 1), (1, 8), (4, 2), (2, 4)],
 }
-KINDS = {"hashing": GCHExperiment, "neighbours": NeighbourExperiment}  # the others are pairs
+KINDS = {"hashing": GCHExperiment, "neighbours": SSPEExperiment}  # the others are pairs
 # The mesh that trains the first half, and the one that goes on from its checkpoint.
 MOVES = [((1, 1), (2, 4)), ((2, 4), (1, 1)), ((8, 1), (1, 8)), ((1, 8), (4, 2))]
 

@@ -118,7 +118,7 @@ def test_faiss_finds_the_graphs_too_and_is_asked_for_by_name_where_it_is_missing
     train_values = dataclasses.replace(exact.experiment.train, knn="faiss")
     other = dataclasses.replace(exact.experiment, train=train_values)
     made = type(exact).build(other, exact.inputs.corpus, exact.mesh)
-    for ours, theirs in zip(exact.data.graphs[1:], made.data.graphs[1:], strict=True):  # one cell: exact
+    for ours, theirs in zip(exact.data.extra[1:], made.data.extra[1:], strict=True):  # one cell: exact
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert train.main(command(finished[0], tmp_path / "run", "--train.knn", "faiss")) == 2

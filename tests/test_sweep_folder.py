@@ -7,7 +7,7 @@ from gcnxmodal.data.load import OPTIONS
 from gcnxmodal.errors import InputError
 from gcnxmodal.sweep_folder import SweepFolder, sweep_config
 from gcnxmodal.systems.gin_presets import GIN_PRESETS
-from gcnxmodal.systems.sspe_presets import SSPE_PRESETS
+from gcnxmodal.systems.sspe import SSPE_PRESETS
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.systems.base import System
 from gcnxmodal.systems.gch import GCHSystem
 from gcnxmodal.systems.pair_system import PairSystem
-from gcnxmodal.systems.sspe_system import NeighbourSystem
+from gcnxmodal.systems.sspe import SSPESystem
 from gcnxmodal.training import sharding
 
 SYSTEMS: dict[str, Any] = {
     "pairs": PairSystem,
     "hashing": GCHSystem,
-    "neighbours": NeighbourSystem,
+    "neighbours": SSPESystem,
 }
 """By `Experiment.kind`. A new kind is its configuration, its system and its line here."""
 

@@ -29,7 +29,7 @@ class Data:
         labels_nC: their classes.
         constants: the arrays of the model that are not trained (the word graph, word vectors).
         plan: the batches of the present epoch.
-        graphs: what neighbours are drawn from (SSPE).
+        extra: what a system reads besides.
     """
 
     texts_nT: Float[Array, "n N"] | Int[Array, "n L"]
@@ -37,7 +37,7 @@ class Data:
     labels_nC: Bool[Array, "n C"]
     constants: Any
     plan: Plan | None = None
-    graphs: Any = None
+    extra: Any = None
 
 
 @jax.tree_util.register_dataclass
@@ -114,6 +114,41 @@ def planned_rows(
     return (texts, images) if mesh is None else (over_rows(texts, mesh), over_rows(images, mesh))
 
 
+def make_gradient_step(
+    graphdef: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    loss: Callable,
+    read_batch: Callable[[TrainState, Data, Array], tuple[Any, ...]],
+    *,
+    small_first: bool = False,
+) -> Step:
+    """One optimizer step: `state, metrics = step(state, data, key)`.
+
+    Args:
+        graphdef: the model's structure, from `nnx.split(model, nnx.Param, ...)`.
+        optimizer: an optax transformation.
+        loss: `loss(model, *batch) -> (objective, metrics)`.
+        read_batch: `batch = read_batch(state, data, key)`; what is random in it is a function of
+            (key, state.step).
+        small_first: no gradient is used before those of the smallest parameters are there, see `_complete`.
+    """
+
+    def step(state: TrainState, data: Data, key: Array) -> tuple[TrainState, dict[str, Array]]:
+        batch = read_batch(state, data, key)
+
+        def objective(params):
+            return loss(nnx.merge(graphdef, params, data.constants), *batch)
+
+        gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
+        if small_first:
+            gradients = _complete(gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
+
+    return step
+
+
 def make_step(
     graphdef: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
@@ -122,35 +157,24 @@ def make_step(
     grid: bool,
     mesh: Mesh | None = None,
 ) -> Step:
-    """One optimizer step: `state, metrics = step(state, data, key)`.
+    """`make_gradient_step` on pairs of a text and an image.
 
     It takes row `state.step` (modulo the length) of the plan; dropout is a function of (key, step).
 
     Args:
-        graphdef: the model's structure, from `nnx.split(model, nnx.Param, ...)`.
-        optimizer: an optax transformation.
         loss: `loss(model, texts_BT, images_Md, match, key) -> (objective, metrics)`.
         grid: every text of a batch meets every image, instead of text b meeting image b.
         mesh: the devices, which share the rows of a batch; one device if not given.
     """
 
-    def step(state: TrainState, data: Data, key: Array) -> tuple[TrainState, dict[str, Array]]:
+    def read_pairs(state: TrainState, data: Data, key: Array) -> tuple[Any, ...]:
         texts, images = planned_rows(state, data, mesh)
         match = _match(data.labels_nC[texts], data.labels_nC[images], grid=grid)
+        dropout = jax.random.fold_in(key, state.step)
+        return data.texts_nT[texts], data.images_nd[images], match, dropout
 
-        def objective(params):
-            model = nnx.merge(graphdef, params, data.constants)
-            dropout = jax.random.fold_in(key, state.step)
-            return loss(model, data.texts_nT[texts], data.images_nd[images], match, dropout)
-
-        gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
-        if mesh is None or mesh.size == 1:
-            gradients = _complete(gradients)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
-
-    return step
+    alone = mesh is None or mesh.size == 1
+    return make_gradient_step(graphdef, optimizer, loss, read_pairs, small_first=alone)
 
 
 def _complete(gradients: Any) -> Any:

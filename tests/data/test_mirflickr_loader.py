@@ -6,7 +6,7 @@ from gcnxmodal.data import LOADERS, from_pictures, mirflickr
 from gcnxmodal.data.load import loader_options
 from gcnxmodal.data.mirflickr_files import CONCEPTS, LABELS, RELEVANT
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems.sspe_presets import SSPE_PRESETS
+from gcnxmodal.systems.sspe import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
 
 # Tags and concepts of each photo; its number is its place from 1. A name with _r1 is relevant too.

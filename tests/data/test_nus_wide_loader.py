@@ -23,7 +23,7 @@ from nus_wide_folder import (
 from gcnxmodal.data import LOADERS, from_pictures, nus_wide, nus_wide_files
 from gcnxmodal.data.load import loader_options
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems.sspe_presets import SSPE_PRESETS
+from gcnxmodal.systems.sspe import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
 
 

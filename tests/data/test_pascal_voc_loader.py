@@ -4,7 +4,7 @@ import pytest
 from gcnxmodal.data import LOADERS, from_pictures, pascal_voc
 from gcnxmodal.data.load import loader_options
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems.sspe_presets import SSPE_PRESETS
+from gcnxmodal.systems.sspe import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
 
 # Objects of each image, its tags, its split; None: no line in tags.txt.

@@ -12,8 +12,15 @@ from reference import sspe_numpy
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval.nearest import nearest_by_distance
-from gcnxmodal.systems.feature_graph import draw_far, draw_near, feature_graph
-from gcnxmodal.systems.semantic_graph import Drawn, draw_connected, draw_unconnected, label_groups
+from gcnxmodal.systems.sspe.graphs import (
+    Drawn,
+    draw_connected,
+    draw_far,
+    draw_near,
+    draw_unconnected,
+    feature_graph,
+    label_groups,
+)
 
 DRAWS = 40_000
 

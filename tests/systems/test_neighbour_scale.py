@@ -12,15 +12,23 @@ from flax import nnx
 from jax import ShapeDtypeStruct
 from jax.extend.core import jaxprs_in_params
 
-from gcnxmodal.systems.feature_graph import FeatureGraph
-from gcnxmodal.systems.semantic_graph import LabelGroups, draw_connected, draw_unconnected, label_groups
-from gcnxmodal.systems.sspe_model import SSPE
-from gcnxmodal.systems.sspe_step import METRICS, Graphs, Terms, make_sgd, make_step
+from gcnxmodal.systems.sspe.graphs import (
+    FeatureGraph,
+    LabelGroups,
+    draw_connected,
+    draw_unconnected,
+    label_groups,
+)
+from gcnxmodal.systems.sspe.sspe import SSPE, SSPE_METRICS, Graphs, make_neighbour_step, make_sgd
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.state import Data, init_state, make_block
 
 LABELS, FEATURES, WORDS, BATCH, K = 20, 128, 1_000, 5, 8
 N = 200_000
+VALUES: dict[str, Any] = {
+    **{"alpha1": 0.1, "alpha2": 0.1, "reduction": "mean"},
+    **{"other": 6, "same": 2, "near": 8, "similarity": "cosine", "sigma": 1.0},
+}
 
 
 def largest_made(jaxpr: Any) -> int:
@@ -47,14 +55,14 @@ def block_arrays(n: int, label_vectors: int, change: Any = None) -> int:
     model = nnx.eval_shape(lambda: SSPE(jnp.zeros(FEATURES), jnp.zeros(WORDS), LABELS, rngs=nnx.Rngs(0)))
     graphdef, params, constants = nnx.split(model, nnx.Param, ...)
     optimizer = make_sgd(0.01, momentum=0.9, weight_decay=1e-3, form="l2")
-    state = jax.eval_shape(lambda params: init_state(params, optimizer, METRICS), params)
+    state = jax.eval_shape(lambda params: init_state(params, optimizer, SSPE_METRICS), params)
     data = Data(
         *(floats(n, WORDS), floats(n, FEATURES), ShapeDtypeStruct((n, LABELS), bool)),
         constants=constants,
         plan=Plan(ints(n // BATCH, BATCH), ints(n // BATCH, BATCH)),
-        graphs=Graphs(groups, near, near),
+        extra=Graphs(groups, near, near),
     )
-    step = make_step(graphdef, optimizer, Terms())
+    step = make_neighbour_step(graphdef, optimizer, **VALUES)
     block = make_block(change(step) if change else step)
     key = jax.eval_shape(lambda: jax.random.key(0))
     return largest_made(block.trace(state, data, key, ints()).jaxpr.jaxpr)
@@ -69,7 +77,7 @@ def test_no_array_of_a_step_grows_with_the_number_of_items():
 def test_a_running_sum_over_all_items_would_be_seen():
     def change(step):
         def summed(state, data, key):
-            until_n = jnp.cumsum(data.graphs.semantic.group_n + state.step)
+            until_n = jnp.cumsum(data.extra.semantic.group_n + state.step)
             labels_nC = data.labels_nC ^ (until_n[:, None] < 0)
             return step(state, dataclasses.replace(data, labels_nC=labels_nC), key)
 

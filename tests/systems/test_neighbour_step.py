@@ -11,16 +11,26 @@ from flax import nnx
 from reference import sspe_numpy
 
 from gcnxmodal.retrieval.nearest import nearest_by_distance
-from gcnxmodal.systems.feature_graph import feature_graph
-from gcnxmodal.systems.semantic_graph import label_groups
-from gcnxmodal.systems.sspe_model import SSPE, centred_units
-from gcnxmodal.systems.sspe_step import METRICS, Graphs, Terms, batch_loss, draw, make_sgd, make_step
+from gcnxmodal.systems.sspe.graphs import feature_graph, label_groups
+from gcnxmodal.systems.sspe.sspe import (
+    SSPE,
+    SSPE_METRICS,
+    Graphs,
+    batch_loss,
+    centred_units,
+    draw_samples,
+    make_neighbour_step,
+    make_sgd,
+)
 from gcnxmodal.training.sampling import Plan, plan_items
 from gcnxmodal.training.sharding import named_leaves
 from gcnxmodal.training.state import Data, TrainState, init_state, make_block, make_rate, start_epoch
 
 LABELS, IMAGES, TEXTS, ITEMS, BATCH, K = 5, 10, 15, 40, 4, 4
 KEY = jax.random.key(0)
+DRAWN: dict[str, Any] = {"other": 6, "same": 2, "near": 8, "similarity": "cosine", "sigma": 1.0}
+LOSS: dict[str, Any] = {"alpha1": 0.1, "alpha2": 0.1, "reduction": "mean"}
+PAPER = {**DRAWN, **LOSS}
 
 
 def make_model(data: Data, output: Any = "tanh") -> SSPE:
@@ -28,7 +38,7 @@ def make_model(data: Data, output: Any = "tanh") -> SSPE:
     return SSPE(*means, LABELS, hidden=8, dimension=6, output=output, rngs=nnx.Rngs(1))
 
 
-compiled_draw = jax.jit(draw, static_argnums=4)
+compiled_draw = jax.jit(draw_samples, static_argnames=tuple(DRAWN))
 
 
 def graphs_of(labels: np.ndarray, images, texts) -> Graphs:
@@ -53,17 +63,18 @@ def data() -> Data:
     )
     plan = Plan(*(plan_items(jax.random.key(seed), ITEMS, BATCH).texts for seed in range(2)))
     graphs = graphs_of(labels, images, texts)
-    return Data(texts, images, jnp.asarray(labels), constants=None, plan=plan, graphs=graphs)
+    return Data(texts, images, jnp.asarray(labels), constants=None, plan=plan, extra=graphs)
 
 
 def started(
-    data: Data, terms: Terms, *, rate: Any = 0.05, output="tanh", **sgd
+    data: Data, *, rate: Any = 0.05, output="tanh", sgd: dict | None = None, **values
 ) -> tuple[TrainState, Any, Any]:
     """State before the first step, data with the model's constants, and the step."""
     graphdef, params, constants = nnx.split(make_model(data, output), nnx.Param, ...)
-    optimizer = make_sgd(rate, **{"momentum": 0.9, "weight_decay": 1e-3, "form": "l2"} | sgd)
-    state = init_state(params, optimizer, METRICS)
-    return state, dataclasses.replace(data, constants=constants), make_step(graphdef, optimizer, terms)
+    optimizer = make_sgd(rate, **{"momentum": 0.9, "weight_decay": 1e-3, "form": "l2"} | (sgd or {}))
+    state = init_state(params, optimizer, SSPE_METRICS)
+    step = make_neighbour_step(graphdef, optimizer, **PAPER | values)
+    return state, dataclasses.replace(data, constants=constants), step
 
 
 def leaves(state: TrainState) -> dict[str, np.ndarray]:
@@ -106,12 +117,13 @@ def reference_losses(data: Data, weights: dict, images, texts, drawn, output: st
 
 @pytest.mark.parametrize(("output", "reduction"), [("tanh", "mean"), ("none", "sum")])
 def test_a_batch_costs_what_the_equations_say(data, output, reduction):
-    terms = Terms(alpha1=0.3, alpha2=0.7, reduction=reduction, same=2 if reduction == "mean" else 0)
-    state, given, step = started(data, terms, output=output)
+    drawn = {**DRAWN, "same": 2 if reduction == "mean" else 0}
+    values = {"alpha1": 0.3, "alpha2": 0.7, "reduction": reduction}
+    state, given, step = started(data, output=output, **drawn, **values)
     _, metrics = jax.jit(step)(state, given, KEY)
     images, texts = given.plan.images[0], given.plan.texts[0]
-    drawn = compiled_draw(jax.random.fold_in(KEY, 0), given.graphs, images, texts, terms)
-    of_images, of_texts = reference_losses(given, leaves(state), images, texts, drawn, output)
+    samples = compiled_draw(jax.random.fold_in(KEY, 0), given.extra, images, texts, **drawn)
+    of_images, of_texts = reference_losses(given, leaves(state), images, texts, samples, output)
     both = np.concatenate([of_images, of_texts])
     each = both @ [1, 0.3, 0.7]
     wanted = each.mean() if reduction == "mean" else each.sum()
@@ -127,14 +139,14 @@ def test_items_without_neighbours_or_negatives_leave_these_terms_out(data):
     labels[: ITEMS // 2] = True  # these have no negative, and the others no neighbour
     labels[0] = np.arange(LABELS) == 0
     alone = dataclasses.replace(
-        data, labels_nC=jnp.asarray(labels), graphs=data.graphs._replace(semantic=label_groups(labels))
+        data, labels_nC=jnp.asarray(labels), extra=data.extra._replace(semantic=label_groups(labels))
     )
     images, texts = jnp.array([0, 3, 25, 39]), jnp.array([39, 0, 1, 22])
-    state, given, _ = started(alone, Terms())
+    state, given, _ = started(alone)
     graphdef = nnx.split(make_model(data), nnx.Param, ...)[0]
-    drawn = compiled_draw(KEY, given.graphs, images, texts, Terms())
+    drawn = compiled_draw(KEY, given.extra, images, texts, **DRAWN)
     model = nnx.merge(graphdef, state.params, given.constants)
-    _, metrics = nnx.jit(lambda model: batch_loss(model, given, images, texts, drawn, Terms()))(model)
+    _, metrics = nnx.jit(lambda model: batch_loss(model, given, images, texts, drawn, **LOSS))(model)
     both = np.concatenate(reference_losses(given, leaves(state), images, texts, drawn, "tanh"))
     assert (both[:, 0] == 0).sum() == 4
     np.testing.assert_allclose(metrics["semantic"], both[:, 0].mean(), rtol=1e-5)
@@ -142,14 +154,13 @@ def test_items_without_neighbours_or_negatives_leave_these_terms_out(data):
 
 def test_what_is_drawn_for_images_and_texts_are_neighbours_and_negatives(data):
     images, texts = jnp.arange(12), jnp.arange(20, 30)
-    terms = Terms(other=5, same=3, near=7)
     labels = np.asarray(data.labels_nC).astype(int)
     shared = labels @ labels.T
     edges = []
     for rows in (data.images_nd, data.texts_nT):
         x = np.asarray(centred_units(rows, rows.mean(axis=0)))
         edges.append(sspe_numpy.feature_weights(x, K))
-    drawn = compiled_draw(KEY, data.graphs, images, texts, terms)
+    drawn = compiled_draw(KEY, data.extra, images, texts, **DRAWN | {"other": 5, "same": 3, "near": 7})
     for items, own_edges, around in zip((images, texts), edges, drawn, strict=True):
         column = np.asarray(items)[:, None]
         kinds = {"other": (around.other, 5), "same": (around.same, 3), "features": (around.features, 7)}
@@ -167,9 +178,8 @@ def test_what_is_drawn_for_images_and_texts_are_neighbours_and_negatives(data):
 
 @pytest.mark.parametrize("form", ["l2", "decoupled"])
 def test_a_step_is_sgd_with_momentum_weight_decay_and_a_stepped_rate(data, form):
-    terms = Terms()
     rate = make_rate(0.1, decay=0.5, decay_steps=2)
-    state, given, step = started(data, terms, rate=rate, weight_decay=0.02, form=form)
+    state, given, step = started(data, rate=rate, sgd={"weight_decay": 0.02, "form": form})
     graphdef = nnx.split(make_model(data), nnx.Param, ...)[0]
     weights: dict[str, Any] = leaves(state)
     velocity: dict[str, Any] = dict.fromkeys(weights, 0.0)
@@ -178,14 +188,14 @@ def test_a_step_is_sgd_with_momentum_weight_decay_and_a_stepped_rate(data, form)
     def gradient_of(params, images, texts, drawn):
         def objective(params):
             model = nnx.merge(graphdef, params, given.constants)
-            return batch_loss(model, given, images, texts, drawn, terms)[0]
+            return batch_loss(model, given, images, texts, drawn, **LOSS)[0]
 
         return jax.grad(objective)(params)
 
     compiled = jax.jit(step)
     for number, own_rate in enumerate((0.1, 0.1, 0.05, 0.05)):
         images, texts = given.plan.images[number], given.plan.texts[number]
-        drawn = compiled_draw(jax.random.fold_in(KEY, number), given.graphs, images, texts, terms)
+        drawn = compiled_draw(jax.random.fold_in(KEY, number), given.extra, images, texts, **DRAWN)
         gradients = gradient_of(state.params, images, texts, drawn)
         for name, gradient in leaves(dataclasses.replace(state, params=gradients)).items():
             decayed = 0.02 * weights[name]
@@ -197,7 +207,7 @@ def test_a_step_is_sgd_with_momentum_weight_decay_and_a_stepped_rate(data, form)
 
 
 def test_every_step_draws_anew_and_the_same_key_draws_the_same(data):
-    state, given, step = started(data, Terms(), rate=0.0, weight_decay=0.0)
+    state, given, step = started(data, rate=0.0, sgd={"weight_decay": 0.0})
     once = dataclasses.replace(given, plan=Plan(given.plan.texts[:1], given.plan.images[:1]))
     compiled = jax.jit(step)
     after, first = compiled(state, once, KEY)
@@ -211,7 +221,7 @@ def test_every_step_draws_anew_and_the_same_key_draws_the_same(data):
 
 
 def test_semantic_and_label_losses_fall(data):
-    state, given, step = started(data, Terms())
+    state, given, step = started(data)
     block = make_block(step)
     totals = []
     for steps in (20, 400, 20):
@@ -227,14 +237,14 @@ def test_nothing_becomes_nan_without_feature_graphs_or_with_huge_inputs(data, al
     images = data.images_nd.at[0].set(largest).at[1].set(-largest).at[2, 0].set(1e30).at[3].set(0.0)
     texts = data.texts_nT.at[0, 0].set(largest).at[4].set(1e20).at[5].set(-1e-38)
     labels = data.labels_nC.at[6].set(True).at[7].set(False)
-    graphs = data.graphs._replace(semantic=label_groups(np.asarray(labels)))
-    hostile = dataclasses.replace(data, images_nd=images, texts_nT=texts, labels_nC=labels, graphs=graphs)
+    graphs = data.extra._replace(semantic=label_groups(np.asarray(labels)))
+    hostile = dataclasses.replace(data, images_nd=images, texts_nT=texts, labels_nC=labels, extra=graphs)
     # The model's means are those of the data before: a mean of these would be huge alone.
     model = make_model(data)
     graphdef, params, constants = nnx.split(model, nnx.Param, ...)
     optimizer = make_sgd(0.05, momentum=0.9, weight_decay=1e-3, form="l2")
-    state = init_state(params, optimizer, METRICS)
-    block = make_block(make_step(graphdef, optimizer, Terms(alpha2=alpha2)))
+    state = init_state(params, optimizer, SSPE_METRICS)
+    block = make_block(make_neighbour_step(graphdef, optimizer, **PAPER | {"alpha2": alpha2}))
     state = block(state, dataclasses.replace(hostile, constants=constants), KEY, jnp.int32(300))
     assert int(state.first_nan) == -1
     assert all(np.isfinite(leaf).all() for leaf in leaves(state).values())

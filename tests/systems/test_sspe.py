@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 from reference import sspe_numpy
 
-from gcnxmodal.systems.sspe_loss import skip_gram_loss
-from gcnxmodal.systems.sspe_model import SSPE, centred_units
+from gcnxmodal.papers.published import SSPE_1, SSPE_DATA, two_directions
+from gcnxmodal.systems.sspe.sspe import SSPE, centred_units, published_row, skip_gram_loss
 from gcnxmodal.training.sharding import named_leaves
 
 
@@ -67,3 +67,11 @@ def test_centring_can_neither_overflow_nor_divide_by_zero():
     np.testing.assert_allclose(
         centred_units(x, -largest * jnp.ones(3))[0], [2 / 5**0.5, 0, 1 / 5**0.5], atol=1e-6
     )
+
+
+def test_the_published_row_is_the_papers_at_its_data_sets_and_nothing_elsewhere():
+    for data, values in zip(SSPE_DATA, two_directions(SSPE_1, "SSPE"), strict=True):
+        row = published_row(f"sspe-{data}")
+        assert row is not None
+        assert (row["text_query"], row["image_query"], row["average"]) == values
+    assert published_row("sspe-emoji") is None

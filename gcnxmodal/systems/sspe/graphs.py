@@ -1,24 +1,43 @@
-"""Neighbours on SSPE's semantic graph, drawn from the structure of the labels: the graph is never built.
+"""SSPE's graphs, and how neighbours and negatives are drawn on them.
 
-Vertices are all images and all texts; two are connected if they share a label, with a weight that depends on
-their label vectors alone. So items fall into groups of equal labels, and a neighbour of i is drawn exactly in
-two steps: a group u with chance size_u x weight(z_i, z_u), then a uniform item of the group.
+The semantic graph joins all images and all texts: two vertices are connected if they share a label, with a
+weight that depends on their label vectors alone. So items fall into groups of equal labels, the graph is
+never built, and a neighbour of i is drawn exactly in two steps: a group u with chance
+size_u x weight(z_i, z_u), then a uniform item of the group.
 
-Shapes: n items (each one image and one text), C labels, U distinct label vectors, k draws for each of B
-items. Randomness comes as words, uint32 uniform over all values: a step makes all of its words at once,
-because each use of a random generator takes up to a second to compile on a CPU.
+The graph on the features of a modality joins two items if one is among the k nearest of the other; every edge
+has weight 1. Neighbours of a large corpus are found once and kept in the cache.
+
+Shapes: n items (each one image and one text), C labels, U distinct label vectors, E entries of all
+neighbourhoods (at most 2 k n + n), k draws for each of B items. Randomness comes as words, uint32 uniform
+over all values: a step makes all of its words at once, because each use of a random generator takes up to a
+second to compile on a CPU.
 
 Source: SSPE (Wu et al. 2018) Section 3.1.
 """
 
+import hashlib
+import inspect
+import logging
+import zipfile
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from gcnxmodal.data.cache import cache_dir, replacing
+from gcnxmodal.retrieval import nearest, ranking
+
+_log = logging.getLogger(__name__)
+
 Similarity = Literal["cosine", "squared-exponential"]
+
+# --- The semantic graph ---
 
 TICKETS = 2.0**31
 
@@ -177,3 +196,130 @@ def _holder(words_Bk: UInt32[Array, "B k"], tickets_BU: UInt32[Array, "B U"]) ->
     after_Bkv = jnp.cumsum(tickets_Bkv[:, :, ::-1], axis=2, dtype=jnp.uint32)  # from a group to the end
     column_Bk = ROW - 1 - (after_Bkv < left_Bk[:, :, None]).sum(axis=2)
     return jnp.clip(row_Bk * ROW + column_Bk, 0, U - 1), total_B1
+
+
+# --- Graphs of features ---
+
+
+class FeatureGraph(NamedTuple):
+    """Neighbourhoods one after another, each sorted and with the item itself.
+
+    Item i owns near_E[start_n[i] : start_n[i] + size_n[i]]; it stands at place_n[i] of these itself.
+    """
+
+    start_n: Int[Array, " n"]
+    size_n: Int[Array, " n"]
+    place_n: Int[Array, " n"]
+    near_E: Int[Array, " E"]
+
+
+def feature_graph(near_nk: Int[np.ndarray, "n k"]) -> FeatureGraph:
+    """The symmetric graph of the k nearest neighbours of each item."""
+    n, k = near_nk.shape
+    every, near_M = np.arange(n), near_nk.ravel()
+    near_of_M = np.repeat(every, k)
+    both = np.concatenate([near_of_M, near_M, every]), np.concatenate([near_M, near_of_M, every])
+    closed = sp.csr_array((np.ones(len(both[0]), np.int8), both), shape=(n, n))  # of an edge given twice, one
+    closed.sort_indices()
+    size_n = np.diff(closed.indptr)
+    itself_E = closed.indices == np.repeat(np.arange(n), size_n)
+    place_n = np.flatnonzero(itself_E) - closed.indptr[:-1]
+    parts = closed.indptr[:-1], size_n, place_n, closed.indices
+    return FeatureGraph(*(jnp.asarray(part, jnp.int32) for part in parts))
+
+
+def draw_near(words_Bk: UInt32[Array, "B k"], graph: FeatureGraph, items_B: Int[Array, " B"]) -> Drawn:
+    """k neighbours of each item, uniform over its neighbours, with replacement."""
+    others_B1 = graph.size_n[items_B, None] - 1
+    place_Bk = below(words_Bk, others_B1).astype(jnp.int32)
+    place_Bk += place_Bk >= graph.place_n[items_B, None]
+    entry_Bk = jnp.minimum(graph.start_n[items_B, None] + place_Bk, len(graph.near_E) - 1)
+    return Drawn(graph.near_E[entry_Bk], others_B1[:, 0] > 0)
+
+
+def draw_far(words_Bk: UInt32[Array, "B k"], graph: FeatureGraph, items_B: Int[Array, " B"]) -> Drawn:
+    """k items for each item, uniform over those that are no neighbours of it (nor it).
+
+    The r-th of these is r + t, with t the entries of the neighbourhood that stand before it: those whose
+    number, less their place in the neighbourhood, is at most r. That grows with the place, so t is found by
+    halving.
+    """
+    n = len(graph.start_n)
+    size_B1, start_B1 = graph.size_n[items_B, None], graph.start_n[items_B, None]
+    far_B1 = n - size_B1
+    rank_Bk = below(words_Bk, far_B1).astype(jnp.int32)
+
+    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low_Bk, high_Bk = bounds  # t is in low..high
+        middle_Bk = (low_Bk + high_Bk) // 2
+        entry_Bk = jnp.minimum(start_B1 + middle_Bk, len(graph.near_E) - 1)
+        before_Bk = graph.near_E[entry_Bk] - middle_Bk <= rank_Bk
+        open_Bk = low_Bk < high_Bk
+        return (
+            jnp.where(open_Bk & before_Bk, middle_Bk + 1, low_Bk),
+            jnp.where(open_Bk & ~before_Bk, middle_Bk, high_Bk),
+        )
+
+    bounds = jnp.zeros_like(rank_Bk), jnp.broadcast_to(size_B1, rank_Bk.shape)
+    before_Bk, _ = lax.fori_loop(0, n.bit_length(), halve, bounds)
+    return Drawn(jnp.minimum(rank_Bk + before_Bk, n - 1), far_B1[:, 0] > 0)
+
+
+# --- Neighbours of a large corpus, found once ---
+
+SearchMethod = Literal["exact", "faiss"]
+
+SEARCHES: dict[SearchMethod, Callable[..., Int[np.ndarray, "n k"]]] = {
+    "exact": nearest.nearest_by_distance,
+    "faiss": nearest.nearest_by_index,
+}
+
+KEPT_FROM = 10_000
+"""Rows; fewer take a second or two."""
+
+
+def nearest_neighbours(
+    rows_nd: Float[np.ndarray, "n d"], k: int, method: SearchMethod
+) -> Int[np.ndarray, "n k"]:
+    """The `k` nearest rows of each row, by one of `SEARCHES`, or as they were found before.
+
+    A run that is killed leaves no half of them; the cache that cannot be written costs the next run time.
+
+    Raises:
+        InputError: as the methods do.
+    """
+    if method == "faiss":
+        _require_faiss()  # said at any size, and whatever is kept
+    if len(rows_nd) < KEPT_FROM:
+        return SEARCHES[method](rows_nd, k)
+    path = cache_dir() / "neighbours" / f"{_key(rows_nd, k, method)}.npz"
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            return kept["near"]
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        _log.warning("%s: these neighbours are damaged (%s); finding them again", path, error)
+    near_nk = SEARCHES[method](rows_nd, k)
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, near=near_nk)
+    except OSError as error:
+        _log.warning(
+            "%s: the neighbours could not be kept (%s); $GCNXMODAL_CACHE may name another folder", path, error
+        )
+    return near_nk
+
+
+def _key(rows_nd: Float[np.ndarray, "n d"], k: int, method: SearchMethod) -> str:
+    """Of the rows and of what finds their neighbours: changed code is not answered from the cache."""
+    finder = jax.default_backend() if method == "exact" else _require_faiss().__version__
+    digest = hashlib.sha256(repr((rows_nd.shape, str(rows_nd.dtype), k, method, finder)).encode())
+    for module in (nearest, ranking):
+        digest.update(inspect.getsource(module).encode())
+    digest.update(np.ascontiguousarray(rows_nd).data)
+    return digest.hexdigest()
+
+
+def _require_faiss() -> Any:
+    return nearest.require_faiss("--train.knn faiss", "--train.knn exact")
