@@ -2,13 +2,13 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from gcnxmodal.baselines import BASELINES
-from gcnxmodal.baselines.cca import CCA
+from gcnxmodal.baselines import BASELINES, CCA
+from gcnxmodal.baselines.base import Items, fit
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.retrieval.evaluate import evaluate, evaluate_scores, standard_map, standard_map_of_scores
 from gcnxmodal.retrieval.evaluate_codes import ALL_PROTOCOLS, evaluate_codes, standard_map_of_codes
@@ -97,16 +97,6 @@ def measure_yardsticks(system: System) -> dict[str, dict[str, Any]]:
     }
 
 
-class Items(NamedTuple):
-    """What a baseline is fitted on and evaluated on where that is no corpus; the fields are those of one."""
-
-    images: np.ndarray
-    counts: Any
-    labels: np.ndarray
-    splits: Mapping[str, np.ndarray]
-    groups: np.ndarray | None = None
-
-
 def evaluate_baseline(
     method: Any, corpus: Corpus | Items, protocols: Mapping[str, Protocol] = PROTOCOLS
 ) -> dict[str, Any]:
@@ -123,7 +113,8 @@ def fit_baseline(method: Any, corpus: Corpus | Items) -> tuple[np.ndarray, np.nd
     train, features = corpus.splits["train"], flat_images(corpus.images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        method.fit(features[train], corpus.counts[train], corpus.labels[train])
+        groups = None if corpus.groups is None else np.asarray(corpus.groups)[train]
+        fit(method, Items(features[train], corpus.counts[train], corpus.labels[train], groups=groups))
     return method.encode_texts(corpus.counts), method.encode_images(features)
 
 

@@ -90,5 +90,5 @@ def test_what_cannot_be_fitted_is_refused_with_its_reason(name):
         make(name).fit(images, texts[1:], labels)
     with pytest.raises(InputError, match="1 training items; a baseline needs at least two"):
         make(name).fit(images[:1], texts[:1], labels[:1])
-    with pytest.raises(InputError, match=r"labels: \[40\]; the baselines take \[n, C\], a column a class"):
-        make(name).fit(images, texts, labels.argmax(axis=1))
+    with pytest.raises(InputError, match=r"labels: float64 \[40\]; the baselines take \[n\] whole numbers"):
+        make(name).fit(images, texts, np.linspace(0, 1, 40))
