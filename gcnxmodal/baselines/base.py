@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from gcnxmodal.errors import InputError
 
 Features = Any
-"""Float [n, d]: a NumPy array, or a SciPy CSR array, which is never filled."""
+"""Float [n, d]: dense, or sparse by SciPy, which is never filled."""
 
 Groups = Sequence[int] | Sequence[str] | np.ndarray
 """[n] numbers or names, as in `Corpus.groups`: items of one group are variants of one picture."""
@@ -85,7 +85,7 @@ Seed = Annotated[int, Range(0)]
 NonNegative = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, open_least=True)]
 Share = Annotated[float, Range(0, 1, open_least=True)]
-Between = Annotated[float, Range(0, 1, open_least=True, open_most=True)]
+OpenShare = Annotated[float, Range(0, 1, open_least=True, open_most=True)]
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -109,7 +109,7 @@ class Baseline(BaseEstimator, abc.ABC):
         """Fit on training items.
 
         Args:
-            images, texts: [n, d] and [n, N], dense or CSR; N and d may exceed n.
+            images, texts: [n, d] and [n, N], dense or sparse; N and d may exceed n.
             labels: bool or 0/1 [n, C], a column a class; or [n], the class of each item, a number or a name.
             groups: [n]. Methods that hold items out to choose a value keep those of a group together; the
                 others do not look at them. None: each item is its own.
@@ -119,6 +119,7 @@ class Baseline(BaseEstimator, abc.ABC):
                 all rows of a modality are equal, or for what a method says.
         """
         check_parameters(self)
+        images, texts = as_matrix(images), as_matrix(texts)
         labels_nC, classes = label_matrix(labels)
         check_training_set(images, texts, labels_nC)
         with threadpool_limits(SOLVER_THREADS):
@@ -165,6 +166,7 @@ class Baseline(BaseEstimator, abc.ABC):
 
     def _checked(self, features: Features, name: Literal["images", "texts"]) -> Features:
         check_is_fitted(self)
+        features = as_matrix(features)
         width = self.n_features_in_ if name == "images" else self.n_words_in_
         if len(features.shape) != 2 or features.shape[1] != width:
             fix = "extract them as those" if name == "images" else "count the words of the same vocabulary"
@@ -210,7 +212,7 @@ def _allows(hint: Any, value: Any) -> bool:
 def _words(hint: Any) -> str:
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return " or ".join(map(_words, parts))
+        return ", or ".join(map(_words, parts))
     if origin is Literal:
         return " or ".join(map(repr, parts))
     if origin is tuple:
@@ -254,6 +256,11 @@ def check_training_set(images: Features, texts: Features, labels: Bool[np.ndarra
             raise InputError(f"{name}: a training feature is NaN or infinite; extract the features again")
     if len(labels) < 2:
         raise InputError(f"labels: {len(labels)} training items; a baseline needs at least two")
+
+
+def as_matrix(features: Any) -> Features:
+    """A NumPy array, or CSR of what is sparse."""
+    return features.tocsr() if sp.issparse(features) else np.asarray(features)
 
 
 def mean_of(features: Features) -> Float[np.ndarray, " d"]:

@@ -15,11 +15,11 @@ from sklearn.preprocessing import normalize
 
 from gcnxmodal.baselines.base import (
     Baseline,
-    Between,
     Count,
     Features,
     Groups,
     NonNegative,
+    OpenShare,
     Positive,
     Range,
     Seed,
@@ -138,7 +138,7 @@ class CMFH(LinearCodes):
     space: ClassVar = {"mu": (100.0, 1.0), "gamma": (0.01, 1.0)}
 
     _: KW_ONLY
-    image_weight: Between = 0.5
+    image_weight: OpenShare = 0.5
     mu: Positive = 100.0
     gamma: Positive = 0.01
     iterations: Count = 300
@@ -322,7 +322,7 @@ class STMH(HashCodes):
 
     bits: Annotated[int, Range(2)] = 16  # half of the bits of each code are ones
     _: KW_ONLY
-    image_weight: Between = 0.5
+    image_weight: OpenShare = 0.5
     lam: Positive = 0.5
     gamma: Positive = 1e-4
     iterations: Count = 50

@@ -106,6 +106,15 @@ def test_transform_is_both_encoders(name, fitted):
     np.testing.assert_array_equal(found[1], fitted[name].encode_texts(texts[7:20]))
 
 
+@pytest.mark.parametrize("make", [sp.csc_array, sp.coo_array, sp.csr_matrix])
+@pytest.mark.parametrize("name", ["cca", "sm", "jfssl", "scm-seq", "mmnn"])
+def test_lists_and_every_sparse_format_are_taken(name, make, fitted):
+    images, texts, labels = two_views(items=60)
+    found = short(name).fit(images.tolist(), make(texts), labels).transform(images.tolist(), make(texts))
+    for embeddings, same in zip(found, fitted[name].transform(images, texts), strict=True):
+        np.testing.assert_allclose(embeddings, same, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_class_numbers_and_names_are_labels_too(name, fitted):
     images, texts, labels = two_views(items=60)
@@ -140,7 +149,7 @@ def test_a_value_that_a_parameter_does_not_take_is_refused_by_its_name(name):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (baselines.CCA(-3), "CCA: components is -3; it must be a whole number, 1 or more or None"),
+        (baselines.CCA(-3), "CCA: components is -3; it must be a whole number, 1 or more, or None"),
         (baselines.CCA(ridge=-5), "CCA: ridge is -5; it must be a finite number, 0 or more"),
         (baselines.PLS(energy=1.5), "energy is 1.5; it must be a finite number, above 0 and at most 1"),
         (baselines.GMLDA(align="both"), "align is 'both'; it must be 'pairs' or 'classes'"),
