@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import write_result
-from gcnxmodal.baselines import CCA, METHODS
-from gcnxmodal.baselines.semantic_correlation_matching import SemanticCorrelationMatching
+from gcnxmodal.baselines import CCA, METHODS, SemanticCorrelationMatching
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.retrieval.evaluate import evaluate
 

@@ -92,8 +92,8 @@ def main() -> None:
         for name in arguments.methods:
             for bits in arguments.bits:
                 method = METHODS[name]
-                random = "seed" in method(bits).get_params()
-                variants = [{"seed": seed} for seed in range(arguments.seeds)] if random else [{}]
+                random = "random_state" in method(bits).get_params()
+                variants = [{"random_state": seed} for seed in range(arguments.seeds)] if random else [{}]
                 runs = [{**variant, **measure(method(bits, **variant), corpus)} for variant in variants]
                 row = {"corpus": corpus_name, "method": name, "bits": bits}
                 rows = [old for old in rows if any(old[key] != row[key] for key in row)]

@@ -16,7 +16,8 @@ from typing import Any
 
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import METHODS
-from gcnxmodal.baselines.selection import Items, average_standard_map, select
+from gcnxmodal.baselines.base import Items, fit
+from gcnxmodal.baselines.selection import average_standard_map, select
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.retrieval.evaluate import standard_map
 
@@ -33,15 +34,15 @@ def held_out_maps(name: str, training: Items) -> Iterator[dict[str, Any]]:
             scores.append(({key: method.get_params()[key] for key in space}, score))
             return score
 
-        select(METHODS[name], *training, space=space, measure=keep)
+        select(METHODS[name], *training[:3], space=space, measure=keep)
         yield from ({"method": name, "candidate": values, "held_out": score} for values, score in scores)
 
 
 def test_maps(name: str, training: Items, test: Items) -> Iterator[dict[str, Any]]:
     """`standard` MAP of the test items, with and without unit length."""
     for unit_length in UNIT_LENGTH["unit_length"]:
-        method = METHODS[name](unit_length=unit_length).fit(*training)
-        found = standard_map(method.encode_texts(test.texts), method.encode_images(test.images), test.labels)
+        method = fit(METHODS[name](unit_length=unit_length), training)
+        found = standard_map(method.encode_texts(test.counts), method.encode_images(test.images), test.labels)
         yield {"method": name, "candidate": {"unit_length": unit_length}, "test": found}
 
 
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     found = official_features(parser.parse_args().root)
     training, test = (
-        Items(*(found[f"{part}_{side}"] for part in ("I", "T", "labels"))) for side in ("tr", "te")
+        Items(found[f"I_{side}"], found[f"T_{side}"], found[f"labels_{side}"]) for side in ("tr", "te")
     )
     print("| | candidate | held out | test, text / image query |")
     print("|---|---|---|---|")

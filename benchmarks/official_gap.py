@@ -21,7 +21,7 @@ from sklearn.preprocessing import normalize
 
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import METHODS, SemanticMatching
-from gcnxmodal.baselines.linear_space import LinearSpace
+from gcnxmodal.baselines.linear import LinearSpace
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.papers.published import GIN_1

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gcnxmodal.errors import InputError
+from gcnxmodal.holdout import validation_items
 from gcnxmodal.text.vocabulary import Vocabulary
 
 
@@ -70,20 +71,18 @@ class Corpus:
     def validation(self, fraction: float, seed: int) -> Corpus:
         """A corpus for choosing hyper-parameters: `fraction` of the training items become its test split.
 
-        The real test items are in neither split, so nothing chosen on the result has seen them. Whole
-        groups are held out together. A class that would lose all its training items gets those of one group
-        back. The vocabulary stays that of the full training split. Other splits, such as "retrieval", are
-        dropped.
+        The real test items are in neither split, so nothing chosen on the result has seen them. Groups are
+        held out whole, of every class its share (`validation_items`). A class that would lose all its
+        training items gets those of one group back. The vocabulary stays that of the full training split.
+        Other splits, such as "retrieval", are dropped.
         """
         train = self.splits["train"]
         groups = train if self.groups is None else self.groups[train]
-        names = np.unique(groups)
-        held = np.random.default_rng(seed).permutation(names)[: round(fraction * len(names))]
-        inside = np.isin(groups, held)
-        for column in np.flatnonzero(~self.labels[train[~inside]].any(axis=0)):
-            if not self.labels[train[~inside], column].any():
-                inside &= groups != groups[self.labels[train, column]][0]
-        return dataclasses.replace(self, splits={"train": train[~inside], "test": train[inside]})
+        held = validation_items(self.labels[train], fraction, seed, groups)
+        for column in np.flatnonzero(~self.labels[train[~held]].any(axis=0)):
+            if not self.labels[train[~held], column].any():
+                held &= groups != groups[self.labels[train, column]][0]
+        return dataclasses.replace(self, splits={"train": train[~held], "test": train[held]})
 
     def save(self, path: Path) -> None:
         """Write one `.npz` of plain arrays (no pickled objects); texts and names are JSON in UTF-8."""

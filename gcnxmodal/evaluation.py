@@ -6,13 +6,13 @@ That is results.json, curves.json, the model with its items, and the report.
 import time
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from gcnxmodal.baselines import BASELINES
-from gcnxmodal.baselines.cca import CCA
+from gcnxmodal.baselines import BASELINES, CCA
+from gcnxmodal.baselines.base import Items, fit
 from gcnxmodal.config import experiment_dict
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.environment import environment
@@ -175,16 +175,6 @@ def measure_baselines(corpus: Corpus, bits: int | None = None) -> dict[str, dict
     }
 
 
-class Items(NamedTuple):
-    """What a baseline is fitted on and evaluated on where that is no corpus; the fields are those of one."""
-
-    images: np.ndarray
-    counts: Any
-    labels: np.ndarray
-    splits: Mapping[str, np.ndarray]
-    groups: np.ndarray | None = None
-
-
 def evaluate_baseline(
     method: Any, corpus: Corpus | Items, protocols: Mapping[str, Protocol] = PROTOCOLS
 ) -> dict[str, Any]:
@@ -203,7 +193,8 @@ def fit_baseline(method: Any, corpus: Corpus | Items) -> tuple[np.ndarray, np.nd
     train, features = corpus.splits["train"], flat_images(corpus.images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        method.fit(features[train], corpus.counts[train], corpus.labels[train])
+        groups = None if corpus.groups is None else np.asarray(corpus.groups)[train]
+        fit(method, Items(features[train], corpus.counts[train], corpus.labels[train], groups=groups))
     return method.encode_texts(corpus.counts), method.encode_images(features)
 
 

@@ -1,4 +1,8 @@
-"""Which items are held out: whole groups, of every class its share."""
+"""The rule by which items are held out: whole groups, of every class its share, in the order of a hash.
+
+`held_out` draws the splits of loaders with one label an item (`data/split.py`); `validation_items` holds out
+training items to choose hyper-parameters by, for `Corpus.validation`, the baselines and SM.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool
+
+from gcnxmodal.errors import InputError
 
 
 def held_out(
@@ -33,6 +39,30 @@ def held_out(
         shuffled = sorted(names, key=lambda name: digest(seed, name))
         held.update(shuffled[: min(round(fraction * len(names)), len(names) - 1)])
     return np.array([group in held for group in groups], bool)
+
+
+def validation_items(
+    labels_nC: Bool[np.ndarray, "n C"],
+    fraction: float,
+    seed: int = 0,
+    groups: Sequence[object] | np.ndarray | None = None,
+) -> Bool[np.ndarray, " n"]:
+    """Whether a training item is among the about `fraction` of the groups of every class that are held out.
+
+    By `held_out`, where items without a label are a class of their own. Without `groups`, which are numbers
+    or names, each item is its own.
+
+    Raises:
+        InputError: if `fraction` is not strictly between 0 and 1, or `groups` does not match the labels.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"validation is {fraction}; choose it between 0 and 1, such as 0.2")
+    n = len(labels_nC)
+    names = range(n) if groups is None else groups
+    if len(names) != n:
+        raise InputError(f"groups: {len(names)} for {n} training items; give one an item")
+    classes = np.hstack([labels_nC, ~labels_nC.any(axis=1, keepdims=True)])
+    return held_out(classes, [str(name) for name in names], fraction, seed)
 
 
 def digest(seed: int, name: str) -> bytes:

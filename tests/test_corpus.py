@@ -106,6 +106,25 @@ def test_validation_split_never_sees_test_items_and_keeps_groups_whole(corpus):
     assert held_out == {(0, 1), (2,), (3, 4)}
 
 
+def test_validation_holds_out_of_every_class_its_share(corpus):
+    """In the order of a hash: the same under every NumPy version."""
+    classes = np.repeat([0, 1], [40, 10])
+    many = dataclasses.replace(
+        corpus,
+        images=np.zeros((51, 3), np.float32),
+        counts=corpus.vocabulary.counts(("red fish",) * 51),
+        labels=np.eye(2, dtype=bool)[[*classes, 0]],
+        splits={"train": np.arange(50), "test": np.array([50])},
+        texts=("red fish",) * 51,
+        pictures=None,
+        groups=None,
+    )
+    split = many.validation(0.2, 0).splits
+    assert np.bincount(classes[split["test"]]).tolist() == [8, 2]
+    # Written down from the first run: another machine, Python or NumPy must give the same rows.
+    assert split["test"].tolist() == [7, 15, 18, 20, 25, 33, 36, 37, 44, 46]
+
+
 def test_validation_leaves_every_class_a_training_item(corpus):
     # Of the training items only row 3 is an animal and only row 0 a plant: they are never held out.
     rare = dataclasses.replace(corpus, labels=np.arange(6)[:, None] % 4 == np.array([3, 0]), groups=None)

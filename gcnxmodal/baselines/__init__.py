@@ -1,55 +1,116 @@
-"""Baselines: one estimator a file, `fit(images, texts, labels)`, `encode_images`, `encode_texts`.
+"""Baselines as estimators by scikit-learn's conventions: `fit(images, texts, labels)`, then embeddings.
 
-The score of a pair is the inner product of its embeddings.
+    images_nD, texts_nD = baselines.CCA().fit(images, texts, labels).transform(images, texts)
+
+The score of a pair is the inner product of its embeddings. A class is imported when it is asked for, so that
+only those that are networks load JAX.
 """
 
-from gcnxmodal.baselines.blm import BLM
-from gcnxmodal.baselines.cca import CCA
-from gcnxmodal.baselines.cca_3v import CCA3V
-from gcnxmodal.baselines.cmfh import CMFH
-from gcnxmodal.baselines.dcmh import DCMH
-from gcnxmodal.baselines.dspe import DSPE
-from gcnxmodal.baselines.generalized_multiview import GMLDA, GMMFA
-from gcnxmodal.baselines.jfssl import JFSSL
-from gcnxmodal.baselines.lcfs import LCFS
-from gcnxmodal.baselines.ml_cca import MLCCA
-from gcnxmodal.baselines.mmnn import MMNN
-from gcnxmodal.baselines.mvda import MvDA
-from gcnxmodal.baselines.pls import PLS
-from gcnxmodal.baselines.scm_hash import SCMOrth, SCMSeq
-from gcnxmodal.baselines.semantic_correlation_matching import CorrelationMatching, SemanticCorrelationMatching
-from gcnxmodal.baselines.semantic_matching import SemanticMatching
-from gcnxmodal.baselines.seph import SePH
-from gcnxmodal.baselines.stmh import STMH
+from __future__ import annotations
 
-BASELINES = {"cca": CCA, "sm": SemanticMatching}
-"""The yardsticks that every run is measured beside."""
+import importlib
+from typing import TYPE_CHECKING, Any
 
-METHODS = {
-    **BASELINES,
-    "cm": CorrelationMatching,
-    "scm": SemanticCorrelationMatching,
-    "pls": PLS,
-    "blm": BLM,
-    "cca-3v": CCA3V,
-    "ml-cca": MLCCA,
-    "gmlda": GMLDA,
-    "gmmfa": GMMFA,
-    "mvda": MvDA,
-    "lcfs": LCFS,
-    "jfssl": JFSSL,
-    "mmnn": MMNN,
-    "dspe": DSPE,
+if TYPE_CHECKING:
+    from gcnxmodal.baselines.cca import CCA, CCA3V, MLCCA, CorrelationMatching
+    from gcnxmodal.baselines.coupled_regression import JFSSL, LCFS
+    from gcnxmodal.baselines.dcmh import DCMH
+    from gcnxmodal.baselines.discriminant import GMLDA, GMMFA, MvDA
+    from gcnxmodal.baselines.hashing import CMFH, STMH, SCMOrth, SCMSeq
+    from gcnxmodal.baselines.pls import BLM, PLS
+    from gcnxmodal.baselines.semantic_matching import SemanticCorrelationMatching, SemanticMatching
+    from gcnxmodal.baselines.seph import SePH
+    from gcnxmodal.baselines.two_branches import DSPE, MMNN
+
+    BASELINES: dict[str, type[Any]]
+    """What every run is measured beside."""
+
+    METHODS: dict[str, type[Any]]
+    """Every method by the name that the papers' tables may ask for; no run measures the others by itself."""
+
+    HASHING_METHODS: dict[str, type[Any]]
+    """Methods that make codes, by the name that GCH's tables may ask for: the first argument is the length of
+    a code, and the signs of the embeddings are its bits."""
+
+_MODULES = {
+    "cca": ("CCA", "CCA3V", "MLCCA", "CorrelationMatching"),
+    "coupled_regression": ("JFSSL", "LCFS"),
+    "dcmh": ("DCMH",),
+    "discriminant": ("GMLDA", "GMMFA", "MvDA"),
+    "hashing": ("CMFH", "STMH", "SCMOrth", "SCMSeq"),
+    "pls": ("BLM", "PLS"),
+    "semantic_matching": ("SemanticCorrelationMatching", "SemanticMatching"),
+    "seph": ("SePH",),
+    "two_branches": ("DSPE", "MMNN"),
 }
-"""Every method by the name that the papers' tables may ask for it; no run measures the others by itself."""
-
-HASHING_METHODS = {
-    "cmfh": CMFH,
-    "scm-orth": SCMOrth,
-    "scm-seq": SCMSeq,
-    "stmh": STMH,
-    "seph": SePH,
-    "dcmh": DCMH,
+_BASELINES = {"cca": "CCA", "sm": "SemanticMatching"}
+_REGISTRIES = {
+    "BASELINES": _BASELINES,
+    "METHODS": {
+        **_BASELINES,
+        "cm": "CorrelationMatching",
+        "scm": "SemanticCorrelationMatching",
+        "pls": "PLS",
+        "blm": "BLM",
+        "cca-3v": "CCA3V",
+        "ml-cca": "MLCCA",
+        "gmlda": "GMLDA",
+        "gmmfa": "GMMFA",
+        "mvda": "MvDA",
+        "lcfs": "LCFS",
+        "jfssl": "JFSSL",
+        "mmnn": "MMNN",
+        "dspe": "DSPE",
+    },
+    "HASHING_METHODS": {
+        "cmfh": "CMFH",
+        "scm-orth": "SCMOrth",
+        "scm-seq": "SCMSeq",
+        "stmh": "STMH",
+        "seph": "SePH",
+        "dcmh": "DCMH",
+    },
 }
-"""Methods that make codes, by the name that GCH's tables may ask for: the first argument is the length of a
-code, and the signs of the embeddings are its bits."""
+
+__all__ = [
+    "BASELINES",
+    "BLM",
+    "CCA",
+    "CCA3V",
+    "CMFH",
+    "DCMH",
+    "DSPE",
+    "GMLDA",
+    "GMMFA",
+    "HASHING_METHODS",
+    "JFSSL",
+    "LCFS",
+    "METHODS",
+    "MLCCA",
+    "MMNN",
+    "PLS",
+    "STMH",
+    "CorrelationMatching",
+    "MvDA",
+    "SCMOrth",
+    "SCMSeq",
+    "SePH",
+    "SemanticCorrelationMatching",
+    "SemanticMatching",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _REGISTRIES:
+        found: Any = {key: globals().get(of) or __getattr__(of) for key, of in _REGISTRIES[name].items()}
+    else:
+        module = next((module for module, classes in _MODULES.items() if name in classes), None)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
 import jax
@@ -11,16 +13,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from gcnxmodal.baselines.hash_codes import HashCodes, check_range
-from gcnxmodal.baselines.principal_axes import MAX_AXES
-from gcnxmodal.baselines.two_branches import Layers, init_branch
-from gcnxmodal.errors import InputError
-from gcnxmodal.systems.gch import likelihood_loss
-
-Branches = tuple[Layers, Layers]
-"""Of images and of texts."""
+from gcnxmodal.baselines.base import Count, NonNegative, Positive, Seed
+from gcnxmodal.baselines.hashing import HashCodes
+from gcnxmodal.baselines.two_branches import Branches, apply_branch, descend, init_branches, product, trained
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class DCMH(HashCodes):
     """Deep cross-modal hashing (Jiang, Li, CVPR 2017) on given features: a network of two layers a modality.
 
@@ -31,7 +29,8 @@ class DCMH(HashCodes):
 
     A round (epoch) trains the images' network, then the texts', on batches of items against the last known
     outputs of all items of the other modality, then sets B. All rounds are one compiled loop in float32, a
-    function of the seed; memory is linear in the items. The equations are those of the authors' public code.
+    function of `random_state`; memory is linear in the items. The equations are those of the authors' public
+    code.
 
     Args:
         bits: K, of a code.
@@ -42,7 +41,7 @@ class DCMH(HashCodes):
         batch: items of a step, at most all.
         learning_rate: of Adam, falling linearly to 0.
         axes: see `HashCodes`.
-        seed: of the weights and the batches.
+        random_state: of the weights and the batches.
 
     Attributes:
         image_branch_, text_branch_: the trained layers, as NumPy arrays.
@@ -51,40 +50,19 @@ class DCMH(HashCodes):
 
     space: ClassVar = {"eta": (1e-3, 1e-2), "learning_rate": (1e-3, 3e-4)}
 
-    def __init__(
-        self,
-        bits: int,
-        *,
-        hidden: int = 512,
-        gamma: float = 1.0,
-        eta: float = 1e-3,
-        epochs: int = 100,
-        batch: int = 128,
-        learning_rate: float = 1e-3,
-        axes: int | None = MAX_AXES,
-        seed: int = 0,
-    ) -> None:
-        # Paper: 8,192 or, of images, CNN-F; here 512, because the features are given and the corpora small.
-        # Paper: eta 1 and SGD, 500 rounds of 10,000 items; here .001 and Adam, because the sums over known
-        # outputs lag behind the network, and codes swing where a round has ten steps: with eta 1, .01 and
-        # .001, .287 / .366, .473 / .533 and .509 / .522 on validation items of the emoji corpus (16 bits,
-        # text / image query, `hashing@500`).
-        self.bits = bits
-        self.hidden = hidden
-        self.gamma = gamma
-        self.eta = eta
-        self.epochs = epochs
-        self.batch = batch
-        self.learning_rate = learning_rate
-        self.axes = axes
-        self.seed = seed
-
-    def _check_options(self) -> None:
-        for name in ("hidden", "epochs", "batch"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("gamma", "eta"):
-            check_range(name, getattr(self, name), 0)
-        check_range("learning_rate", self.learning_rate, 0, open_ends=True)
+    # Paper: 8,192 or, of images, CNN-F; here 512, because the features are given and the corpora small.
+    # Paper: eta 1 and SGD, 500 rounds of 10,000 items; here .001 and Adam, because the sums over known
+    # outputs lag behind the network, and codes swing where a round has ten steps: with eta 1, .01 and .001,
+    # .287 / .366, .473 / .533 and .509 / .522 on validation items of the emoji corpus (16 bits, text / image
+    # query, `hashing@500`).
+    _: KW_ONLY
+    hidden: Count = 512
+    gamma: NonNegative = 1.0
+    eta: NonNegative = 1e-3
+    epochs: Count = 100
+    batch: Count = 128
+    learning_rate: Positive = 1e-3
+    random_state: Seed = 0
 
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         # Inputs of unit variance on average, which the initial weights are made for.
@@ -92,43 +70,28 @@ class DCMH(HashCodes):
         items = tuple(
             jnp.asarray(scale * x, jnp.float32) for scale, x in zip(self._scales, (P, Q), strict=True)
         )
-        of_images, of_texts, of_batches = jax.random.split(jax.random.key(self.seed), 3)
-        branches = tuple(
-            init_branch(key, (x.shape[1], self.hidden, self.bits))
-            for key, x in zip((of_images, of_texts), items, strict=True)
+        branches, key = init_branches(
+            self.random_state, *((x.shape[1], self.hidden, self.bits) for x in (P, Q))
         )
         branches, losses = _train(
             branches,
             items,
             jnp.asarray(labels_nC, jnp.float32),
-            of_batches,
+            key,
             self.learning_rate,
             self.gamma,
             self.eta,
             epochs=self.epochs,
             batch=min(self.batch, len(P)),
         )
-        self.image_branch_, self.text_branch_ = jax.tree.map(np.asarray, branches)
+        self.image_branch_, self.text_branch_ = trained(branches, self.learning_rate, f"{self.epochs} epochs")
         self.losses_ = np.asarray(losses)
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(branches)):
-            raise InputError(
-                f"learning_rate {self.learning_rate}: after {self.epochs} epochs weights are not finite; "
-                "a lower rate trains"
-            )
 
     def _image_numbers(self, P: np.ndarray) -> Float[np.ndarray, "n K"]:
-        return apply_relu(self.image_branch_, self._scales[0] * P, np)
+        return apply_branch(self.image_branch_, self._scales[0] * P, "relu", np)
 
     def _text_numbers(self, Q: np.ndarray) -> Float[np.ndarray, "n K"]:
-        return apply_relu(self.text_branch_, self._scales[1] * Q, np)
-
-
-def apply_relu(layers: Layers, x: Any, xp: Any = jnp) -> Any:
-    """[n, p] -> [n, K]: ReLU after each layer but the last; by JAX or, with `xp` NumPy, on the host."""
-    for number, (weight, bias) in enumerate(layers):
-        product = x @ weight if xp is np else _product(x, weight)
-        x = product + bias if number == len(layers) - 1 else xp.maximum(product + bias, 0)
-    return x
+        return apply_branch(self.text_branch_, self._scales[1] * Q, "relu", np)
 
 
 def dcmh_loss(
@@ -148,7 +111,9 @@ def dcmh_loss(
     """
     quantisation = jnp.sum((outputs_BK - codes_BK) ** 2)
     balance = jnp.sum((rest_K + jnp.sum(outputs_BK, axis=0)) ** 2)
-    likelihood = likelihood_loss(outputs_BK, others_nK, similar_Bn)
+    # log(1 + exp) in the form that cannot overflow.
+    theta_Bn = 0.5 * product(outputs_BK, others_nK.T)
+    likelihood = jnp.mean(jax.nn.softplus(theta_Bn) - similar_Bn * theta_Bn)
     return likelihood + (gamma * quantisation + eta * balance) / similar_Bn.size
 
 
@@ -178,17 +143,16 @@ def _train(
         def step(state: Any, number: Array) -> Any:
             branch, opt_state, own_nK = state
             rows_B = order_n[(number * batch + jnp.arange(batch)) % n]  # the last batch is filled up
-            similar_Bn = (_product(labels_nC[rows_B], labels_nC.T) > 0).astype(jnp.float32)
+            similar_Bn = (product(labels_nC[rows_B], labels_nC.T) > 0).astype(jnp.float32)
             rest_K = jnp.sum(own_nK, axis=0) - jnp.sum(own_nK[rows_B], axis=0)
 
             def objective(branch: Any) -> Any:
-                outputs_BK = apply_relu(branch, items[side][rows_B])
+                outputs_BK = apply_branch(branch, items[side][rows_B], "relu")
                 values = outputs_BK, others_nK, codes_nK[rows_B], rest_K, similar_Bn, gamma, eta
                 return dcmh_loss(*values), outputs_BK
 
-            (value, outputs_BK), gradient = jax.value_and_grad(objective, has_aux=True)(branch)
-            updates, opt_state = optimizer.update(gradient, opt_state, branch)
-            return (optax.apply_updates(branch, updates), opt_state, own_nK.at[rows_B].set(outputs_BK)), value
+            branch, opt_state, (value, outputs_BK) = descend(optimizer, objective, branch, opt_state)
+            return (branch, opt_state, own_nK.at[rows_B].set(outputs_BK)), value
 
         return jax.lax.scan(step, (branch, opt_state, known[side]), jnp.arange(steps))
 
@@ -200,11 +164,7 @@ def _train(
         return ((f, g), (opt_f, opt_g), (F, G)), (jnp.mean(of_images) + jnp.mean(of_texts)) / 2
 
     # Paper: outputs not known yet are random; here those of the first weights, which need no second seed.
-    known = tuple(apply_relu(branch, x) for branch, x in zip(branches, items, strict=True))
+    known = tuple(apply_branch(branch, x, "relu") for branch, x in zip(branches, items, strict=True))
     opt_states = tuple(optimizer.init(branch) for branch in branches)
     (branches, _, _), losses = jax.lax.scan(round_, (branches, opt_states, known), jnp.arange(epochs))
     return branches, losses
-
-
-def _product(a: Any, b: Any) -> Any:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gcnxmodal.baselines.features import Features
+from gcnxmodal.baselines.base import Features, Groups, Items, fit, label_matrix
 from gcnxmodal.errors import InputError
-from gcnxmodal.holdout import held_out
+from gcnxmodal.holdout import validation_items
 from gcnxmodal.retrieval.evaluate import standard_map
 
 Space = Mapping[str, Sequence[Any]]
 """Values to try of each keyword argument of a method; a class names its own in its attribute `space`."""
-
-Groups = Sequence[int] | Sequence[str] | np.ndarray
-"""[n] numbers or names, as in `Corpus.groups`: items of one group are variants of one picture."""
 
 GRID = 30
 """Candidates up to which all combinations are tried."""
@@ -27,22 +24,13 @@ GRID = 30
 WIDTH = 32
 """Embeddings are padded to a multiple of this, so that candidates of any width share one compiled ranking."""
 
-
-class Items(NamedTuple):
-    """One side of the split."""
-
-    images: Features
-    texts: Features
-    labels: Bool[np.ndarray, "n C"]
-
-
 Measure = Callable[[Any, Items, Items], float]
 """(a fitted method, the items held out, the items it was fitted on) -> a number, the higher the better."""
 
 
 def average_standard_map(method: Any, held: Items, fitted: Items) -> float:
     """`standard` MAP among the items held out, mean of both directions."""
-    texts, images = _padded(method.encode_texts(held.texts)), _padded(method.encode_images(held.images))
+    texts, images = _padded(method.encode_texts(held.counts)), _padded(method.encode_images(held.images))
     return standard_map(texts, images, held.labels)["average"]
 
 
@@ -50,7 +38,7 @@ def select(
     method: Callable[..., Any],
     images: Features,
     texts: Features,
-    labels: Bool[np.ndarray, "n C"],
+    labels: Any,
     *,
     groups: Groups | None = None,
     space: Space | None = None,
@@ -68,7 +56,7 @@ def select(
 
     Args:
         method: a class of `METHODS`, or anything that is called with keyword arguments and has `fit`.
-        images, texts, labels: training items only.
+        images, texts, labels: training items only, as `Baseline.fit` takes them.
         groups: of these items; one group is never both fitted on and held out. None: each item is its own.
         space: what is tried; by default `method.space`. An argument that is also in `fixed` is not varied.
         fixed: keyword arguments of every candidate.
@@ -93,8 +81,12 @@ def select(
     for name, values in space.items():
         if not values:
             raise InputError(f"space: {name} has no values to try; name some, or leave it out")
-    rows = validation_split(labels, validation, seed, groups)
-    fitted, held = (Items(images[rows[side]], texts[rows[side]], labels[rows[side]]) for side in rows)
+    labels_nC, _ = label_matrix(labels)
+    names = None if groups is None else np.asarray(groups)
+    fitted, held = (
+        Items(images[rows], texts[rows], labels_nC[rows], groups=None if names is None else names[rows])
+        for rows in validation_split(labels_nC, validation, seed, names).values()
+    )
     scores: dict[tuple[Any, ...], float] = {}
     of_all = math.prod(len(values) for values in space.values())
     number = of_all if of_all <= GRID else sum(len(values) - 1 for values in space.values()) + 1
@@ -104,7 +96,7 @@ def select(
             f"{name} {value}" for name, value in candidate.items()
         )
         try:
-            score = float(measure(method(**fixed, **candidate).fit(*fitted), held, fitted))
+            score = float(measure(fit(method(**fixed, **candidate), fitted), held, fitted))
             refusal = "" if math.isfinite(score) else f"its measure is {score}"
         except (InputError, np.linalg.LinAlgError) as error:
             score, refusal = -math.inf, str(error)
@@ -124,24 +116,16 @@ def select(
 def validation_split(
     labels_nC: Bool[np.ndarray, "n C"], share: float, seed: int, groups: Groups | None = None
 ) -> dict[str, Int[np.ndarray, " rows"]]:
-    """{"fitted": rows, "held": rows}: about `share` of the groups of every class in held, by `held_out`.
+    """{"fitted": rows, "held": rows}: about `share` of the groups of every class in held: `validation_items`.
 
     Raises:
         InputError: if `share` is not strictly between 0 and 1, `groups` does not match the labels, or no item
             is held out.
     """
-    if not 0 < share < 1:
-        raise InputError(f"validation is {share}; choose it between 0 and 1, such as 0.2")
-    n = len(labels_nC)
-    names = np.arange(n) if groups is None else groups
-    if len(names) != n:
-        raise InputError(f"groups: {len(names)} for {n} training items; give one an item")
-    # Items without a label are a class of their own.
-    classes = np.hstack([labels_nC, ~labels_nC.any(axis=1, keepdims=True)])
-    is_held = held_out(classes, [str(name) for name in names], share, seed)
+    is_held = validation_items(labels_nC, share, seed, groups)
     if not is_held.any():
         raise InputError(
-            f"labels: none of {n} training items can be held out, a class has too few groups; "
+            f"labels: none of {len(labels_nC)} training items can be held out, a class has too few groups; "
             "name the hyper-parameters instead of having them chosen"
         )
     return {"fitted": np.flatnonzero(~is_held), "held": np.flatnonzero(is_held)}

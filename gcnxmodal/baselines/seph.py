@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
+from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
 import jax
@@ -17,14 +18,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 
-from gcnxmodal.baselines.hash_codes import HashCodes, check_range, unit_labels
-from gcnxmodal.baselines.principal_axes import MAX_AXES
+from gcnxmodal.baselines.base import Count, NonNegative, Positive, Seed
+from gcnxmodal.baselines.hashing import HashCodes, unit_labels
+from gcnxmodal.baselines.two_branches import product
 from gcnxmodal.errors import InputError
 
 BLOCK = 512
 """Items whose pairs with all others are held at once: 4 BLOCK n bytes a matrix, some ten of them."""
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class SePH(HashCodes):
     """Semantics-preserving hashing (Lin, Ding, Hu, Wang, CVPR 2015), with anchors from k-means (SePH_km).
 
@@ -51,7 +54,7 @@ class SePH(HashCodes):
         regularisation: of the regressions.
         iterations: of the descent; the codes of least cost are kept.
         axes: see `HashCodes`.
-        seed: of the real codes and of k-means.
+        random_state: of the real codes and of k-means.
 
     Attributes:
         objective_: of the real codes, before each iteration.
@@ -60,30 +63,12 @@ class SePH(HashCodes):
 
     space: ClassVar = {"regularisation": (0.01, 0.001, 0.1)}
 
-    def __init__(
-        self,
-        bits: int,
-        *,
-        alpha: float = 0.01,
-        anchors: int = 500,
-        regularisation: float = 0.01,
-        iterations: int = 100,
-        axes: int | None = MAX_AXES,
-        seed: int = 0,
-    ) -> None:
-        self.bits = bits
-        self.alpha = alpha
-        self.anchors = anchors
-        self.regularisation = regularisation
-        self.iterations = iterations
-        self.axes = axes
-        self.seed = seed
-
-    def _check_options(self) -> None:
-        check_range("alpha", self.alpha, 0)
-        check_range("anchors", self.anchors, 1)
-        check_range("regularisation", self.regularisation, 0, open_ends=True)
-        check_range("iterations", self.iterations, 1)
+    _: KW_ONLY
+    alpha: NonNegative = 0.01
+    anchors: Count = 500
+    regularisation: Positive = 0.01
+    iterations: Count = 100
+    random_state: Seed = 0
 
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         labels = unit_labels(labels_nC)
@@ -91,13 +76,13 @@ class SePH(HashCodes):
             raise InputError("labels: no two training items share one; seph learns from pairs that do")
         codes, objective = learn_codes(
             jnp.asarray(labels, jnp.float32),
-            jax.random.key(self.seed),
+            jax.random.key(self.random_state),
             self.alpha,
             bits=self.bits,
             iterations=self.iterations,
         )
         self.codes_, self.objective_ = np.asarray(codes), np.asarray(objective)
-        values = self.codes_ > 0, self.anchors, self.regularisation, self.seed
+        values = self.codes_ > 0, self.anchors, self.regularisation, self.random_state
         self._image_regressions = KernelRegressions.fit(P, *values)
         self._text_regressions = KernelRegressions.fit(Q, *values)
 
@@ -151,12 +136,12 @@ def cost_and_gradient(
         items_B = first + jnp.arange(size)
         codes_BK, labels_BC = codes_nK[items_B], labels_nC[items_B]
         other_Bn = (items_B[:, None] != jnp.arange(n)) & (items_B >= row)[:, None]
-        p_Bn = jnp.where(other_Bn, _product(labels_BC, labels_nC.T) / total, 0.0)
-        squared_Bn = norms_n[items_B][:, None] - 2 * _product(codes_BK, codes_nK.T) + norms_n
+        p_Bn = jnp.where(other_Bn, product(labels_BC, labels_nC.T) / total, 0.0)
+        squared_Bn = norms_n[items_B][:, None] - 2 * product(codes_BK, codes_nK.T) + norms_n
         t_Bn = jnp.where(other_Bn, 1 / (1 + jnp.maximum(squared_Bn, 0.0) / 4), 0.0)
 
         def pulls(weight_Bn: Array) -> Array:
-            return jnp.sum(weight_Bn, axis=1)[:, None] * codes_BK - _product(weight_Bn, codes_nK)
+            return jnp.sum(weight_Bn, axis=1)[:, None] * codes_BK - product(weight_Bn, codes_nK)
 
         zero_nK = jnp.zeros_like(codes_nK)
         like = zero_nK.at[items_B].set(pulls(p_Bn * t_Bn))
@@ -217,7 +202,3 @@ def _anchors(x_np: np.ndarray, anchors: int, seed: int) -> np.ndarray:
         start: dict[str, Any] = {"init": "random", "n_init": 1, "random_state": seed}
         kmeans = KMeans(anchors, max_iter=100, **start)
         return kmeans.fit(x_np).cluster_centers_
-
-
-def _product(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from gcnxmodal.baselines import HASHING_METHODS, METHODS, selection
+from gcnxmodal.baselines.base import Items
 from gcnxmodal.config import experiment_dict, flat
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
@@ -23,7 +24,6 @@ from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
 from gcnxmodal.finish import kept_curves, kept_scope
 from gcnxmodal.measure import (
-    Items,
     evaluate_baseline,
     evaluate_signs,
     fit_baseline,
@@ -214,7 +214,7 @@ def _chosen(measurement: Measurement, items: Corpus | Items) -> dict[str, Any]:
             flat_images(items.images)[train],
             items.counts[train],
             items.labels[train],
-            groups=None if items.groups is None else items.groups[train],
+            groups=None if items.groups is None else np.asarray(items.groups)[train],
             fixed=source.fixed,
             measure=_map_of_signs if "bits" in source.fixed else selection.average_standard_map,
             report=candidates.append,
@@ -224,9 +224,9 @@ def _chosen(measurement: Measurement, items: Corpus | Items) -> dict[str, Any]:
     return parameters
 
 
-def _map_of_signs(method: Any, held: selection.Items, fitted: selection.Items) -> float:
+def _map_of_signs(method: Any, held: Items, fitted: Items) -> float:
     """`hashing@500` MAP of the items held out, mean of both directions: what a code is for."""
-    encoders = {"texts": method.encode_texts, "images": method.encode_images}
+    encoders = {"counts": method.encode_texts, "images": method.encode_images}
     codes = {
         name: [pack_codes(encode(getattr(items, name))) for items in (held, fitted)]
         for name, encode in encoders.items()
@@ -243,7 +243,7 @@ def _map_of_signs(method: Any, held: selection.Items, fitted: selection.Items) -
                     protocol.cutoff,
                     protocol.norm,
                 ).mean()
-                for query, base in (("texts", "images"), ("images", "texts"))
+                for query, base in (("counts", "images"), ("images", "counts"))
             ]
         )
     )
@@ -251,7 +251,7 @@ def _map_of_signs(method: Any, held: selection.Items, fitted: selection.Items) -
 
 def _evaluate(measurement: Measurement, chosen: dict[str, Any], items: Corpus | Items) -> dict[str, Any]:
     """MAP under every protocol; of codes also as expected under random ties. Curves go into their file."""
-    seed = {} if measurement.seed is None else {"seed": measurement.seed}
+    seed = {} if measurement.seed is None else {"random_state": measurement.seed}
     method = method_of(measurement.source)(**chosen, **seed)
     if "bits" not in measurement.source.fixed:
         found = evaluate_baseline(method, items)
@@ -274,7 +274,7 @@ def _data(part: Part, official: bool) -> Corpus | Items:
 
 
 def _seeds(source: Source, seeds: int) -> Sequence[int | None]:
-    random = "seed" in inspect.signature(method_of(source)).parameters
+    random = "random_state" in inspect.signature(method_of(source)).parameters
     return range(seeds) if random else (None,)
 
 

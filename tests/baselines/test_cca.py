@@ -104,19 +104,6 @@ def test_hard_shapes_are_taken(name, several_labels):
         assert np.isfinite(embeddings).all()
 
 
-@pytest.mark.parametrize("name", BASELINES)
-def test_bad_training_sets_are_refused(name):
-    images, texts, labels = two_views()
-    broken = images.copy()
-    broken[7, 3] = np.nan
-    with pytest.raises(InputError, match="images: a training feature is NaN or infinite"):
-        BASELINES[name]().fit(broken, texts, labels)
-    with pytest.raises(InputError, match=r"texts: features are \[119, 15\] and there are 120 labels"):
-        BASELINES[name]().fit(images, texts[1:], labels)
-    with pytest.raises(InputError, match="at least two"):
-        BASELINES[name]().fit(images[:1], texts[:1], labels[:1])
-
-
 def test_features_that_are_all_the_same_are_refused():
     images, texts, labels = two_views()
     with pytest.raises(InputError, match="images: all training items have the same features"):

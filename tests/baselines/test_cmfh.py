@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hashing_data import several_labels, views_of
 
-from gcnxmodal.baselines.cmfh import CMFH, cmfh_objective
+from gcnxmodal.baselines.hashing import CMFH, cmfh_objective
 
 
 def slow_rounds(views, W, r, mu, gamma, rounds):
@@ -29,7 +29,7 @@ def slow_rounds(views, W, r, mu, gamma, rounds):
 def test_maps_equal_a_slow_solution_of_the_three_steps():
     images, texts, labels = several_labels()
     values = {"image_weight": 0.3, "mu": 2.0, "gamma": 0.5}
-    method = CMFH(3, iterations=4, **values, seed=5).fit(images, texts, labels)
+    method = CMFH(3, iterations=4, **values, random_state=5).fit(images, texts, labels)
     views = tuple(view.T for view in views_of(method, images, texts))
     random = np.random.default_rng(5)
     start = [random.standard_normal((3, len(X))) for X in views]

@@ -4,10 +4,8 @@ import scipy.optimize
 import scipy.sparse as sp
 from two_views import two_views
 
-from gcnxmodal.baselines import coupled_regression, lcfs
-from gcnxmodal.baselines.coupled_regression import View, solve
-from gcnxmodal.baselines.jfssl import JFSSL, class_vectors, neighbour_weights
-from gcnxmodal.baselines.lcfs import LCFS
+from gcnxmodal.baselines import coupled_regression
+from gcnxmodal.baselines.coupled_regression import JFSSL, LCFS, View, class_vectors, neighbour_weights, solve
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval.evaluate import standard_map
@@ -49,7 +47,7 @@ def trace_norm(weight):
     def coupling(both):
         M = np.hstack(np.split(both, 2))
         Q, s, Vt = np.linalg.svd(M, full_matrices=False)
-        root = np.sqrt(s**2 + lcfs.SMALL)
+        root = np.sqrt(s**2 + coupled_regression.SMALL)
         slope = weight * (Q * (s / root)) @ Vt
         return weight * np.sum(root), np.vstack(np.hsplit(slope, 2))
 
@@ -87,7 +85,7 @@ def smoothness(weight, W):
 @pytest.mark.parametrize("low_rank", [0.0, 0.5, 5.0])
 def test_lcfs_minimises_what_it_says(low_rank, monkeypatch):
     monkeypatch.setattr(coupled_regression, "ROUNDING", 1e-3)
-    monkeypatch.setattr(lcfs, "SMALL", 1e-2)
+    monkeypatch.setattr(coupled_regression, "SMALL", 1e-2)
     X, T, labels = views(items=40)
     method = LCFS(0.7, low_rank=low_rank, **EXACT).fit(X, T, labels)
     objective, F, G = slow_minimum(X, T, labels.astype(float), 0.7, trace_norm(low_rank))
@@ -160,7 +158,7 @@ def test_features_that_say_nothing_are_left_out(method):
 
 
 def test_outputs_of_lcfs_have_lower_rank_the_more_it_weighs(monkeypatch):
-    monkeypatch.setattr(lcfs, "SMALL", 1e-4)
+    monkeypatch.setattr(coupled_regression, "SMALL", 1e-4)
     X, T, labels = views()
     ranks = []
     for low_rank in (0.0, 12.0, 14.0):
@@ -206,16 +204,16 @@ def test_texts_that_are_all_equal_are_refused(name):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (LCFS(0.0), r"sparsity is 0\.0; it must be above 0"),
-        (LCFS(low_rank=-1.0), "low_rank is -1.0; it must not be negative"),
-        (JFSSL(graph=-1.0), "graph is -1.0; it must not be negative"),
-        (JFSSL(within=-1.0), "within is -1.0; it must not be negative"),
-        (LCFS(np.inf), "sparsity is inf; it must be above 0 .* and finite"),
-        (LCFS(np.nan), "sparsity is nan; it must be above 0"),
-        (LCFS(low_rank=np.inf), "low_rank is inf; it must .* be finite"),
-        (JFSSL(graph=np.inf), "graph is inf; it must .* be finite"),
-        (JFSSL(within=np.nan), "within is nan; it must .* be finite"),
-        (JFSSL(neighbours=0), "neighbours is 0; it must be at least 1"),
+        (LCFS(0.0), r"sparsity is 0\.0; it must be a finite number, above 0"),
+        (LCFS(low_rank=-1.0), "low_rank is -1.0; it must be a finite number, 0 or more"),
+        (JFSSL(graph=-1.0), "graph is -1.0; it must be a finite number, 0 or more"),
+        (JFSSL(within=-1.0), "within is -1.0; it must be a finite number, 0 or more"),
+        (LCFS(np.inf), "sparsity is inf; it must be a finite number, above 0"),
+        (LCFS(np.nan), "sparsity is nan; it must be a finite number, above 0"),
+        (LCFS(low_rank=np.inf), "low_rank is inf; it must be a finite number"),
+        (JFSSL(graph=np.inf), "graph is inf; it must be a finite number"),
+        (JFSSL(within=np.nan), "within is nan; it must be a finite number"),
+        (JFSSL(neighbours=0), "neighbours is 0; it must be a whole number, 1 or more"),
     ],
 )
 def test_weights_that_have_no_minimum_are_refused(method, message):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hashing_data import several_labels
 
-from gcnxmodal.baselines.dcmh import DCMH, apply_relu, dcmh_loss
-from gcnxmodal.baselines.two_branches import init_branch
+from gcnxmodal.baselines.dcmh import DCMH, dcmh_loss
+from gcnxmodal.baselines.two_branches import apply_branch, init_branch
 from gcnxmodal.errors import InputError
 
 SHORT = {"epochs": 12, "batch": 32, "hidden": 64, "learning_rate": 3e-3}
@@ -49,15 +49,15 @@ def test_training_lowers_the_loss():
 
 def test_another_seed_gives_other_codes():
     images, texts, labels = several_labels()
-    first, other = (DCMH(4, seed=seed, **SHORT).fit(images, texts, labels) for seed in (0, 1))
+    first, other = (DCMH(4, random_state=seed, **SHORT).fit(images, texts, labels) for seed in (0, 1))
     assert not np.array_equal(first.encode_texts(texts), other.encode_texts(texts))
 
 
 def test_host_and_device_apply_a_network_alike():
     layers = init_branch(jax.random.key(0), (15, 20, 6))
     x = np.random.default_rng(0).standard_normal((9, 15)).astype(np.float32)
-    on_host = apply_relu(jax.tree.map(np.asarray, layers), x, np)
-    np.testing.assert_allclose(on_host, apply_relu(layers, jnp.asarray(x)), atol=1e-5)
+    on_host = apply_branch(jax.tree.map(np.asarray, layers), x, "relu", np)
+    np.testing.assert_allclose(on_host, apply_branch(layers, jnp.asarray(x), "relu"), atol=1e-5)
     first, second = ((np.asarray(w), np.asarray(b)) for w, b in layers)
     np.testing.assert_allclose(on_host, np.maximum(x @ first[0] + first[1], 0) @ second[0] + second[1])
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from two_views import two_views
 
-from gcnxmodal.baselines import METHODS
+from gcnxmodal.baselines import HASHING_METHODS, METHODS
 from gcnxmodal.baselines.two_branches import TwoBranches
 from gcnxmodal.errors import InputError
 
@@ -23,7 +23,7 @@ SHAPES = (
 
 def make(name):
     """The method by default; networks with a few steps only."""
-    method = METHODS[name]()
+    method = {**METHODS, **HASHING_METHODS}[name]()
     return method.set_params(steps=40, batch=16) if isinstance(method, TwoBranches) else method
 
 
@@ -78,7 +78,7 @@ def test_single_and_double_precision_and_dense_texts_give_the_same_scores(name):
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-3 * np.abs(scores[1]).max())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", {**METHODS, **HASHING_METHODS})
 def test_what_cannot_be_fitted_is_refused_with_its_reason(name):
     images, texts, labels = two_views(items=40)
     for broken in (np.nan, np.inf):
@@ -90,5 +90,5 @@ def test_what_cannot_be_fitted_is_refused_with_its_reason(name):
         make(name).fit(images, texts[1:], labels)
     with pytest.raises(InputError, match="1 training items; a baseline needs at least two"):
         make(name).fit(images[:1], texts[:1], labels[:1])
-    with pytest.raises(InputError, match=r"labels: \[40\]; the baselines take \[n, C\], a column a class"):
-        make(name).fit(images, texts, labels.argmax(axis=1))
+    with pytest.raises(InputError, match=r"labels: float64 \[40\]; the baselines take \[n\] whole numbers"):
+        make(name).fit(images, texts, np.linspace(0, 1, 40))

@@ -61,7 +61,7 @@ def test_hard_shapes_are_fitted(name, labelled, bits):
 def test_one_bit_tells_items_apart_or_is_refused(name):
     images, texts, labels = two_views()
     if name == "stmh":
-        with pytest.raises(InputError, match="stmh needs two or more"):
+        with pytest.raises(InputError, match="STMH: bits is 1; it must be a whole number, 2 or more"):
             fitted(name, (images, texts, labels), bits=1)
         return
     codes = fitted(name, (images, texts, labels), bits=1).encode_images(images) > 0
@@ -80,45 +80,36 @@ def test_axes_are_at_most_those_asked_for_or_as_many_as_the_energy_takes(name):
     assert counts[7] == 7
     assert counts[128] == 128
     assert 128 < counts[None] < 200
-    with pytest.raises(InputError, match="axes is 0; it must be finite and 1 or more"):
+    with pytest.raises(InputError, match="axes is 0; it must be a whole number, 1 or more, or None"):
         fitted(name, (images, texts, labels), axes=0)
-
-
-@pytest.mark.parametrize("name", HASHING_METHODS)
-def test_bad_training_sets_are_refused(name):
-    images, texts, labels = two_views()
-    with pytest.raises(InputError, match=r"texts: features are \[119, 15\] and there are 120 labels"):
-        fitted(name, (images, texts[1:], labels))
-    with pytest.raises(InputError, match="bits: 0; a code needs at least one"):
-        fitted(name, (images, texts, labels), bits=0)
 
 
 @pytest.mark.parametrize(
     ("name", "option", "value", "range_"),
     [
-        ("cmfh", "mu", 0.0, "finite and above 0"),
-        ("cmfh", "gamma", float("nan"), "finite and above 0"),
-        ("cmfh", "image_weight", 1, "between 0 and 1, both excluded"),
-        ("cmfh", "iterations", 0, "finite and 1 or more"),
-        ("scm-orth", "ridge", -1e-3, "finite and 0 or more"),
-        ("scm-seq", "ridge", float("inf"), "finite and 0 or more"),
-        ("stmh", "image_weight", 0, "between 0 and 1, both excluded"),
-        ("stmh", "lam", 0, "finite and above 0"),
-        ("stmh", "gamma", 0, "finite and above 0"),
-        ("stmh", "iterations", 0, "finite and 1 or more"),
-        ("seph", "alpha", -0.1, "finite and 0 or more"),
-        ("seph", "anchors", 0, "finite and 1 or more"),
-        ("seph", "regularisation", 0, "finite and above 0"),
-        ("seph", "iterations", 0, "finite and 1 or more"),
-        ("dcmh", "hidden", 0, "finite and 1 or more"),
-        ("dcmh", "batch", 0, "finite and 1 or more"),
-        ("dcmh", "epochs", 0, "finite and 1 or more"),
-        ("dcmh", "eta", -1, "finite and 0 or more"),
-        ("dcmh", "learning_rate", 0, "finite and above 0"),
+        ("cmfh", "mu", 0.0, "a finite number, above 0"),
+        ("cmfh", "gamma", float("nan"), "a finite number, above 0"),
+        ("cmfh", "image_weight", 1, "a finite number, above 0 and below 1"),
+        ("cmfh", "iterations", 0, "a whole number, 1 or more"),
+        ("scm-orth", "ridge", -1e-3, "a finite number, 0 or more"),
+        ("scm-seq", "ridge", float("inf"), "a finite number, 0 or more"),
+        ("stmh", "image_weight", 0, "a finite number, above 0 and below 1"),
+        ("stmh", "lam", 0, "a finite number, above 0"),
+        ("stmh", "gamma", 0, "a finite number, above 0"),
+        ("stmh", "iterations", 0, "a whole number, 1 or more"),
+        ("seph", "alpha", -0.1, "a finite number, 0 or more"),
+        ("seph", "anchors", 0, "a whole number, 1 or more"),
+        ("seph", "regularisation", 0, "a finite number, above 0"),
+        ("seph", "iterations", 0, "a whole number, 1 or more"),
+        ("dcmh", "hidden", 0, "a whole number, 1 or more"),
+        ("dcmh", "batch", 0, "a whole number, 1 or more"),
+        ("dcmh", "epochs", 0, "a whole number, 1 or more"),
+        ("dcmh", "eta", -1, "a finite number, 0 or more"),
+        ("dcmh", "learning_rate", 0, "a finite number, above 0"),
     ],
 )
 def test_options_out_of_range_are_refused_by_name(name, option, value, range_):
-    message = f"^{option} is {value}; it must be {range_}$"
+    message = f": {option} is {value}; it must be {range_}$"
     with pytest.raises(InputError, match=message):
         HASHING_METHODS[name](4, **{option: value}).fit(*two_views())
 

@@ -7,7 +7,7 @@ from sklearn import cross_decomposition
 from two_views import two_views
 
 from gcnxmodal.baselines import CCA
-from gcnxmodal.baselines.cca_3v import CCA3V
+from gcnxmodal.baselines.cca import CCA3V
 from gcnxmodal.baselines.pls import PLS
 
 PLAIN = {"energy": 1.0, "unit_length": False}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from gcnxmodal.baselines import principal_axes as module
-from gcnxmodal.baselines.principal_axes import RECENT, principal_axes
+from gcnxmodal.baselines import linear as module
+from gcnxmodal.baselines.linear import RECENT, principal_axes
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@ import pytest
 import scipy.linalg
 from hashing_data import several_labels, views_of
 
-from gcnxmodal.baselines.hash_codes import unit_labels
-from gcnxmodal.baselines.scm_hash import SCMOrth, SCMSeq, similar_covariance
+from gcnxmodal.baselines.hashing import SCMOrth, SCMSeq, similar_covariance, unit_labels
 from gcnxmodal.errors import InputError
 
 
@@ -97,5 +96,5 @@ def test_labels_that_are_all_the_same_leave_nothing_to_learn(method):
 
 
 def test_a_code_has_at_least_one_bit():
-    with pytest.raises(InputError, match="bits: 0; a code needs at least one"):
+    with pytest.raises(InputError, match="bits is 0; it must be a whole number, 1 or more"):
         SCMSeq(0).fit(*several_labels())

@@ -3,6 +3,7 @@ import pytest
 from two_views import two_views
 
 from gcnxmodal.baselines import CCA, METHODS, selection
+from gcnxmodal.baselines.base import Items, fit
 from gcnxmodal.baselines.selection import average_standard_map, select, validation_split
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval.evaluate import standard_map
@@ -17,7 +18,7 @@ class Noisy:
     def __init__(self, a=0, b=0, offset=0):
         self.a, self.b, self.offset = a, b, offset
 
-    def fit(self, images, texts, labels):
+    def fit(self, images, texts, labels, groups=None):
         Noisy.fitted.append(len(labels))
         if self.a == 3:
             raise InputError("a: 3 is refused")
@@ -68,7 +69,7 @@ def test_nothing_is_fitted_where_nothing_is_to_be_chosen(labelled):
 
 def test_a_measure_sees_the_method_the_held_out_and_the_fitted_items(labelled):
     def sizes(method, held, fitted):
-        assert len(held.images) == len(held.texts) == len(held.labels) == 40
+        assert len(held.images) == len(held.counts) == len(held.labels) == 40
         assert len(fitted.labels) == 160
         return -method.a
 
@@ -89,9 +90,9 @@ def test_every_candidate_is_fitted_on_the_rest_of_the_items(labelled):
 def test_the_default_measure_is_the_standard_map_of_the_held_out_items(labelled):
     images, texts, labels = two_views()
     rows = validation_split(labels, 0.2, 0)["held"]
-    held = selection.Items(images[rows], texts[rows], labels[rows])
+    held = Items(images[rows], texts[rows], labels[rows])
     method = CCA(3).fit(images, texts, labels)
-    expected = standard_map(method.encode_texts(held.texts), method.encode_images(held.images), held.labels)
+    expected = standard_map(method.encode_texts(held.counts), method.encode_images(held.images), held.labels)
     assert average_standard_map(method, held, held) == pytest.approx(expected["average"], abs=1e-9)
 
 
@@ -199,8 +200,8 @@ def test_a_real_method_is_chosen_with_its_own_space(labelled_as):
     lines = []
     chosen = select(METHODS["gmlda"], images, texts, labels, report=lines.append)
     rows = validation_split(labels, 0.2, 0)
-    fitted, held = (selection.Items(images[r], texts[r], labels[r]) for r in rows.values())
-    score = average_standard_map(METHODS["gmlda"](**chosen).fit(*fitted), held, fitted)
+    fitted, held = (Items(images[r], texts[r], labels[r]) for r in rows.values())
+    score = average_standard_map(fit(METHODS["gmlda"](**chosen), fitted), held, fitted)
     found = [float(line.rpartition(": ")[2]) for line in lines]
     assert score == pytest.approx(max(found), abs=6e-5)
     assert min(found) < max(found) - 1e-3  # there was something to choose

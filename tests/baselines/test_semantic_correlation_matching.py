@@ -3,8 +3,11 @@ import pytest
 from two_views import two_views
 
 from gcnxmodal.baselines import CCA
-from gcnxmodal.baselines.semantic_correlation_matching import CorrelationMatching, SemanticCorrelationMatching
-from gcnxmodal.baselines.semantic_matching import SemanticMatching
+from gcnxmodal.baselines.semantic_matching import (
+    CorrelationMatching,
+    SemanticCorrelationMatching,
+    SemanticMatching,
+)
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.retrieval.evaluate import standard_map
 

@@ -4,9 +4,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 from two_views import two_views
 
-from gcnxmodal.baselines import SemanticMatching
+from gcnxmodal.baselines import METHODS, SemanticMatching
 from gcnxmodal.baselines import semantic_matching as sm
+from gcnxmodal.baselines.selection import validation_split
 from gcnxmodal.data import wikipedia
+from gcnxmodal.holdout import validation_items
 from gcnxmodal.retrieval.evaluate import evaluate, standard_map
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -62,7 +64,8 @@ def test_regularisation_is_the_best_on_the_held_out_fifth():
     labels = np.eye(2, dtype=bool)[np.arange(400) % 2]
     noise = random.standard_normal((400, 200))  # nothing to learn: the strongest regularisation is the best
     clear = labels + 0.01 * random.standard_normal((400, 2))  # nothing to fear: the weakest is
-    chosen = [sm._select(features, labels).models[0][0].C for features in (noise, clear)]
+    held = validation_items(labels, sm.HELD_OUT)
+    chosen = [sm._select(features, labels, held).models[0][0].C for features in (noise, clear)]
     assert chosen == [min(sm.STRENGTHS), max(sm.STRENGTHS)]
 
 
@@ -75,10 +78,29 @@ def test_log_loss_counts_absent_labels_only_where_there_may_be_several():
     assert sm._log_loss(posterior, several) == pytest.approx(expected)
 
 
-def test_held_out_fifth_leaves_every_class_in():
-    labels = np.eye(3, dtype=bool)[[0] * 100 + [1] * 4 + [2] * 10]
-    held = sm._held_out(labels)
-    assert labels[held].sum(axis=0).tolist() == [20, 0, 2]
+@pytest.mark.parametrize("name", ["sm", "scm"])
+def test_groups_are_whole_among_the_items_that_the_regularisation_is_chosen_by(name, monkeypatch):
+    """So that variants of one picture never help to choose."""
+    seen, select = [], sm._select
+    monkeypatch.setattr(sm, "_select", lambda *values: (seen.append(values[2]), select(*values))[1])
+    images, texts, labels = two_views(items=100, classes=4)
+    groups = np.arange(100) % 50 // 2  # of four items of two classes
+    METHODS[name]().fit(images, texts, labels, groups)
+    for held in seen:
+        assert 16 <= held.sum() <= 24
+        assert not set(groups[held]) & set(groups[~held])
+    METHODS[name]().fit(images, texts, labels)
+    assert set(groups[seen[-1]]) & set(groups[~seen[-1]])
+
+
+def test_the_regularisation_is_chosen_by_the_rule_that_hyper_parameters_are(monkeypatch):
+    seen, select = [], sm._select
+    monkeypatch.setattr(sm, "_select", lambda *values: (seen.append(values[2]), select(*values))[1])
+    images, texts, labels = two_views()
+    SemanticMatching().fit(images, texts, labels)
+    expected = validation_split(labels, 0.2, 0)["held"]
+    for held in seen:
+        np.testing.assert_array_equal(np.flatnonzero(held), expected)
 
 
 def test_class_without_a_training_item_is_never_predicted():

@@ -6,7 +6,7 @@ import scipy.optimize
 from hashing_data import several_labels, views_of
 
 from gcnxmodal.baselines import seph
-from gcnxmodal.baselines.hash_codes import unit_labels
+from gcnxmodal.baselines.hashing import unit_labels
 from gcnxmodal.baselines.seph import KernelRegressions, SePH, cost_and_gradient
 from gcnxmodal.errors import InputError
 
@@ -102,7 +102,7 @@ def test_labels_that_no_two_items_share_are_refused():
 
 def test_another_seed_gives_other_codes():
     data = several_labels()
-    first, other = (SePH(4, seed=seed, **VALUES).fit(*data).codes_ for seed in (0, 1))
+    first, other = (SePH(4, random_state=seed, **VALUES).fit(*data).codes_ for seed in (0, 1))
     assert not np.array_equal(first, other)
 
 

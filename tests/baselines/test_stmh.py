@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hashing_data import several_labels, views_of
 
-from gcnxmodal.baselines import stmh
-from gcnxmodal.baselines.stmh import STMH, Factors, above_half, largest_half, stmh_objective
+from gcnxmodal.baselines import hashing
+from gcnxmodal.baselines.hashing import STMH, Factors, above_half, largest_half, stmh_objective
 from gcnxmodal.errors import InputError
 
 VALUES = {"image_weight": 0.4, "lam": 0.7, "gamma": 0.05}
@@ -77,13 +77,13 @@ def test_largest_half_and_above_half_agree():
 
 
 def test_worked_examples_hold():
-    failed, tried = doctest.testmod(stmh, extraglobs={"np": np})
+    failed, tried = doctest.testmod(hashing, extraglobs={"np": np})
     assert tried > 0
     assert failed == 0
 
 
 def test_one_bit_is_refused():
-    with pytest.raises(InputError, match="bits: 1; half of the bits of each code are ones"):
+    with pytest.raises(InputError, match="STMH: bits is 1; it must be a whole number, 2 or more"):
         STMH(1).fit(*several_labels())
 
 

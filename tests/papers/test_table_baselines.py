@@ -13,10 +13,11 @@ from small_folder import write_folder
 
 from gcnxmodal import finish, sweep, tables
 from gcnxmodal.baselines import CCA, HASHING_METHODS, METHODS, selection
+from gcnxmodal.baselines.base import Items
 from gcnxmodal.baselines.pls import PLS
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.measure import Items, evaluate_baseline, evaluate_signs, fit_baseline
+from gcnxmodal.measure import evaluate_baseline, evaluate_signs, fit_baseline
 from gcnxmodal.papers import remake, table_baselines
 from gcnxmodal.papers.paper_tables import TABLES
 from gcnxmodal.papers.published import SSPE_1
@@ -36,16 +37,16 @@ class Noise(BaseEstimator):
     space = {"weight": (1.0, 2.0, 3.0)}  # noqa: RUF012
     fits: list[tuple[int, float, int]] = []  # noqa: RUF012
 
-    def __init__(self, bits: int = 5, *, weight: float = 1.0, seed: int = 0):
-        self.bits, self.weight, self.seed = bits, weight, seed
+    def __init__(self, bits: int = 5, *, weight: float = 1.0, random_state: int = 0):
+        self.bits, self.weight, self.random_state = bits, weight, random_state
 
-    def fit(self, images, texts, labels):
+    def fit(self, images, texts, labels, groups=None):
         self.labels_ = labels
-        Noise.fits.append((self.bits, self.weight, self.seed))
+        Noise.fits.append((self.bits, self.weight, self.random_state))
         return self
 
     def encode_images(self, images):
-        return np.random.default_rng(self.seed).standard_normal((images.shape[0], self.bits))
+        return np.random.default_rng(self.random_state).standard_normal((images.shape[0], self.bits))
 
     encode_texts = encode_images
 
@@ -53,7 +54,7 @@ class Noise(BaseEstimator):
 class NoSeveral(BaseEstimator):
     """Takes nothing."""
 
-    def fit(self, images, texts, labels):
+    def fit(self, images, texts, labels, groups=None):
         raise InputError("labels: this method takes one label an item.")
 
 
@@ -70,7 +71,7 @@ class Turned:
 class NoSolution(BaseEstimator):
     """Its equations have no solution."""
 
-    def fit(self, images, texts, labels):
+    def fit(self, images, texts, labels, groups=None):
         raise np.linalg.LinAlgError("Singular matrix")
 
 
@@ -148,7 +149,7 @@ def test_numbers_are_those_of_the_method_on_the_parts_corpus_and_have_their_orig
     path = make(table, tmp_path)
     corpus = load_corpus(table.parts[0].experiment.data, table.parts[0].experiment.text)
     pls = evaluate_baseline(PLS(**FIVE), corpus)["protocols"]
-    noise = [evaluate_baseline(Noise(weight=2.0, seed=seed), corpus)["protocols"] for seed in (0, 1)]
+    noise = [evaluate_baseline(Noise(weight=2.0, random_state=seed), corpus)["protocols"] for seed in (0, 1)]
     for protocol in PROTOCOLS:
         for direction in ("text_query", "image_query", "average"):
             row = cell(path, "PLS", protocol, direction)
@@ -244,12 +245,10 @@ def test_a_code_is_the_signs_of_a_hashing_method_at_the_length_of_its_column(roo
 def test_codes_are_chosen_by_hashing_at_500_of_the_items_held_out_among_those_fitted_on():
     random = np.random.default_rng(0)
     fitted, held = (
-        selection.Items(
-            random.standard_normal((n, 9)), random.standard_normal((n, 9)), random.random((n, 3)) < 0.4
-        )
+        Items(random.standard_normal((n, 9)), random.standard_normal((n, 9)), random.random((n, 3)) < 0.4)
         for n in (600, 40)
     )
-    texts = pack_codes(np.roll(np.concatenate([fitted.texts, held.texts]), 1, axis=1))
+    texts = pack_codes(np.roll(np.concatenate([fitted.counts, held.counts]), 1, axis=1))
     images = pack_codes(np.concatenate([fitted.images, held.images]))
     splits = {"train": np.arange(600), "test": np.arange(600, 640)}
     found = evaluate_codes(texts, images, np.concatenate([fitted.labels, held.labels]), splits, 9)

@@ -1,23 +1,25 @@
-"""GMLDA and GMMFA: a discriminant criterion in each modality, coupled by pairs."""
+"""Discriminant analysis of two modalities: GMLDA, GMMFA and MvDA."""
 
 from __future__ import annotations
 
 import abc
+import dataclasses
+from dataclasses import KW_ONLY
 from typing import ClassVar, Literal
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 from jaxtyping import Bool, Float
 
-from gcnxmodal.baselines.linear_space import LinearSpace, Maps, class_scatter, class_shares, top_eigenpairs
-from gcnxmodal.baselines.principal_axes import MAX_AXES
-
-Align = Literal["pairs", "classes"]
+from gcnxmodal.baselines.base import Count, NonNegative
+from gcnxmodal.baselines.linear import LinearSpace, Maps, class_scatter, class_shares, top_eigenpairs
 
 BLOCK = 512
 """Rows whose distances to all items are held at a time: 4 MB for a thousand items."""
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class _GeneralizedMultiview(LinearSpace):
     """Generalized multiview analysis (Sharma et al., CVPR 2012).
 
@@ -26,15 +28,25 @@ class _GeneralizedMultiview(LinearSpace):
         [[A_img, alpha C], [alpha C^T, A_txt]] w = lambda [[B_img, 0], [0, gamma B_txt]] w
 
     w = [w_img; w_txt], ridge on each B, gamma = tr B_img / tr B_txt as in the paper and its code.
+
+    Args:
+        components: directions kept.
+        alpha: weight of the pairs (Sharma's code: 10).
+        align: what is a pair: an item's image and text, or a class's mean image and mean text.
+        ridge: added to each B.
+        energy, unit_length, axes: see `LinearSpace`.
     """
 
     # Checked against public copies of the authors' code (`Newgma.m`, `myMFA.m`, their Readme): gamma, alpha
     # of 10, axes of 95 % energy, 5 and 20 neighbours unasked; C is of pairs or of class means (`align`).
 
-    components: int | None
-    alpha: float
-    align: Align
-    ridge: float
+    space: ClassVar = {"components": (8, 32), "alpha": (1.0, 10.0, 100.0), "ridge": (1e-3, 1e-2, 1e-1)}
+
+    components: Count | None = 32
+    _: KW_ONLY
+    alpha: NonNegative = 10.0
+    align: Literal["pairs", "classes"] = "pairs"
+    ridge: NonNegative = 1e-3
 
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         (A_p, B_p), (A_q, B_q) = (self._criterion(x, labels_nC) for x in (P, Q))
@@ -59,44 +71,22 @@ class _GeneralizedMultiview(LinearSpace):
         """A and B of one modality, over n."""
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class GMLDA(_GeneralizedMultiview):
     """Generalized multiview LDA (Sharma et al., CVPR 2012): A the scatter between classes, B that within.
 
         [[A_img, alpha C], [alpha C^T, A_txt]] w = lambda [[B_img, 0], [0, gamma B_txt]] w,   C = P^T Q / n
 
     Args:
-        components: directions kept.
-        alpha: weight of the pairs (Sharma's code: 10).
-        align: what is a pair: an item's image and text, or a class's mean image and mean text.
-        ridge: added to the scatter within classes.
+        components, alpha, align, ridge: see `_GeneralizedMultiview`.
         energy, unit_length, axes: see `LinearSpace`.
     """
-
-    space: ClassVar = {"components": (8, 32), "alpha": (1.0, 10.0, 100.0), "ridge": (1e-3, 1e-2, 1e-1)}
-
-    def __init__(
-        self,
-        components: int | None = 32,
-        *,
-        alpha: float = 10.0,
-        align: Align = "pairs",
-        ridge: float = 1e-3,
-        energy: float = 0.95,
-        unit_length: bool = True,
-        axes: int | None = MAX_AXES,
-    ) -> None:
-        self.components = components
-        self.alpha = alpha
-        self.align = align
-        self.ridge = ridge
-        self.energy = energy
-        self.unit_length = unit_length
-        self.axes = axes
 
     def _criterion(self, x_np: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return class_scatter(x_np, class_shares(labels_nC))
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class GMMFA(_GeneralizedMultiview):
     """Generalized multiview marginal Fisher analysis (Sharma et al., CVPR 2012; MFA: Yan et al., PAMI 2007).
 
@@ -104,43 +94,49 @@ class GMMFA(_GeneralizedMultiview):
     where one is among the other's nearest such, and A the same over items that share none.
 
     Args:
-        components: directions kept.
-        alpha: weight of the pairs (Sharma's code: 10).
-        align: what is a pair: an item's image and text, or a class's mean image and mean text.
-        ridge: added to the scatter of like neighbours.
+        components, alpha, align, ridge: see `_GeneralizedMultiview`.
         like, unlike: neighbours of an item that share a label with it, and that share none.
         energy, unit_length, axes: see `LinearSpace`.
     """
 
-    space: ClassVar = {"components": (8, 32), "alpha": (1.0, 10.0, 100.0), "ridge": (1e-3, 1e-2, 1e-1)}
-
-    def __init__(
-        self,
-        components: int | None = 32,
-        *,
-        alpha: float = 10.0,
-        align: Align = "pairs",
-        ridge: float = 1e-3,
-        like: int = 5,
-        unlike: int = 20,
-        energy: float = 0.95,
-        unit_length: bool = True,
-        axes: int | None = MAX_AXES,
-    ) -> None:
-        self.components = components
-        self.alpha = alpha
-        self.align = align
-        self.ridge = ridge
-        self.like = like
-        self.unlike = unlike
-        self.energy = energy
-        self.unit_length = unit_length
-        self.axes = axes
+    _: KW_ONLY
+    like: Count = 5
+    unlike: Count = 20
 
     def _criterion(self, x_np: np.ndarray, labels_nC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         like, unlike = neighbour_graphs(x_np, labels_nC, self.like, self.unlike)
         # Over the number of neighbours too: both are then means, of the size of GMLDA's scatters.
         return neighbour_scatter(x_np, unlike) / self.unlike, neighbour_scatter(x_np, like) / self.like
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class MvDA(LinearSpace):
+    """Multi-view discriminant analysis (Kan et al., ECCV 2012 and PAMI 2016).
+
+    The maps maximise the scatter between classes over that within them, of all images P W_img and texts
+    Q W_txt together, each class having one mean over both modalities. That is Fisher's criterion of the 2n
+    rows of
+
+        Z = [[P, 0], [0, Q]]:   S_B w = lambda (S_W + ridge I) w,   w = [w_img; w_txt]
+
+    Args:
+        components: directions kept; None for all, one fewer than classes.
+        ridge: added to S_W over 2n; without it more features than items have no solution.
+        energy, unit_length, axes: see `LinearSpace`.
+    """
+
+    space: ClassVar = {"ridge": (1e-4, 1e-3, 1e-2, 1e-1)}
+
+    _: KW_ONLY
+    ridge: NonNegative = 1e-3
+
+    def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
+        shares_nC = class_shares(labels_nC)
+        Z = np.asarray(scipy.linalg.block_diag(P, Q))
+        between, within = class_scatter(Z, np.vstack([shares_nC, shares_nC]))
+        within += self.ridge * np.eye(len(within))
+        self.eigenvalues_, W = top_eigenpairs(between, within, self.components)
+        return W[: P.shape[1]], W[P.shape[1] :]
 
 
 def neighbour_graphs(
