@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import importlib.metadata
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import scipy.sparse as sp
 
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data.cache import cache_dir, replacing
+from gcnxmodal.data.cache import cache_dir, cached_arrays
 from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import SparseLayout, pack
 from gcnxmodal.graph.word_graph import graph_order, relabel, scaled_laplacian, word_graph
@@ -176,11 +175,8 @@ def _vectors(corpus: Corpus, text: TextConfig) -> tuple[np.ndarray, np.ndarray]:
         (training_texts, corpus.vocabulary.to_dict(), text.vector_seed, importlib.metadata.version("gensim"))
     )
     path = cache_dir() / "vectors" / f"{hashlib.sha256(named.encode()).hexdigest()}.npz"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return kept["vectors"], kept["has_vector"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or cut off
-        vectors, has_vector = make()
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, vectors=vectors, has_vector=has_vector)
-    return vectors, has_vector
+    names = ("vectors", "has_vector")
+    arrays = cached_arrays(
+        path, lambda: dict(zip(names, make(), strict=True)), dict.fromkeys(names), "word vectors"
+    )
+    return arrays["vectors"], arrays["has_vector"]

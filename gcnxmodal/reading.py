@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from gcnxmodal.data.cache import cache_dir
-from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from
-from gcnxmodal.data.raster import rasterise
+from gcnxmodal.data.picture_features import FROM_PICTURES, images_from
+from gcnxmodal.data.pictures import rasterise
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import Vocabulary, weighted
 

@@ -14,7 +14,7 @@ All feature arrays are in the order of the lists.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import typing
 from pathlib import Path
 
@@ -23,12 +23,9 @@ from jaxtyping import Float
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import feature_matrix, load_mat, load_npz
-from gcnxmodal.data.assemble import assemble
-from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.files import fingerprint, read_text, read_xml, require_file, require_folder
-from gcnxmodal.data.from_pictures import images_from, resolution_for
+from gcnxmodal.data.loader import Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
 
 SPLITS = ("train", "test")
 _CONTENTS = "the unpacked Wikipedia archive"
@@ -37,6 +34,7 @@ _FETCH = (
     "http://www.svcl.ucsd.edu/projects/crossmodal/"
 )
 _LICENCE = "texts and pictures: Wikipedia, CC BY-SA; features: Rasiwasia et al. 2010, for research"
+_FEATURE_FILES = {"sift": "raw_features.mat", "cnn": "cnn_features.npz"}
 _FEATURE_NOTES = {
     # The file has no documentation; that is what the numbers in it look like.
     "cnn": "cnn_features.npz: undocumented; behaves like a PCA of a CNN feature fitted on train and test",
@@ -56,11 +54,9 @@ class Listed(typing.NamedTuple):
 def load(
     root: Path | None,
     *,
-    words: int,
-    tokenizer: Tokenizer,
     image_feature: str,
-    cache_dir: Path,
     resolution: int | None = None,
+    **shared: typing.Unpack[Shared],
 ) -> Corpus:
     """The corpus in its official split; items in the order of the training list, then of the test list.
 
@@ -75,49 +71,34 @@ def load(
     """
     root = require_folder(root, _CONTENTS)
     class_names, items = _read_lists(root)
-    texts = [root / "texts" / f"{item.text_id}.xml" for item in items]
-    pictures = _pictures(root, class_names, items)
-    resolution = resolution_for(image_feature, resolution)
-    computed = resolution is not None
-    needed = [*texts, *(pictures if computed else [_feature_file(root, image_feature)])]
-    for path in needed:
-        require_file(path, _FETCH)
-    with_pictures = computed or all(picture.is_file() for picture in pictures)
-    options = {
-        "root": str(root.resolve()),
-        "words": words,
-        "tokenizer": dataclasses.asdict(tokenizer),
-        "image_feature": image_feature,
-        "resolution": resolution,
-        "pictures": with_pictures,
-    }
+    lists = [root / "categories.list", *(_list_file(root, split) for split in SPLITS)]
+    texts = [require_file(root / "texts" / f"{item.text_id}.xml", _FETCH) for item in items]
+    side, file = image_source(root, image_feature, resolution, "wikipedia", _FETCH, _FEATURE_FILES)
+    pictures = pictures_of(_pictures(root, class_names, items), file is None, _FETCH)
 
-    def features() -> np.ndarray:
-        if resolution is not None:
-            return images_from(pictures, image_feature, resolution, cache_dir=cache_dir)
-        return _read_features(_feature_file(root, image_feature), items)
-
-    def make() -> Corpus:
+    def read() -> Items:
         splits = np.array([item.split for item in items])
-        return assemble(
-            [_read_document(path) for path in texts],
-            features,
-            np.eye(len(class_names), dtype=bool)[[item.category for item in items]],
-            class_names,
-            {name: np.flatnonzero(splits == name) for name in SPLITS},
-            words=words,
-            tokenizer=tokenizer,
-            provenance={
-                "source": str(root),
-                "licence": _LICENCE,
-                "options": options,
-                "image_feature": _FEATURE_NOTES.get(image_feature, image_feature),
-            },
-            pictures=[str(picture) for picture in pictures] if with_pictures else None,
+        return Items(
+            texts=[_read_document(path) for path in texts],
+            labels=np.eye(len(class_names), dtype=bool)[[item.category for item in items]],
+            class_names=class_names,
+            splits={name: np.flatnonzero(splits == name) for name in SPLITS},
+            pictures=pictures,
+            features=file and functools.partial(_read_features, file, items),
+            provenance={"image_feature": _FEATURE_NOTES.get(image_feature, image_feature)},
         )
 
-    lists = [root / "categories.list", *(_list_file(root, split) for split in SPLITS)]
-    return cached(corpus_path(cache_dir, "wikipedia", options, fingerprint([*lists, *needed])), make)
+    return load_items(
+        "wikipedia",
+        read,
+        provenance={"source": str(root), "licence": _LICENCE},
+        sources=fingerprint([*lists, *texts, *([file] if file else pictures or [])]),
+        root=root,
+        image_feature=image_feature,
+        resolution=side,
+        pictures=pictures is not None,
+        **shared,
+    )
 
 
 def listed_pictures(root: Path) -> dict[str, list[Path]]:
@@ -164,19 +145,6 @@ def official_features(root: Path | None) -> dict[str, np.ndarray]:
                 f"{found[train].shape[1]}; {_FETCH}"
             )
     return found
-
-
-def _feature_file(root: Path, image_feature: str) -> Path:
-    named = {"cnn": "cnn_features.npz", "sift": "raw_features.mat"}
-    if image_feature in named:
-        return root / named[image_feature]
-    if not image_feature.endswith(".npz"):
-        raise InputError(
-            f"--data.image-feature is '{image_feature}'; wikipedia has 'sift', 'cnn', 'efficientnet-lite0', "
-            "'pixels' or the path of an .npz file with arrays train and test"
-        )
-    path = Path(image_feature)
-    return path if path.exists() else root / path
 
 
 def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:

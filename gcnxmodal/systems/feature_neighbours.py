@@ -1,8 +1,6 @@
 """Nearest neighbours in a large corpus, found once: kept under the hash of what they were found from."""
 
 import hashlib
-import logging
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -11,10 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from gcnxmodal.data.cache import cache_dir, replacing
+from gcnxmodal.data.cache import cache_dir, cached_arrays
 from gcnxmodal.systems import feature_graph
-
-_log = logging.getLogger(__name__)
 
 Method = Literal["exact", "faiss"]
 
@@ -40,22 +36,10 @@ def nearest_neighbours(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method
     if len(rows_nd) < KEPT_FROM:
         return METHODS[method](rows_nd, k)
     path = cache_dir() / "neighbours" / f"{_key(rows_nd, k, method)}.npz"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return kept["near"]
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        _log.warning("%s: these neighbours are damaged (%s); finding them again", path, error)
-    near_nk = METHODS[method](rows_nd, k)
-    try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, near=near_nk)
-    except OSError as error:
-        _log.warning(
-            "%s: the neighbours could not be kept (%s); $GCNXMODAL_CACHE may name another folder", path, error
-        )
-    return near_nk
+    shapes = {"near": (len(rows_nd), k)}
+    return cached_arrays(path, lambda: {"near": METHODS[method](rows_nd, k)}, shapes, "nearest neighbours")[
+        "near"
+    ]
 
 
 def _key(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method) -> str:

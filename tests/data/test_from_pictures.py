@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnxmodal.data.from_pictures import images_from, resolution_for
+from gcnxmodal.data.picture_features import images_from, resolution_for
 from gcnxmodal.errors import InputError
 
 

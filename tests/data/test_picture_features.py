@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from picture_files import noise
 
-from gcnxmodal.data import features, parts
-from gcnxmodal.data.features import BACKBONES, picture_features
+from gcnxmodal.data import feature_cache
+from gcnxmodal.data import picture_features as features
+from gcnxmodal.data.picture_features import BACKBONES, picture_features
 from gcnxmodal.data.pictures import centre_square
 from gcnxmodal.errors import InputError
 from gcnxmodal.nn import efficientnet
@@ -114,22 +115,22 @@ def test_damaged_cache_is_made_again_and_said(tmp_path, pictures, runs, caplog, 
         case "empty":
             path.write_bytes(b"")
         case "shape":
-            np.save(path, first[:2])
+            np.savez(path, features=first[:2])
         case "pickle":
-            np.save(path, np.array([{}]), allow_pickle=True)
+            np.savez(path, features=np.array([{}]))
     second = picture_features(pictures, 32, cache_dir=tmp_path)
     np.testing.assert_array_equal(second, first + 1)
-    assert "are damaged" in caplog.text
+    assert "is damaged" in caplog.text
     np.testing.assert_array_equal(picture_features(pictures, 32, cache_dir=tmp_path), second)
 
 
 def test_a_run_killed_while_it_saves_leaves_no_cache(tmp_path, pictures, runs, monkeypatch):
-    def killed(file, array):
-        file.write(array.tobytes()[:100])
+    def killed(file, features):
+        file.write(features.tobytes()[:100])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", killed)
+        patch.setattr(np, "savez", killed)
         with pytest.raises(KeyboardInterrupt):
             picture_features(pictures, 32, cache_dir=tmp_path)
     assert not list((tmp_path / "features").iterdir())
@@ -146,19 +147,19 @@ def test_cache_that_cannot_be_written_costs_only_a_warning(tmp_path, pictures, r
 
 
 def test_a_stopped_run_goes_on_with_the_part_it_was_in(tmp_path, pictures, runs, monkeypatch):
-    monkeypatch.setattr(parts, "PART", 2)
+    monkeypatch.setattr(feature_cache, "PART", 2)
     whole = picture_features(pictures, 32, cache_dir=tmp_path / "never stopped")
     runs.clear()
-    original = parts.save_rows
+    original = feature_cache.save_arrays
 
-    def stop_at_the_second(path, rows):
+    def stop_at_the_second(path, arrays, what):
         if cache.is_dir() and list(cache.iterdir()):
             raise KeyboardInterrupt
-        original(path, rows)
+        original(path, arrays, what)
 
     cache = tmp_path / "cache" / "features"
     with monkeypatch.context() as patch:
-        patch.setattr(parts, "save_rows", stop_at_the_second)
+        patch.setattr(feature_cache, "save_arrays", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             picture_features(pictures, 32, cache_dir=tmp_path / "cache")
     assert runs == [pictures[:4]]
