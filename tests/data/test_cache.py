@@ -57,6 +57,37 @@ def test_flipped_byte_is_never_taken_for_data(tmp_path, caplog):
         np.testing.assert_array_equal(cache.cached_corpus(path, make).images, images)
 
 
+@pytest.mark.parametrize("fault", ["cut", "empty", "other shape", "other name", "pickle"])
+def test_damaged_arrays_are_said_and_made_again(tmp_path, caplog, fault):
+    path, asked = tmp_path / "kind" / "key.npz", []
+
+    def make():
+        asked.append(1)
+        return {"rows": np.eye(3), "names": np.array(["a"])}
+
+    def read():
+        return cache.cached_arrays(path, make, {"rows": (3, 3), "names": None}, "old rows")
+
+    for _ in range(2):
+        np.testing.assert_array_equal(read()["rows"], np.eye(3), strict=True)
+    assert (len(asked), caplog.text) == (1, "")
+    match fault:
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-30])
+        case "empty":
+            path.write_bytes(b"")
+        case "other shape":
+            np.savez(path, rows=np.eye(2), names=np.array(["a"]))
+        case "other name":
+            np.savez(path, rows=np.eye(3))
+        case "pickle":
+            np.savez(path, rows=np.eye(3), names=np.array([{}]))
+    np.testing.assert_array_equal(read()["rows"], np.eye(3))
+    assert f"{path}: this cached file of old rows is damaged" in caplog.text
+    assert read()["names"].tolist() == ["a"]
+    assert len(asked) == 2
+
+
 def test_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
@@ -76,7 +107,9 @@ def test_cache_that_cannot_be_written_is_said_and_costs_nothing(tmp_path, caplog
     (tmp_path / "file").write_text("where a folder should be")
     with caplog.at_level(logging.WARNING):
         assert len(cache.cached_corpus(tmp_path / "file" / "corpus.npz", make)) == 6
-    assert "could not be cached" in caplog.text
+        cache.cached_arrays(tmp_path / "file" / "x.npz", lambda: {"x": np.ones(1)}, {"x": (1,)}, "numbers")
+    for what in ("a corpus", "numbers"):
+        assert f"{what} could not be cached" in caplog.text
     assert "$GCNXMODAL_CACHE" in caplog.text
 
 
