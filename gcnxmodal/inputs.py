@@ -177,6 +177,9 @@ def _vectors(corpus: Corpus, text: TextConfig) -> tuple[np.ndarray, np.ndarray]:
     path = cache_dir() / "vectors" / f"{hashlib.sha256(named.encode()).hexdigest()}.npz"
     names = ("vectors", "has_vector")
     arrays = cached_arrays(
-        path, lambda: dict(zip(names, make(), strict=True)), dict.fromkeys(names), "word vectors"
+        path,
+        make=lambda: dict(zip(names, make(), strict=True)),
+        shapes=dict.fromkeys(names),
+        what="word vectors",
     )
     return arrays["vectors"], arrays["has_vector"]
