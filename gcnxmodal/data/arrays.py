@@ -89,13 +89,31 @@ def features_by_name(path: Path, names: Sequence[str], fix: str) -> Float[np.nda
     for row, name in enumerate(found.tolist()):
         if row_of.setdefault(PurePath(name.replace("\\", "/")).name, row) != row:
             raise InputError(f"{path}: array 'file_names', row {row}: '{name}' was there before; {fix}")
-    missing = [name for name in names if name not in row_of]
+    return _rows_by_key(path, "file_names", row_of, names, len(found), fix)
+
+
+def features_by_id(path: Path, ids: Sequence[int], fix: str) -> Float[np.ndarray, "m d"]:
+    """The rows of `images` for these numbers, found by the array `ids`; as `features_by_name` otherwise."""
+    found = load_npz(path, ["ids"], fix)["ids"]
+    if found.dtype.kind not in "iu" or found.ndim != 1:
+        raise InputError(
+            f"{path}: array 'ids' is {found.dtype} {list(found.shape)}; expected whole numbers [n]; {fix}"
+        )
+    row_of = {number: row for row, number in enumerate(found.tolist())}
+    if len(row_of) < len(found):
+        raise InputError(f"{path}: array 'ids' has {len(found) - len(row_of)} ids twice; {fix}")
+    return _rows_by_key(path, "ids", row_of, ids, len(found), fix)
+
+
+def _rows_by_key(
+    path: Path, array: str, row_of: dict[Any, int], asked: Sequence[Any], count: int, fix: str
+) -> Float[np.ndarray, "m d"]:
+    missing = [key for key in asked if key not in row_of]
     if missing:
         raise InputError(
-            f"{path}: array 'file_names' lacks {missing[0]} ({len(missing)} of {len(names)} are missing); "
-            f"{fix}"
+            f"{path}: array '{array}' lacks {missing[0]} ({len(missing)} of {len(asked)} are missing); {fix}"
         )
-    return feature_rows(path, np.array([row_of[name] for name in names], int), len(found), fix)
+    return feature_rows(path, np.array([row_of[key] for key in asked], int), count, fix)
 
 
 def feature_rows(path: Path, rows: Int[np.ndarray, " m"], count: int, fix: str) -> Float[np.ndarray, "m d"]:

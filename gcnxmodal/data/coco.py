@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data.arrays import array_names, feature_matrix, features_by_name, load_npz
+from gcnxmodal.data.arrays import array_names, features_by_id, features_by_name
 from gcnxmodal.data.files import fingerprint, read_text, require_file, require_folder
 from gcnxmodal.data.loader import Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.data.split import describe_split, retrieval_split
@@ -83,13 +83,13 @@ def load(
         InputError: if a file is missing or malformed, or two disagree.
     """
     root = require_folder(root, _CONTENTS)
-    files = _annotation_files(root)
-    side, file = image_source(root, image_feature, resolution, "coco", _SAVE_FEATURES)
+    images = image_source(root, image_feature, resolution, "coco", _SAVE_FEATURES)
+    files = [*_annotation_files(root), *images.files()]
     folders = {part: root / part for part in PARTS}
 
     def read() -> Items:
-        categories, images = read_images(root)
-        labelled = [image for image in images if image.categories]
+        categories, listed = read_images(root)
+        labelled = [image for image in listed if image.categories]
         # Paper: GCH uses 117,218 "data points" and does not say which; here the images with an object (and a
         # caption, which all of COCO have).
         kept = [image for image in labelled if image.captions]
@@ -99,7 +99,7 @@ def load(
         splits = retrieval_split(len(kept), queries, training, split_seed, names, source=str(root))
         pictures = [folders[image.part] / image.file_name for image in kept]
         counts = {
-            "listed": len(images),
+            "listed": len(listed),
             "with_an_object": len(labelled),
             "with_an_object_and_a_caption": len(kept),
         }
@@ -108,25 +108,19 @@ def load(
             labels=np.array([[category in image.categories for category in columns] for image in kept], bool),
             class_names=[categories[category] for category in columns],
             splits=splits,
-            pictures=pictures_of(pictures, file is None, _FETCH_PICTURES),
-            features=file and functools.partial(_read_features, file, kept),
+            pictures=pictures_of(pictures, images.file is None, _FETCH_PICTURES),
+            features=images.file and functools.partial(_read_features, images.file, kept),
             provenance={"images": counts, "split": describe_split(splits, split_seed, "image id")},
         )
 
-    return load_items(
-        "coco",
-        read,
-        provenance={"source": str(root), "licence": _LICENCE},
-        sources=fingerprint([*files, *([file] if file else [])]),
-        root=root,
-        image_feature=image_feature,
-        resolution=side,
-        queries=queries,
-        training=training,
-        split_seed=split_seed,
-        pictures=all(folder.is_dir() for folder in folders.values()),
-        **shared,
-    )
+    options = {
+        "queries": queries,
+        "training": training,
+        "split_seed": split_seed,
+        "pictures": all(folder.is_dir() for folder in folders.values()),
+    }
+    about = {"source": str(root), "licence": _LICENCE}
+    return load_items("coco", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
 def _annotation_files(root: Path) -> list[Path]:
@@ -177,33 +171,11 @@ def read_images(root: Path) -> tuple[dict[int, str], list[Image]]:
 
 
 def _read_features(path: Path, asked: Sequence[Image]) -> Float[np.ndarray, "n d"]:
-    """The rows of `images` for these images, found by the array `ids` of the file, or else its `file_names`.
-
-    Raises:
-        InputError: if an array is missing or malformed, an id is there twice, or one asked for is not.
-    """
+    """The features of these images, found by the array `ids` of the file, or else its `file_names`."""
     names = array_names(path, _SAVE_FEATURES)
     if "file_names" in names and "ids" not in names:
         return features_by_name(path, [image.file_name for image in asked], _SAVE_FEATURES)
-    ids = [image.image_id for image in asked]
-    arrays = load_npz(path, ["ids", "images"], _SAVE_FEATURES)
-    named = arrays["ids"]
-    if named.dtype.kind not in "iu" or named.ndim != 1:
-        raise InputError(
-            f"{path}: array 'ids' is {named.dtype} {list(named.shape)}; expected whole numbers [n]; "
-            f"{_SAVE_FEATURES}"
-        )
-    features = feature_matrix(arrays["images"], path, "images", len(named))
-    row_of = {image_id: row for row, image_id in enumerate(named.tolist())}
-    if len(row_of) < len(named):
-        raise InputError(f"{path}: array 'ids' has {len(named) - len(row_of)} ids twice; {_SAVE_FEATURES}")
-    missing = [image_id for image_id in ids if image_id not in row_of]
-    if missing:
-        raise InputError(
-            f"{path}: array 'ids' lacks image {missing[0]} ({len(missing)} of {len(ids)} are missing); "
-            f"{_SAVE_FEATURES}"
-        )
-    return features[[row_of[image_id] for image_id in ids]]
+    return features_by_id(path, [image.image_id for image in asked], _SAVE_FEATURES)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data.loader import Items, Shared, load_items
+from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items
 from gcnxmodal.data.picture_features import FROM_PICTURES, images_from
 from gcnxmodal.data.pictures import rasterise
 from gcnxmodal.data.split import iterative_split, stratified_split
@@ -143,19 +143,16 @@ def load(
         splits = stratified_split(labels, families, test_fraction, split_seed)
         return Items([emoji.text for emoji in found], labels, names, splits, pictures, features, families)
 
+    images = ImageSource(image_feature, side, None)
+    options = {
+        "flags": flags,
+        "multi_label": multi_label,
+        "split_seed": split_seed,
+        "test_fraction": test_fraction,
+    }
+    about = {"source": source, "licence": _LICENCE, "packages": versions}
     return load_items(
-        source,
-        read,
-        provenance={"source": source, "licence": _LICENCE, "packages": versions},
-        sources=[versions, str(_svg_folder())],
-        root=None,
-        image_feature=image_feature,
-        resolution=side,
-        flags=flags,
-        multi_label=multi_label,
-        split_seed=split_seed,
-        test_fraction=test_fraction,
-        **shared,
+        source, read, images, options, [versions, str(_svg_folder())], about, root=None, **shared
     )
 
 

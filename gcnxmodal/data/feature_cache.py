@@ -33,7 +33,6 @@ def cached_features(
     cache_dir: Path,
     pool: Executor,
     make_encode: Callable[[], Encode],
-    progress: bool = True,
 ) -> Float[np.ndarray, "n columns"]:
     """A row of float32 features for each picture, in the order given.
 
@@ -47,7 +46,6 @@ def cached_features(
         pool: decodes the pictures.
         make_encode: called once, if a part is missing; returns a function from the pictures of a part to
             their features, in pieces of some rows.
-        progress: show bars, where there is a terminal.
 
     Raises:
         InputError: if there is no picture, one cannot be read, or its features are not finite. Every missing
@@ -55,7 +53,6 @@ def cached_features(
     """
     if not pictures:
         raise InputError("pictures: there is none to encode; give at least one file")
-    silent = None if progress else True  # None: a bar only where there is a terminal
     digests = list(pool.map(file_digest, pictures))
     parts = [slice(start, start + PART) for start in range(0, len(pictures), PART)]
     paths = [cache_dir / "features" / f"{name}-{hash_of([key, digests[part]])[:16]}.npz" for part in parts]
@@ -72,12 +69,12 @@ def cached_features(
     encode = make_encode()
     unseen = [picture for part, _ in missing for picture in pictures[part]]
     for _ in tqdm(
-        pool.map(open_picture, unseen), "checking pictures", len(unseen), unit="picture", disable=silent
+        pool.map(open_picture, unseen), "checking pictures", len(unseen), unit="picture", disable=None
     ):
         pass
     done = len(pictures) - len(unseen)
     with tqdm(
-        desc=f"{name} features", total=len(pictures), initial=done, unit="picture", disable=silent
+        desc=f"{name} features", total=len(pictures), initial=done, unit="picture", disable=None
     ) as bar:
         for part, path in missing:
             row = part.start

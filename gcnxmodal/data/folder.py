@@ -27,7 +27,7 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import wikipedia
 from gcnxmodal.data.arrays import all_features
 from gcnxmodal.data.files import fingerprint, read_text, require_file, require_folder
-from gcnxmodal.data.loader import Items, Shared, load_items, pictures_of
+from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
 from gcnxmodal.data.picture_features import FROM_PICTURES, resolution_for
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
@@ -79,7 +79,10 @@ def load(
     pictures = None if names is None else [root / name for name in names]
     sources = _feature_sources(root, metadata, image_feature, pictures)
     shown = pictures and pictures_of(pictures)
-    side = resolution_for(image_feature, resolution)
+    images = ImageSource(image_feature, resolution_for(image_feature, resolution), None)
+
+    def features() -> np.ndarray:
+        return all_features(sources[0], len(rows), _SAVE_FEATURES)
 
     def read() -> Items:
         apart = names or [str(row) for row in range(len(rows))]
@@ -89,22 +92,15 @@ def load(
             class_names=class_names,
             splits=splits or stratified_split(labels, apart, test_fraction, split_seed),
             pictures=shown,
-            features=(lambda: all_features(sources[0], len(rows), _SAVE_FEATURES)) if side is None else None,
+            features=features if image_feature == "features" else None,
             groups=names,
         )
 
-    return load_items(
-        "folder",
-        read,
-        provenance={"source": str(metadata), "licence": "as the user's own data"},
-        sources=fingerprint([metadata, *sources]),
-        root=root,
-        image_feature=image_feature,
-        resolution=side,
-        split="metadata" if splits else {"seed": split_seed, "test_fraction": test_fraction},
-        pictures=shown is not None,
-        **shared,
-    )
+    drawn = {"seed": split_seed, "test_fraction": test_fraction}
+    options = {"split": "metadata" if splits else drawn, "pictures": shown is not None}
+    about = {"source": str(metadata), "licence": "as the user's own data"}
+    files = fingerprint([metadata, *sources])
+    return load_items("folder", read, images, options, files, about, root=root, **shared)
 
 
 def listed_pictures(root: Path) -> tuple[list[Path], dict[str, Int[np.ndarray, " rows"]]]:

@@ -32,7 +32,7 @@ _PREFILTER_CYCLES = 4  # a picture; slower changes are taken for illumination
 
 
 def gist_features(
-    pictures: Sequence[Path], *, cache_dir: Path, progress: bool = True, batch: int = 32
+    pictures: Sequence[Path], *, cache_dir: Path, batch: int = 32
 ) -> Float[np.ndarray, "n 512"]:
     """The Gist of each picture file, float32, in the order given; cached in parts, see `cached_features`.
 
@@ -56,7 +56,6 @@ def gist_features(
             cache_dir=cache_dir,
             pool=pool,
             make_encode=lambda: encode,
-            progress=progress,
         )
 
 

@@ -36,7 +36,7 @@ from gcnxmodal.data.arrays import (
     read_mat_pictures,
 )
 from gcnxmodal.data.files import fingerprint, from_root, require_file, require_folder
-from gcnxmodal.data.loader import Items, Shared, load_items, pictures_of
+from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
 from gcnxmodal.data.picture_features import resolution_for
 from gcnxmodal.data.split import describe_split, retrieval_split
 from gcnxmodal.errors import InputError
@@ -77,6 +77,8 @@ def load(
     _check_feature(root, image_feature, places)
     # Pixels are in the files too: of one resolution, and not made from pictures.
     side = resolution if image_feature == "pixels" else resolution_for(image_feature, resolution)
+    own = from_root(root, image_feature) if image_feature.endswith(".npz") else None
+    images = ImageSource(image_feature, side, own)
     encoded = image_feature == "efficientnet-lite0"
 
     def read() -> Items:
@@ -114,20 +116,10 @@ def load(
             },
         )
 
-    own = [from_root(root, image_feature)] if image_feature.endswith(".npz") else []
-    return load_items(
-        "hashing-mat",
-        read,
-        provenance={"source": str(root), "licence": _LICENCE},
-        sources=fingerprint({path for path, _ in places.values()} | set(own)),
-        root=root,
-        image_feature=image_feature,
-        resolution=side,
-        queries=queries,
-        training=training,
-        split_seed=split_seed,
-        **shared,
-    )
+    options = {"queries": queries, "training": training, "split_seed": split_seed}
+    about = {"source": str(root), "licence": _LICENCE}
+    files = {path for path, _ in places.values()} | set(images.files())
+    return load_items("hashing-mat", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
 Place = tuple[Path, str]

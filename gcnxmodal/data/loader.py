@@ -53,29 +53,42 @@ class Items:
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
+class ImageSource(typing.NamedTuple):
+    """What the images of a corpus are made of: pictures, or else arrays."""
+
+    image_feature: str
+    """As the user calls it."""
+    resolution: int | None
+    """Side in pixels of images that are made from pictures; None for others."""
+    file: Path | None
+    """Of features; None for pictures."""
+
+    def files(self, pictures: Sequence[Path] | None = None) -> list[Path]:
+        """The files that the images depend on, `pictures` being those there are."""
+        return [self.file] if self.file else list(pictures or [])
+
+
 def load_items(
     loader: str,
     read: Callable[[], Items],
-    *,
-    provenance: dict[str, Any],
+    images: ImageSource,
+    options: dict[str, Any],
     sources: Any,
+    about: dict[str, Any],
+    *,
     root: Path | None,
-    image_feature: str,
-    resolution: int | None,
     words: int,
     tokenizer: Tokenizer,
     cache_dir: Path,
-    **options: Any,
 ) -> Corpus:
     """The corpus of what `read` returns, from the cache if it was made before.
 
     Args:
         loader: its name, in that of the cached file.
         read: is called only if the corpus is not in the cache.
-        provenance: at least `source` and `licence` (JSON values).
+        options: the loader's own (JSON values).
         sources: what identifies the data read, such as the `fingerprint` of the files.
-        resolution: of images made from pictures; None for others.
-        options: the values of the loader's own options (JSON values).
+        about: opens the provenance; at least `source` and `licence` (JSON values).
 
     Raises:
         InputError: as `read` and `assemble` do, or if a picture cannot be read.
@@ -84,8 +97,8 @@ def load_items(
         **({} if root is None else {"root": str(root.resolve())}),
         "words": words,
         "tokenizer": dataclasses.asdict(tokenizer),
-        "image_feature": image_feature,
-        "resolution": resolution,
+        "image_feature": images.image_feature,
+        "resolution": images.resolution,
         **options,
     }
 
@@ -94,12 +107,16 @@ def load_items(
 
         def from_pictures() -> np.ndarray:
             assert items.pictures is not None
-            assert resolution is not None
-            return images_from(items.pictures, image_feature, resolution, cache_dir=cache_dir)
+            assert images.resolution is not None
+            return images_from(items.pictures, images.image_feature, images.resolution, cache_dir=cache_dir)
 
-        images = items.features or from_pictures
-        about = {**provenance, "options": described, **items.provenance}
-        return assemble(items, images, words=words, tokenizer=tokenizer, provenance=about)
+        return assemble(
+            items,
+            items.features or from_pictures,
+            words=words,
+            tokenizer=tokenizer,
+            provenance={**about, "options": described, **items.provenance},
+        )
 
     return cached_corpus(corpus_path(cache_dir, loader, described, sources), make)
 
@@ -111,8 +128,8 @@ def image_source(
     loader: str,
     fix: str,
     named: Mapping[str, str] = types.MappingProxyType({"features": "features.npz"}),
-) -> tuple[int | None, Path | None]:
-    """What the images are made of: (the resolution, None) of pictures, or (None, the file of features).
+) -> ImageSource:
+    """What the images are made of, as `--data.image-feature` and `--data.resolution` say.
 
     Args:
         resolution: the one asked for, if any.
@@ -124,16 +141,16 @@ def image_source(
         InputError: for another value, in which `loader` is named, a missing file, or a resolution of it.
     """
     if (side := resolution_for(image_feature, resolution)) is not None:
-        return side, None
+        return ImageSource(image_feature, side, None)
     if image_feature in named:
-        return None, require_file(root / named[image_feature], fix)
+        return ImageSource(image_feature, None, require_file(root / named[image_feature], fix))
     if not image_feature.endswith(".npz"):
         known = ", ".join(f"'{value}' ({file})" for value, file in named.items())
         raise InputError(
             f"--data.image-feature is '{image_feature}'; {loader} has {known}, 'efficientnet-lite0', "
             "'pixels' or the path of an .npz file"
         )
-    return None, require_file(from_root(root, image_feature), fix)
+    return ImageSource(image_feature, None, require_file(from_root(root, image_feature), fix))
 
 
 def pictures_of(paths: Sequence[Path], needed: bool = False, fix: str = "") -> Sequence[Path] | None:

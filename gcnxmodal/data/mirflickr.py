@@ -103,8 +103,9 @@ def load(
     folder = MirFlickr(root)
     annotations = folder.annotations(labels)
     numbers = folder.numbers()
-    side, file = image_source(root, image_feature, resolution, "mirflickr", _SAVE_FEATURES)
-    pictures = pictures_of([folder.picture(number) for number in numbers], file is None, _FETCH_PHOTOS)
+    images = image_source(root, image_feature, resolution, "mirflickr", _SAVE_FEATURES)
+    paths = [folder.picture(number) for number in numbers]
+    pictures = pictures_of(paths, images.file is None, _FETCH_PHOTOS)
 
     def read() -> Items:
         shows = folder.read_labels(labels, numbers)
@@ -120,7 +121,7 @@ def load(
             splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
             described = describe_split(splits, split_seed, "row among the kept photos")
         # Files of the entry point `features` are in the order of names: im1, im10, im100, ...
-        names = [folder.picture(numbers[row]).name for row in kept]
+        names = [paths[row].name for row in kept]
         counts = {
             "listed": len(numbers),
             "with_a_label": int(labelled.sum()),
@@ -133,29 +134,24 @@ def load(
             class_names=LABELS[labels],
             splits=splits,
             pictures=pictures and [pictures[row] for row in kept.tolist()],
-            features=file and functools.partial(features_of, file, names, kept, len(numbers), _SAVE_FEATURES),
+            features=images.file
+            and functools.partial(features_of, images.file, names, kept, len(numbers), _SAVE_FEATURES),
             provenance={"photos": counts, "split": described},
         )
 
-    read_files = [*annotations, *(folder.tag_file(number) for number in numbers)]
-    return load_items(
-        "mirflickr",
-        read,
-        provenance={"source": str(root), "licence": _LICENCE},
-        sources=fingerprint([*read_files, *([file] if file else pictures or [])]),
-        root=root,
-        image_feature=image_feature,
-        resolution=side,
-        labels=labels,
-        tags=tags,
-        least_photos=least_photos,
-        split=split,
-        queries=queries,
-        training=training,
-        split_seed=split_seed,
-        pictures=pictures is not None,
-        **shared,
-    )
+    files = [*annotations, *(folder.tag_file(number) for number in numbers), *images.files(pictures)]
+    options = {
+        "labels": labels,
+        "tags": tags,
+        "least_photos": least_photos,
+        "split": split,
+        "queries": queries,
+        "training": training,
+        "split_seed": split_seed,
+        "pictures": pictures is not None,
+    }
+    about = {"source": str(root), "licence": _LICENCE}
+    return load_items("mirflickr", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
 def _texts(tags_of: list[list[str]], most: int | None, least_photos: int) -> tuple[list[str], int]:

@@ -34,7 +34,7 @@ from jaxtyping import Bool, Float, Int
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import features_of
 from gcnxmodal.data.files import decode, fingerprint, read_lines, require_file, require_folder
-from gcnxmodal.data.loader import Items, Shared, image_source, load_items, pictures_of
+from gcnxmodal.data.loader import ImageSource, Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.data.picture_features import resolution_for
 from gcnxmodal.data.split import check_split, describe_split, retrieval_split
 from gcnxmodal.errors import InputError
@@ -93,11 +93,12 @@ def load(
     _check_options(classes, selection, tag_list, training_pairs, test_pairs)
     root = require_folder(root, _CONTENTS)
     folder = NusWide(root, tag_list)
-    files = folder.lists(() if split == "retrieval" else SPLITS)
     if image_feature == "bow":
-        side, file = resolution_for(image_feature, resolution), folder.bag()
+        images = ImageSource(image_feature, resolution_for(image_feature, resolution), folder.bag())
     else:
-        side, file = image_source(root, image_feature, resolution, "nus-wide", _SAVE_FEATURES, _FEATURE_FILES)
+        images = image_source(root, image_feature, resolution, "nus-wide", _SAVE_FEATURES, _FEATURE_FILES)
+
+    files = [*folder.lists(() if split == "retrieval" else SPLITS), *images.files()]
 
     def read() -> Items:
         photos = folder.photos()
@@ -124,36 +125,32 @@ def load(
             features = functools.partial(folder.bags, kept, len(photos))
         else:
             names = [picture.name for picture in pictures]
-            features = file and functools.partial(features_of, file, names, kept, len(photos), _SAVE_FEATURES)
+            features = images.file and functools.partial(
+                features_of, images.file, names, kept, len(photos), _SAVE_FEATURES
+            )
         seed = None if split == "official" else split_seed
         return Items(
             texts=[texts[row] for row in kept],
             labels=labels[kept],
             class_names=class_names,
             splits={name: np.searchsorted(kept, rows) for name, rows in chosen.items()},
-            pictures=pictures_of(pictures, file is None, _FETCH_PHOTOS),
+            pictures=pictures_of(pictures, images.file is None, _FETCH_PHOTOS),
             features=features,
             provenance={"photos": counts, "split": describe_split(chosen, seed, "line of Imagelist.txt")},
         )
 
-    return load_items(
-        "nus-wide",
-        read,
-        provenance={"source": str(root), "licence": _LICENCE},
-        sources=fingerprint([*files, *([file] if file else [])]),
-        root=root,
-        image_feature=image_feature,
-        resolution=side,
-        classes=classes,
-        selection=selection,
-        tag_list=tag_list,
-        split=split,
-        training_pairs=training_pairs,
-        test_pairs=test_pairs,
-        split_seed=split_seed,
-        pictures=folder.pictures.is_dir(),
-        **shared,
-    )
+    options = {
+        "classes": classes,
+        "selection": selection,
+        "tag_list": tag_list,
+        "split": split,
+        "training_pairs": training_pairs,
+        "test_pairs": test_pairs,
+        "split_seed": split_seed,
+        "pictures": folder.pictures.is_dir(),
+    }
+    about = {"source": str(root), "licence": _LICENCE}
+    return load_items("nus-wide", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
 def _image_tag_pairs(

@@ -95,8 +95,9 @@ def load(
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     tags_path = require_file(from_root(root, tag_file), _TAGS)
     annotations = [require_file(voc / "Annotations" / f"{image_id}.xml", _FETCH) for image_id in ids]
-    side, file = image_source(root, image_feature, resolution, "pascal-voc", _SAVE_FEATURES)
-    pictures = pictures_of([voc / "JPEGImages" / f"{image_id}.jpg" for image_id in ids], file is None, _FETCH)
+    images = image_source(root, image_feature, resolution, "pascal-voc", _SAVE_FEATURES)
+    paths = [voc / "JPEGImages" / f"{image_id}.jpg" for image_id in ids]
+    pictures = pictures_of(paths, images.file is None, _FETCH)
 
     def read() -> Items:
         tags = _read_tags(tags_path, ids)
@@ -120,24 +121,14 @@ def load(
             class_names=class_names,
             splits={name: np.flatnonzero(splits == name) for name in LISTS},
             pictures=pictures and [pictures[row] for row in rows],
-            features=file and functools.partial(_read_features, file, len(ids), rows),
+            features=images.file and functools.partial(_read_features, images.file, len(ids), rows),
             provenance={"images": {"listed": _count_by_split(items), **by_selection}},
         )
 
-    lists = [_list_file(voc, split) for split in LISTS]
-    return load_items(
-        "pascal-voc",
-        read,
-        provenance={"source": str(root), "licence": _LICENCE},
-        sources=fingerprint([*lists, tags_path, *annotations, *([file] if file else pictures or [])]),
-        root=root,
-        image_feature=image_feature,
-        resolution=side,
-        selection=selection,
-        tag_file=tag_file,
-        pictures=pictures is not None,
-        **shared,
-    )
+    files = [*(_list_file(voc, split) for split in LISTS), tags_path, *annotations, *images.files(pictures)]
+    options = {"selection": selection, "tag_file": tag_file, "pictures": pictures is not None}
+    about = {"source": str(root), "licence": _LICENCE}
+    return load_items("pascal-voc", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
 def _voc_folder(root: Path) -> Path:

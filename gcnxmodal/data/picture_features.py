@@ -100,7 +100,6 @@ def picture_features(
     cache_dir: Path,
     backbone: str = "efficientnet-lite0",
     weights_file: Path | None = None,
-    progress: bool = True,
     batch: int = 32,
 ) -> Float[np.ndarray, "n d"]:
     """The feature of each picture file, float32, in the order given.
@@ -112,7 +111,6 @@ def picture_features(
         resolution: side of the square the network sees, in pixels.
         backbone: one of BACKBONES.
         weights_file: its weights; by default those that a package brings.
-        progress: show bars, where there is a terminal.
         batch: pictures per call of the network; the last batch is padded, so it is compiled once.
 
     Raises:
@@ -137,7 +135,6 @@ def picture_features(
             cache_dir=cache_dir,
             pool=pool,
             make_encode=lambda: _encoder(chosen, file, resolution, size, pool),
-            progress=progress,
         )
 
 

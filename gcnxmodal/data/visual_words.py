@@ -38,7 +38,6 @@ def bags_of_words(
     codebook_WD: Float32[np.ndarray, "W 128"],
     *,
     cache_dir: Path,
-    progress: bool = True,
 ) -> Float[np.ndarray, "n W"]:
     """The share of each word among the descriptors of each picture file, float32, in the order given.
 
@@ -62,7 +61,6 @@ def bags_of_words(
             cache_dir=cache_dir,
             pool=pool,
             make_encode=lambda: encode,
-            progress=progress,
         )
 
 
@@ -72,7 +70,6 @@ def fit_codebook(
     cache_dir: Path,
     words: int = WORDS,
     seed: int = 0,
-    progress: bool = True,
 ) -> Float32[np.ndarray, "W 128"]:
     """The centres of `words` clusters of descriptors of training pictures: mini-batch k-means, seeded.
 
@@ -90,7 +87,7 @@ def fit_codebook(
     pictures = [training_pictures[row] for row in drawn]
 
     def make() -> dict[str, np.ndarray]:
-        descriptors = _sample(pictures, random, pool, progress)
+        descriptors = _sample(pictures, random, pool)
         if len(descriptors) < words:
             raise InputError(
                 f"{training_pictures[0].parent}: {count} training pictures have {len(descriptors)} SIFT "
@@ -145,7 +142,7 @@ def require_opencv() -> Any:
 
 
 def _sample(
-    pictures: Sequence[Path], random: np.random.Generator, pool: Executor, progress: bool
+    pictures: Sequence[Path], random: np.random.Generator, pool: Executor
 ) -> Float32[np.ndarray, "n 128"]:
     """Up to 100 descriptors of each picture."""
     sampled = [np.empty((0, 128), np.float32)]
@@ -154,7 +151,7 @@ def _sample(
         "SIFT for the codebook",
         len(pictures),
         unit="picture",
-        disable=None if progress else True,
+        disable=None,
     )
     for descriptors in bar:
         count = min(CODEBOOK_DESCRIPTORS, len(descriptors))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +72,9 @@ def load(
     """
     root = require_folder(root, _CONTENTS)
     class_names, items = _read_lists(root)
-    lists = [root / "categories.list", *(_list_file(root, split) for split in SPLITS)]
     texts = [require_file(root / "texts" / f"{item.text_id}.xml", _FETCH) for item in items]
-    side, file = image_source(root, image_feature, resolution, "wikipedia", _FETCH, _FEATURE_FILES)
-    pictures = pictures_of(_pictures(root, class_names, items), file is None, _FETCH)
+    images = image_source(root, image_feature, resolution, "wikipedia", _FETCH, _FEATURE_FILES)
+    pictures = pictures_of(_pictures(root, class_names, items), images.file is None, _FETCH)
 
     def read() -> Items:
         splits = np.array([item.split for item in items])
@@ -84,21 +84,15 @@ def load(
             class_names=class_names,
             splits={name: np.flatnonzero(splits == name) for name in SPLITS},
             pictures=pictures,
-            features=file and functools.partial(_read_features, file, items),
+            features=images.file and functools.partial(_read_features, images.file, items),
             provenance={"image_feature": _FEATURE_NOTES.get(image_feature, image_feature)},
         )
 
-    return load_items(
-        "wikipedia",
-        read,
-        provenance={"source": str(root), "licence": _LICENCE},
-        sources=fingerprint([*lists, *texts, *([file] if file else pictures or [])]),
-        root=root,
-        image_feature=image_feature,
-        resolution=side,
-        pictures=pictures is not None,
-        **shared,
-    )
+    lists = [root / "categories.list", *(_list_file(root, split) for split in SPLITS)]
+    files = [*lists, *texts, *images.files(pictures)]
+    options = {"pictures": pictures is not None}
+    about = {"source": str(root), "licence": _LICENCE}
+    return load_items("wikipedia", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
 def listed_pictures(root: Path) -> dict[str, list[Path]]:
@@ -131,19 +125,12 @@ def official_features(root: Path | None) -> dict[str, np.ndarray]:
     path = root / "raw_features.mat"
     names = ("I_tr", "I_te", "T_tr", "T_te")
     arrays = load_mat(path, names, _FETCH)
-    found = {}
+    _matching(path, arrays, names[:2], items)
+    _matching(path, arrays, names[2:], items)
+    found = {name: arrays[name].astype(np.float64) for name in names}
     for suffix, split in (("tr", "train"), ("te", "test")):
         categories = [item.category for item in items if item.split == split]
         found[f"labels_{suffix}"] = np.eye(len(class_names), dtype=bool)[categories]
-        for name in (f"I_{suffix}", f"T_{suffix}"):
-            feature_matrix(arrays[name], path, name, len(categories))
-            found[name] = arrays[name].astype(np.float64)
-    for train, test in (("I_tr", "I_te"), ("T_tr", "T_te")):
-        if found[train].shape[1] != found[test].shape[1]:
-            raise InputError(
-                f"{path}: array '{test}' has {found[test].shape[1]} features an item but '{train}' has "
-                f"{found[train].shape[1]}; {_FETCH}"
-            )
     return found
 
 
@@ -154,6 +141,13 @@ def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:
     else:
         names = SPLITS
         arrays = load_npz(path, names, _FETCH)
+    return np.concatenate(_matching(path, arrays, names, items))
+
+
+def _matching(
+    path: Path, arrays: dict[str, np.ndarray], names: Sequence[str], items: list[Listed]
+) -> list[Float[np.ndarray, "rows d"]]:
+    """The two arrays of these names, of the training and the test items, as float32."""
     rows = [sum(item.split == split for item in items) for split in SPLITS]
     train, test = (feature_matrix(arrays[name], path, name, n) for name, n in zip(names, rows, strict=True))
     if train.shape[1] != test.shape[1]:
@@ -161,7 +155,7 @@ def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:
             f"{path}: array '{names[1]}' has {test.shape[1]} features an item but '{names[0]}' has "
             f"{train.shape[1]}; extract both in the same way"
         )
-    return np.concatenate([train, test])
+    return [train, test]
 
 
 def _pictures(root: Path, class_names: list[str], items: list[Listed]) -> list[Path]:

@@ -279,7 +279,7 @@ def test_bad_features_are_refused(load, root):
         ({"images": np.ones((8, 2))}, "has no array 'ids', only images; save it"),
         (
             {"ids": ids[:-1], "images": np.ones((7, 2))},
-            r"lacks image 522418 \(1 of 6 are missing\); write it",
+            r"lacks 522418 \(1 of 6 are missing\); write it",
         ),
         ({"ids": ids, "images": np.ones((7, 2))}, "array 'images' has 7 rows, expected 8"),
         ({"ids": ids * 0, "images": np.ones((8, 2))}, "array 'ids' has 7 ids twice; write it"),
