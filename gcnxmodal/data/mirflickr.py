@@ -108,9 +108,9 @@ def load(
     pictures = pictures_of(paths, images.file is None, _FETCH_PHOTOS)
 
     def read() -> Items:
-        shows = folder.read_labels(labels, numbers)
+        labels_nC = folder.read_labels(labels, numbers)
         texts, n_tags = _texts([folder.read_tags(number) for number in numbers], tags, least_photos)
-        labelled = shows.any(axis=1)
+        labelled = labels_nC.any(axis=1)
         # Paper: GCH keeps 20,015 "data points" and does not say which; here, as in DCMH, which it follows,
         # photos with a label and a tag of the list; and so of SSPE, which says "without tags" only.
         kept = np.flatnonzero(labelled & np.array([bool(text) for text in texts]))
@@ -130,7 +130,7 @@ def load(
         }
         return Items(
             texts=[texts[row] for row in kept],
-            labels=shows[kept],
+            labels=labels_nC[kept],
             class_names=LABELS[labels],
             splits=splits,
             pictures=pictures and [pictures[row] for row in kept.tolist()],

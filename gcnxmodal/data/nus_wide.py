@@ -97,28 +97,14 @@ def load(
         images = ImageSource(image_feature, resolution_for(image_feature, resolution), folder.bag())
     else:
         images = image_source(root, image_feature, resolution, "nus-wide", _SAVE_FEATURES, _FEATURE_FILES)
-
     files = [*folder.lists(() if split == "retrieval" else SPLITS), *images.files()]
 
     def read() -> Items:
         photos = folder.photos()
         class_names, labels = folder.labels(classes, len(photos))
         rows, texts, counts = _image_tag_pairs(folder, photos, labels, selection)
-        if split == "retrieval":
-            # Paper: GCH counts 188,321 photos of the 21 largest concepts "after pruning the data without any
-            # label or tag information"; here as above, so the number may differ: see the provenance.
-            names = [photos[row] for row in rows]
-            places = retrieval_split(
-                len(rows), test_pairs, training_pairs, split_seed, names, source=str(root)
-            )
-            chosen = {name: rows[place] for name, place in places.items()}
-        else:
-            in_training = folder.in_training(photos)[rows]
-            chosen = official = {"train": rows[in_training], "test": rows[~in_training]}
-            counts |= _count_official(official, labels)
-            if split == "drawn":
-                limits = {"train": training_pairs, "test": test_pairs}
-                chosen = {name: _choose(official[name], photos, limits[name], split_seed) for name in SPLITS}
+        limits = {"train": training_pairs, "test": test_pairs}
+        chosen, official = _splits(folder, photos, rows, split, limits, split_seed)
         kept = np.unique(np.concatenate(list(chosen.values())))
         pictures = [folder.pictures / photos[row] for row in kept]
         if image_feature == "bow":
@@ -136,7 +122,10 @@ def load(
             splits={name: np.searchsorted(kept, rows) for name, rows in chosen.items()},
             pictures=pictures_of(pictures, images.file is None, _FETCH_PHOTOS),
             features=features,
-            provenance={"photos": counts, "split": describe_split(chosen, seed, "line of Imagelist.txt")},
+            provenance={
+                "photos": {**counts, **_count_official(official, labels)},
+                "split": describe_split(chosen, seed, "line of Imagelist.txt"),
+            },
         )
 
     options = {
@@ -181,9 +170,34 @@ def _image_tag_pairs(
     return tagged, texts, counts
 
 
-def _count_official(
-    official: dict[str, Int[np.ndarray, " rows"]], labels: Bool[np.ndarray, "n C"]
-) -> dict[str, int]:
+Rows = dict[str, Int[np.ndarray, " rows"]]
+
+
+def _splits(
+    folder: NusWide,
+    photos: list[str],
+    rows: Int[np.ndarray, " m"],
+    split: str,
+    limits: dict[str, int],
+    seed: int,
+) -> tuple[Rows, Rows]:
+    """The rows of each split, and those of these rows that the official lists have, if these are read."""
+    if split == "retrieval":
+        # Paper: GCH counts 188,321 photos of the 21 largest concepts "after pruning the data without any
+        # label or tag information"; here as above, so the number may differ: see the provenance.
+        names = [photos[row] for row in rows]
+        places = retrieval_split(
+            len(rows), limits["test"], limits["train"], seed, names, source=str(folder.root)
+        )
+        return {name: rows[place] for name, place in places.items()}, {}
+    in_training = folder.in_training(photos)[rows]
+    official = {"train": rows[in_training], "test": rows[~in_training]}
+    if split == "official":
+        return official, official
+    return {name: _choose(official[name], photos, limits[name], seed) for name in SPLITS}, official
+
+
+def _count_official(official: Rows, labels: Bool[np.ndarray, "n C"]) -> dict[str, int]:
     """How many photos the official lists have of those, and how many of them have several classes."""
     several = labels.sum(axis=1) > 1
     return {
