@@ -15,9 +15,9 @@ from gcnxmodal import __version__
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.data import gist, visual_words
 from gcnxmodal.data.cache import cache_dir, replacing
-from gcnxmodal.data.features import BACKBONES, picture_features, require_weights
-from gcnxmodal.data.parts import digest
-from gcnxmodal.data.picture_sources import PictureSource, find_pictures
+from gcnxmodal.data.files import file_digest
+from gcnxmodal.data.folder import PictureSource, find_pictures
+from gcnxmodal.data.picture_features import BACKBONES, picture_features, require_weights
 from gcnxmodal.errors import InputError
 
 RESOLUTION = 224  # what all networks were trained at
@@ -113,7 +113,7 @@ def _compute(
         pictures, RESOLUTION, cache_dir=cache_dir(), backbone=backbone, weights_file=weights, batch=batch
     )
     assert weights is not None
-    return features, {"weights": weights.name, "sha256": digest(weights), "resolution": RESOLUTION}
+    return features, {"weights": weights.name, "sha256": file_digest(weights), "resolution": RESOLUTION}
 
 
 def _bags(pictures: Sequence[Path], training: np.ndarray | None) -> tuple[np.ndarray, dict[str, Any]]:

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,9 +18,9 @@ from jaxtyping import Float, Int
 
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data.cache import cache_dir, replacing
-from gcnxmodal.data.from_pictures import FROM_PICTURES, images_from
-from gcnxmodal.data.raster import rasterise
+from gcnxmodal.data.cache import cache_dir, cached_arrays
+from gcnxmodal.data.picture_features import FROM_PICTURES, images_from
+from gcnxmodal.data.pictures import rasterise
 from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import SparseLayout, pack
 from gcnxmodal.graph.word_graph import graph_order, relabel, scaled_laplacian, word_graph
@@ -257,11 +256,11 @@ def _vectors(corpus: Corpus, text: TextConfig) -> tuple[np.ndarray, np.ndarray]:
         (training_texts, corpus.vocabulary.to_dict(), text.vector_seed, importlib.metadata.version("gensim"))
     )
     path = cache_dir() / "vectors" / f"{hashlib.sha256(named.encode()).hexdigest()}.npz"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return kept["vectors"], kept["has_vector"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or cut off
-        vectors, has_vector = make()
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, vectors=vectors, has_vector=has_vector)
-    return vectors, has_vector
+    names = ("vectors", "has_vector")
+    arrays = cached_arrays(
+        path,
+        make=lambda: dict(zip(names, make(), strict=True)),
+        shapes=dict.fromkeys(names),
+        what="word vectors",
+    )
+    return arrays["vectors"], arrays["has_vector"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data import LOADERS
+from gcnxmodal.data.load import LOADERS
 from gcnxmodal.text.tokens import Tokenizer
 
 IMAGES, TRAIN, TEST = (f"ImageList/{name}Imagelist.txt" for name in ("", "Train", "Test"))

@@ -12,9 +12,10 @@ from PIL import Image
 from reference import torchvision_networks as peers
 
 from gcnxmodal import features
-from gcnxmodal.data import folder, parts, visual_words, wikipedia
+from gcnxmodal.data import feature_cache, folder, visual_words, wikipedia
+from gcnxmodal.data.files import file_digest
+from gcnxmodal.data.folder import find_pictures
 from gcnxmodal.data.gist import gist_features
-from gcnxmodal.data.picture_sources import find_pictures
 from gcnxmodal.data.pictures import imagenet_crop
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.text.tokens import Tokenizer
@@ -129,7 +130,7 @@ def test_resnet50_features_are_those_of_pytorch(tmp_path):
         expected = peer.pooled(torch.from_numpy(scaled.astype(np.float32)).permute(0, 3, 1, 2)).numpy()
     found = arrays(root / "features.npz")
     assert np.abs(found["images"] - expected).max() < 1e-4 * np.abs(expected).max()
-    assert json.loads(str(found["about"]))["sha256"] == parts.digest(weights)
+    assert json.loads(str(found["about"]))["sha256"] == file_digest(weights)
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["split given", "split of the loader"])
@@ -180,7 +181,7 @@ def test_existing_output_is_kept_unless_overwrite(generic, monkeypatch, capsys):
 
 
 def test_stopped_run_says_so_and_the_same_command_goes_on(generic, monkeypatch, capsys):
-    monkeypatch.setattr(parts, "PART", 2)
+    monkeypatch.setattr(feature_cache, "PART", 2)
     encoded, original = [], features.gist.gist
 
     def stop_at_the_third(grey):

@@ -1,23 +1,33 @@
-"""Feature arrays from `.npz` and `.mat` files, without executing anything that is in them."""
+"""Arrays from `.npz` and `.mat` files, without executing anything that is in them.
+
+MATLAB files of every version: to 7.2 by scipy; 7.3, which is HDF5, by h5py (extra `matlab`).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import struct
 import typing
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import scipy.io
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from gcnxmodal.data.files import require_file
 from gcnxmodal.errors import InputError
 
 BLOCK = 2**24  # bytes that `feature_rows` reads at a time
 
+PICTURES_AT_ONCE = 512  # that `read_mat_pictures` reads
+
 _BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_BROKEN_MAT = (*_BROKEN, TypeError, LookupError, struct.error, scipy.io.matlab.MatReadError)
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def load_npz(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray]:
@@ -42,6 +52,11 @@ def array_names(path: Path, fix: str) -> list[str]:
     """The names of the arrays of an `.npz` file; raises as `load_npz` does."""
     with require_file(path, fix).open("rb") as stream, _open_npz(stream, path, "images") as file:
         return file.files
+
+
+def all_features(path: Path, count: int, fix: str) -> Float[np.ndarray, "count d"]:
+    """The array `images` of an `.npz`, a row for each of `count` items; see `load_npz`, `feature_matrix`."""
+    return feature_matrix(load_npz(path, ["images"], fix)["images"], path, "images", count)
 
 
 def features_of(
@@ -74,13 +89,31 @@ def features_by_name(path: Path, names: Sequence[str], fix: str) -> Float[np.nda
     for row, name in enumerate(found.tolist()):
         if row_of.setdefault(PurePath(name.replace("\\", "/")).name, row) != row:
             raise InputError(f"{path}: array 'file_names', row {row}: '{name}' was there before; {fix}")
-    missing = [name for name in names if name not in row_of]
+    return _rows_by_key(path, "file_names", row_of, names, len(found), fix)
+
+
+def features_by_id(path: Path, ids: Sequence[int], fix: str) -> Float[np.ndarray, "m d"]:
+    """The rows of `images` for these numbers, found by the array `ids`; as `features_by_name` otherwise."""
+    found = load_npz(path, ["ids"], fix)["ids"]
+    if found.dtype.kind not in "iu" or found.ndim != 1:
+        raise InputError(
+            f"{path}: array 'ids' is {found.dtype} {list(found.shape)}; expected whole numbers [n]; {fix}"
+        )
+    row_of = {number: row for row, number in enumerate(found.tolist())}
+    if len(row_of) < len(found):
+        raise InputError(f"{path}: array 'ids' has {len(found) - len(row_of)} ids twice; {fix}")
+    return _rows_by_key(path, "ids", row_of, ids, len(found), fix)
+
+
+def _rows_by_key(
+    path: Path, array: str, row_of: dict[Any, int], asked: Sequence[Any], count: int, fix: str
+) -> Float[np.ndarray, "m d"]:
+    missing = [key for key in asked if key not in row_of]
     if missing:
         raise InputError(
-            f"{path}: array 'file_names' lacks {missing[0]} ({len(missing)} of {len(names)} are missing); "
-            f"{fix}"
+            f"{path}: array '{array}' lacks {missing[0]} ({len(missing)} of {len(asked)} are missing); {fix}"
         )
-    return feature_rows(path, np.array([row_of[name] for name in names], int), len(found), fix)
+    return feature_rows(path, np.array([row_of[key] for key in asked], int), count, fix)
 
 
 def feature_rows(path: Path, rows: Int[np.ndarray, " m"], count: int, fix: str) -> Float[np.ndarray, "m d"]:
@@ -104,7 +137,7 @@ def feature_rows(path: Path, rows: Int[np.ndarray, " m"], count: int, fix: str) 
             raise
         except (*_BROKEN, KeyError):
             pass  # What is wrong, `load_npz` says.
-    return feature_matrix(load_npz(path, ["images"], fix)["images"], path, "images", count)[rows]
+    return all_features(path, count, fix)[rows]
 
 
 def _read_header(member: typing.IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -159,26 +192,6 @@ def _npz_member(file: np.lib.npyio.NpzFile, path: Path, name: str) -> np.ndarray
         raise InputError(f"{path}: array '{name}' cannot be read ({error}); save the file again") from error
 
 
-def load_mat(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray]:
-    """The named numeric arrays of a MATLAB file (version 4 to 7.2). Nothing in it is executed.
-
-    Raises:
-        InputError: if the file is missing (`fix` says what to do), broken, of version 7.3 (HDF5), or a
-            variable is missing.
-    """
-    require_file(path, fix)
-    try:
-        found = scipy.io.loadmat(path, variable_names=list(names), appendmat=False)
-    except NotImplementedError as error:
-        raise InputError(f"{path}: is a MATLAB 7.3 file; save it with save(..., '-v7')") from error
-    except (*_BROKEN, TypeError, LookupError, scipy.io.matlab.MatReadError) as error:
-        raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); fetch it again") from error
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise InputError(f"{path}: has no variable '{missing[0]}'; expected {', '.join(names)}")
-    return {name: found[name] for name in names}
-
-
 def feature_matrix(array: np.ndarray, path: Path, field: str, rows: int) -> Float[np.ndarray, "n d"]:
     """`array` as float32 [rows, d], one finite row an item. Integer and boolean features are converted.
 
@@ -217,3 +230,140 @@ def _finite(
             "drop the rows"
         )
     return features
+
+
+def load_mat(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray]:
+    """The named variables of a MATLAB file (version 4 to 7.2).
+
+    Raises:
+        InputError: if the file is missing (`fix` says what to do), broken, of version 7.3 (HDF5), or a
+            variable is missing.
+    """
+    with _refused(require_file(path, fix)):
+        found = scipy.io.loadmat(str(path), variable_names=list(names), appendmat=False)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(f"{path}: has no variable '{missing[0]}'; expected {', '.join(names)}")
+    return {name: found[name] for name in names}
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5: its signature is at the beginning or, in MATLAB's 7.3, after 512 bytes."""
+    with path.open("rb") as stream:
+        start = stream.read(512 + len(_HDF5))
+    return _HDF5 in (start[: len(_HDF5)], start[512:])
+
+
+def mat_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each variable of a file, in the order of axes that `read_mat` gives.
+
+    Raises:
+        InputError: if the file is broken, or h5py is needed and missing.
+    """
+    if not is_hdf5(path):
+        with _refused(path):
+            return {name: shape for name, shape, _ in scipy.io.whosmat(str(path), appendmat=False)}
+    with _open_hdf5(path) as file:
+        return {name: file[name].shape for name in file if hasattr(file[name], "shape")}
+
+
+def read_mat(path: Path, name: str) -> Any:
+    """A variable: a numeric array or sparse matrix, or (to version 7.2) a cell array of texts.
+
+    The axes of HDF5 are in the order of the file, the reverse of MATLAB's for files that it wrote.
+
+    Raises:
+        InputError: if it cannot be read, or is of another type.
+    """
+    if is_hdf5(path):
+        with _open_hdf5(path) as file, _refused(path):
+            found = file[name]
+            if not hasattr(found, "dtype") or found.dtype.kind not in "fiub":
+                raise InputError(
+                    f"{path}: variable '{name}' is no array of numbers; save it with save(..., '-v7')"
+                )
+            return found[()]
+    return load_mat(path, [name], "fetch it again")[name]
+
+
+def read_mat_pictures(path: Path, name: str, n: int) -> UInt8[np.ndarray, "n R R 3"]:
+    """A variable of n square pictures of three colours, MATLAB's height x width x 3 x n or its like.
+
+    It may be of any numeric type that holds whole numbers from 0 to 255. Of HDF5 a block of pictures is read
+    at a time.
+
+    Raises:
+        InputError: if it cannot be read or has another shape or other values.
+    """
+    if not is_hdf5(path):
+        return _upright(read_mat(path, name), n, f"{path}: variable '{name}'", _LAYOUTS[1:])
+    with _open_hdf5(path) as file, _refused(path):
+        return _upright(file[name], n, f"{path}: variable '{name}'", _LAYOUTS)
+
+
+# Axes as they are in the file, s being both sides of a picture; where [n, height, width, 3] is among them.
+_LAYOUTS: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("n3ss", (0, 3, 2, 1)),  # HDF5 that MATLAB wrote: the reverse of height x width x 3 x n
+    ("nss3", (0, 1, 2, 3)),  # written by Python
+    ("ss3n", (3, 0, 1, 2)),  # MATLAB's order: to version 7.2
+)
+
+
+def _upright(
+    source: Any, n: int, where: str, layouts: tuple[tuple[str, tuple[int, ...]], ...]
+) -> UInt8[np.ndarray, "n R R 3"]:
+    shape = tuple(getattr(source, "shape", ()))
+    for layout, axes in layouts:
+        sizes = {"n": n, "3": 3, "s": shape[axes[1]] if len(shape) == 4 else 0}
+        if shape == tuple(sizes[axis] for axis in layout):
+            break
+    else:
+        raise InputError(
+            f"{where} has the axes {list(shape)} in the file; expected {n} square pictures of three colours, "
+            "in MATLAB height x width x 3 x items"
+        )
+    side = sizes["s"]
+    pixels = np.empty((n, side, side, 3), np.uint8)
+    for start in range(0, n, PICTURES_AT_ONCE):
+        rows = slice(start, start + PICTURES_AT_ONCE)
+        block = np.asarray(source[rows] if axes[0] == 0 else source[..., rows])
+        if (
+            block.dtype.kind not in "fiub"
+            or not ((block >= 0) & (block <= 255) & (block == block // 1)).all()
+        ):
+            raise InputError(
+                f"{where}, pictures from {start}, is {block.dtype} and not whole numbers from 0 to 255; the "
+                "pictures themselves are needed, without a mean subtracted"
+            )
+        pixels[rows] = block.transpose(axes)
+    return pixels
+
+
+@contextlib.contextmanager
+def _open_hdf5(path: Path) -> Iterator[Any]:
+    """The file as h5py opens it for reading.
+
+    Raises:
+        InputError: if it is broken, or h5py is missing.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(
+            f"{path}: is a MATLAB 7.3 file, and reading it needs the package h5py; "
+            "pip install 'gcnxmodal[matlab]', or save it with save(..., '-v7')"
+        ) from error
+    with _refused(path), h5py.File(path, "r") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except NotImplementedError as error:
+        raise InputError(f"{path}: is a MATLAB 7.3 file; save it with save(..., '-v7')") from error
+    except _BROKEN_MAT as error:
+        raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); fetch it again") from error

@@ -1,7 +1,8 @@
 """What took long to make is kept on disk, and is never half there.
 
 Files are written beside their place and moved there when they are whole, so a killed run or a full disk
-leaves the old file or none. A file that cannot be read is made again.
+leaves the old file or none. A file that cannot be read is made again. A cache that cannot be written costs
+the next run time, not this one. Both are said as warnings.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import os
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 import gcnxmodal
 from gcnxmodal.corpus import Corpus
 
 _log = logging.getLogger(__name__)
+_Cached = TypeVar("_Cached")
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def cache_dir() -> Path:
@@ -30,6 +35,62 @@ def cache_dir() -> Path:
     if own := os.environ.get("GCNXMODAL_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gcnxmodal"
+
+
+def cached_arrays(
+    path: Path,
+    make: Callable[[], dict[str, np.ndarray]],
+    shapes: Mapping[str, tuple[int, ...] | None],
+    what: str,
+) -> dict[str, np.ndarray]:
+    """The arrays of the `.npz` file at `path`; if it is not there or damaged, `make` them and save them.
+
+    Args:
+        path: in `cache_dir()`; its name must change with everything that decides the arrays.
+        make: returns the arrays by their names.
+        shapes: the names, each with the shape that the array must have; None: any.
+        what: the arrays are, for the warnings: "word vectors".
+    """
+    arrays = load_arrays(path, shapes, what)
+    if arrays is None:
+        arrays = make()
+        save_arrays(path, arrays, what)
+    return arrays
+
+
+def load_arrays(
+    path: Path, shapes: Mapping[str, tuple[int, ...] | None], what: str
+) -> dict[str, np.ndarray] | None:
+    """The arrays that `save_arrays` has saved, or None; arguments as for `cached_arrays`."""
+
+    def read(path: Path) -> dict[str, np.ndarray]:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in shapes}
+        for name, shape in shapes.items():
+            if shape not in (None, arrays[name].shape):
+                raise ValueError(f"'{name}' is {list(arrays[name].shape)}")
+        return arrays
+
+    return _read(path, read, what)
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray], what: str) -> None:
+    """Keep arrays for `load_arrays`; a warning where that cannot be done."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+    _write(path, write, what)
+
+
+def cached_corpus(path: Path, make: Callable[[], Corpus]) -> Corpus:
+    """The corpus saved at `path`; if there is none, or it is damaged, `make` it and save it."""
+    corpus = _read(path, Corpus.load, "a corpus")
+    if corpus is None:
+        corpus = make()
+        _write(path, corpus.save, "a corpus")
+    return corpus
 
 
 def corpus_path(cache_dir: Path, loader: str, options: dict[str, Any], sources: Any) -> Path:
@@ -47,31 +108,30 @@ def corpus_path(cache_dir: Path, loader: str, options: dict[str, Any], sources: 
 def _loader_code() -> str:
     """A hash of the code that makes corpora: one that has changed must not be answered from the cache."""
     package = Path(gcnxmodal.__file__).parent
-    networks = (package / "nn" / f"{name}.py" for name in ("efficientnet", "convolution", "weights"))
-    files = [package / "corpus.py", *networks]
+    files = [package / "corpus.py", package / "holdout.py"]
+    files += [package / "nn" / f"{name}.py" for name in ("efficientnet", "convolution", "weights")]
     files += sorted([*package.glob("data/*.py"), *package.glob("text/*.py")])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def cached(path: Path, make: Callable[[], Corpus]) -> Corpus:
-    """The corpus saved at `path`; if there is none, or it is damaged (said so), `make` it and save it.
+def _read(path: Path, read: Callable[[Path], _Cached], what: str) -> _Cached | None:
+    if not path.exists():
+        return None
+    try:
+        return read(path)
+    except _DAMAGED as error:
+        _log.warning("%s: this cached file of %s is damaged (%s); making it again", path, what, error)
+        return None
 
-    A cache that cannot be written costs the next run time, not this one: it is said, and the corpus returned.
-    """
-    if path.exists():
-        try:
-            return Corpus.load(path)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            _log.warning("%s: this cached corpus is damaged (%s); making it again", path, error)
-    corpus = make()
+
+def _write(path: Path, write: Callable[[Path], None], what: str) -> None:
     try:
         with replacing(path) as temporary:
-            corpus.save(temporary)
+            write(temporary)
     except OSError as error:
         _log.warning(
-            "%s: the corpus could not be cached (%s); $GCNXMODAL_CACHE may name another folder", path, error
+            "%s: %s could not be cached (%s); $GCNXMODAL_CACHE may name another folder", path, what, error
         )
-    return corpus
 
 
 @contextlib.contextmanager

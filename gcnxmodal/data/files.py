@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
@@ -36,20 +37,9 @@ def require_file(path: Path, fix: str) -> Path:
     return path
 
 
-def feature_path(root: Path, image_feature: str, loader: str) -> Path:
-    """What `--data.image-feature` names: features.npz in `root`, or a path, as it is or from `root`.
-
-    Raises:
-        InputError: if it is neither "features" nor ends in .npz; `loader` is named in the message.
-    """
-    if image_feature == "features":
-        return root / "features.npz"
-    if not image_feature.endswith(".npz"):
-        raise InputError(
-            f"--data.image-feature is '{image_feature}'; {loader} has 'features' (features.npz), "
-            "'efficientnet-lite0', 'pixels' or the path of an .npz file"
-        )
-    path = Path(image_feature)
+def from_root(root: Path, name: str) -> Path:
+    """A path that the user names: as it is, if it is there, or from `root`."""
+    path = Path(name)
     return path if path.exists() else root / path
 
 
@@ -115,6 +105,25 @@ def read_xml(path: Path) -> ElementTree.Element:
     except ElementTree.ParseError as error:
         raise InputError(
             f"{path}: is not well-formed XML ({error}); mend that line, or fetch it again"
+        ) from error
+
+
+def decode(line: bytes) -> str:
+    """UTF-8, as files of tags should be; else Latin-1, which every byte string is."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def file_digest(file: Path) -> str:
+    """The SHA-256 of a file's contents; an InputError if it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read ({error.strerror}); restore the file or drop its row"
         ) from error
 
 

@@ -20,8 +20,7 @@ import scipy.fft
 from jaxtyping import Float, Float32
 from PIL import Image
 
-from gcnxmodal.data import parts
-from gcnxmodal.data import pictures as decoding
+from gcnxmodal.data.feature_cache import cached_features, code_of
 from gcnxmodal.data.pictures import open_picture
 
 SIDE = 256
@@ -33,9 +32,9 @@ _PREFILTER_CYCLES = 4  # a picture; slower changes are taken for illumination
 
 
 def gist_features(
-    pictures: Sequence[Path], *, cache_dir: Path, progress: bool = True, batch: int = 32
+    pictures: Sequence[Path], *, cache_dir: Path, batch: int = 32
 ) -> Float[np.ndarray, "n 512"]:
-    """The Gist of each picture file, float32, in the order given; cached in parts, see parts.py.
+    """The Gist of each picture file, float32, in the order given; cached in parts, see `cached_features`.
 
     Args:
         batch: pictures that are transformed at once (0.8 MB each and filter).
@@ -49,15 +48,14 @@ def gist_features(
             for start in range(0, len(files), batch):
                 yield gist(np.stack(list(pool.map(grey_square, files[start : start + batch]))))
 
-        return parts.in_parts(
+        return cached_features(
             pictures,
             FEATURES,
             name="gist",
-            key=[parts.digest(Path(str(file))) for file in (__file__, parts.__file__, decoding.__file__)],
+            key=code_of(__file__),
             cache_dir=cache_dir,
             pool=pool,
             make_encode=lambda: encode,
-            progress=progress,
         )
 
 

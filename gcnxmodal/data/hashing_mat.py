@@ -18,7 +18,7 @@ label01 and tag0001.
 
 from __future__ import annotations
 
-import dataclasses
+import typing
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -27,15 +27,19 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float, UInt8
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data import matlab
-from gcnxmodal.data.arrays import feature_matrix, load_npz
-from gcnxmodal.data.assemble import assemble
-from gcnxmodal.data.cache import cached, corpus_path
-from gcnxmodal.data.files import fingerprint, require_file, require_folder
-from gcnxmodal.data.from_pictures import images_from, resolution_for
+from gcnxmodal.data.arrays import (
+    all_features,
+    feature_matrix,
+    is_hdf5,
+    mat_shapes,
+    read_mat,
+    read_mat_pictures,
+)
+from gcnxmodal.data.files import fingerprint, from_root, require_file, require_folder
+from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
+from gcnxmodal.data.picture_features import resolution_for
 from gcnxmodal.data.split import describe_split, retrieval_split
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
 
 _PICTURES = ("IAll", "images")
 _KNOWN = ("LAll", "YAll", "XAll", "FAll", *_PICTURES)
@@ -48,14 +52,12 @@ _LICENCE = "not stated; photos and tags: their Flickr owners; made by authors of
 def load(
     root: Path | None,
     *,
-    words: int,
-    tokenizer: Tokenizer,
     image_feature: str,
-    cache_dir: Path,
     resolution: int | None = None,
     queries: int,
     training: int,
     split_seed: int = 0,
+    **shared: typing.Unpack[Shared],
 ) -> Corpus:
     """The items with a label and a tag, in the order of the files; a text is the names of its tags.
 
@@ -73,70 +75,51 @@ def load(
     root = require_folder(root, _CONTENTS)
     places = _find(root)
     _check_feature(root, image_feature, places)
-    if image_feature == "pixels":
-        side, resolution = resolution, None
-    else:
-        side, resolution = None, resolution_for(image_feature, resolution)
-    options = {
-        "root": str(root.resolve()),
-        "words": words,
-        "tokenizer": dataclasses.asdict(tokenizer),
-        "image_feature": image_feature,
-        "resolution": side or resolution,
-        "queries": queries,
-        "training": training,
-        "split_seed": split_seed,
-    }
+    # Pixels are in the files too: of one resolution, and not made from pictures.
+    side = resolution if image_feature == "pixels" else resolution_for(image_feature, resolution)
+    own = from_root(root, image_feature) if image_feature.endswith(".npz") else None
+    images = ImageSource(image_feature, side, own)
+    encoded = image_feature == "efficientnet-lite0"
 
-    def make() -> Corpus:
+    def read() -> Items:
         labels, tags = _labels_and_tags(places)
         n, n_tags = tags.shape  # pyright: ignore[reportGeneralTypeIssues] (scipy has no stubs)
         kept = np.flatnonzero(labels.any(axis=1) & (np.diff(tags.indptr) > 0))
         splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
         width = max(4, len(str(n_tags)))
         names = [f"tag{column:0{width}d}" for column in range(1, n_tags + 1)]
+        pictures = None
         # Texts of version 7.3 are not read: no reason to stop where they are for the gallery only.
-        wanted = "FAll" in places and (resolution is not None or not matlab.is_hdf5(places["FAll"][0]))
-        pictures = _pictures(root, places["FAll"], n) if wanted else None
-        if pictures is not None and resolution is not None:
-            for row in kept:
-                require_file(pictures[row], f"FAll names it; put the pictures into {root / 'images'}")
-        elif pictures is not None and not all(path.is_file() for path in pictures):
-            pictures = None
+        if "FAll" in places and (encoded or not is_hdf5(places["FAll"][0])):
+            listed = _pictures(root, places["FAll"], n)
+            if encoded or all(path.is_file() for path in listed):
+                fix = f"FAll names it; put the pictures into {root / 'images'}"
+                pictures = pictures_of([listed[row] for row in kept], encoded, fix)
 
         def features() -> np.ndarray:
             # A slice where all items are kept: an index would copy gigabytes of pixels.
             rows = slice(None) if len(kept) == n else kept
             if image_feature == "pixels":
                 return _read_pixels(_first(places, _PICTURES), n, side)[rows]
-            if resolution is not None:
-                assert pictures is not None
-                return images_from(
-                    [pictures[row] for row in kept], image_feature, resolution, cache_dir=cache_dir
-                )
             return _read_features(root, image_feature, places, n)[rows]
 
-        return assemble(
-            [_text(tags, row, names) for row in kept.tolist()],
-            features,
-            labels[kept],
-            [f"label{column:02d}" for column in range(1, labels.shape[1] + 1)],
-            splits,
-            words=words,
-            tokenizer=tokenizer,
+        return Items(
+            texts=[_text(tags, row, names) for row in kept.tolist()],
+            labels=labels[kept],
+            class_names=[f"label{column:02d}" for column in range(1, labels.shape[1] + 1)],
+            splits=splits,
+            pictures=pictures,
+            features=None if encoded else features,
             provenance={
-                "source": str(root),
-                "licence": _LICENCE,
-                "options": options,
                 "items": {"listed": n, "with_a_label_and_a_tag": len(kept)},
                 "split": describe_split(splits, split_seed, "row among the kept items"),
             },
-            pictures=None if pictures is None else [str(pictures[row]) for row in kept],
         )
 
-    own = [_npz(root, image_feature)] if image_feature.endswith(".npz") else []
-    read = sorted({path for path, _ in places.values()} | set(own))
-    return cached(corpus_path(cache_dir, "hashing-mat", options, fingerprint(read)), make)
+    options = {"queries": queries, "training": training, "split_seed": split_seed}
+    about = {"source": str(root), "licence": _LICENCE}
+    files = {path for path, _ in places.values()} | set(images.files())
+    return load_items("hashing-mat", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
 Place = tuple[Path, str]
@@ -151,7 +134,7 @@ def _find(root: Path) -> dict[str, Place]:
     places: dict[str, Place] = {}
     others: set[str] = set()
     for path in files:
-        for name in matlab.shapes(path):
+        for name in mat_shapes(path):
             if name not in _KNOWN:
                 others.add(name)
                 continue
@@ -178,7 +161,7 @@ def _first(places: dict[str, Place], names: tuple[str, ...]) -> Place:
 def _check_feature(root: Path, image_feature: str, places: dict[str, Place]) -> None:
     needed = {"features": ("XAll",), "pixels": _PICTURES, "efficientnet-lite0": ("FAll",)}
     if image_feature.endswith(".npz"):
-        require_file(_npz(root, image_feature), _SAVE_FEATURES)
+        require_file(from_root(root, image_feature), _SAVE_FEATURES)
     elif image_feature not in needed:
         raise InputError(
             f"--data.image-feature is '{image_feature}'; these files have 'features' (XAll), 'pixels' "
@@ -189,11 +172,6 @@ def _check_feature(root: Path, image_feature: str, places: dict[str, Place]) -> 
             f"{root}: no .mat file in it has a variable '{' or '.join(needed[image_feature])}', which "
             f"--data.image-feature {image_feature} needs; {_PUBLISHED}"
         )
-
-
-def _npz(root: Path, image_feature: str) -> Path:
-    path = Path(image_feature)
-    return path if path.exists() else root / path
 
 
 def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"], sp.csr_array]:
@@ -228,7 +206,7 @@ def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"],
 
 def _matrix(place: Place) -> Any:
     path, name = place
-    found = matlab.read(path, name)
+    found = read_mat(path, name)
     if getattr(found, "ndim", 0) != 2 or found.dtype.kind not in "fiub" or min(found.shape) == 0:
         raise InputError(f"{path}: variable '{name}' is {_described(found)}; expected numbers, a row an item")
     return found
@@ -244,8 +222,7 @@ def _read_features(
     root: Path, image_feature: str, places: dict[str, Place], n: int
 ) -> Float[np.ndarray, "n d"]:
     if image_feature != "features":
-        path = _npz(root, image_feature)
-        return feature_matrix(load_npz(path, ["images"], _SAVE_FEATURES)["images"], path, "images", n)
+        return all_features(from_root(root, image_feature), n, _SAVE_FEATURES)
     path, name = places["XAll"]
     found = _matrix(places["XAll"])
     if sp.issparse(found):
@@ -257,18 +234,18 @@ def _read_features(
 
 def _read_pixels(place: Place, n: int, side: int | None) -> UInt8[np.ndarray, "n R R 3"]:
     path, name = place
-    shape = matlab.shapes(path)[name]
+    shape = mat_shapes(path)[name]
     if side is not None and side not in shape:
         raise InputError(
             f"--data.resolution is {side}, but variable '{name}' of {path} is {list(shape)}; leave it out"
         )
-    return matlab.read_pictures(path, name, n)
+    return read_mat_pictures(path, name, n)
 
 
 def _pictures(root: Path, place: Place, n: int) -> list[Path]:
     """The picture files that FAll names, in the first of the folders that has the first one."""
     path, name = place
-    cells = matlab.read(path, name)
+    cells = read_mat(path, name)
     if getattr(cells, "dtype", np.dtype(float)).kind != "O" or cells.size != n:
         raise InputError(
             f"{path}: variable '{name}' is {_described(cells)}; expected a cell of {n} file names"

@@ -1,20 +1,95 @@
-"""The corpus an experiment asks for."""
+"""Data sets by name: `load_dataset` for users, `load_corpus` for the configuration of an experiment."""
 
 import dataclasses
+import functools
 import inspect
+import typing
+from pathlib import Path
 from typing import Any
 
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data import LOADERS
+from gcnxmodal.data import coco, emoji, folder, hashing_mat, mirflickr, nus_wide, pascal_voc, wikipedia
 from gcnxmodal.data.cache import cache_dir
+from gcnxmodal.data.loader import Shared
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
-VALIDATION_SEED = 0  # the held-out part of the training set is the same for every seed of an experiment
+LOADERS = {
+    "emoji": emoji.load,
+    "emoji-multi-label": functools.partial(emoji.load, multi_label=True),
+    "wikipedia": wikipedia.load,
+    "nus-wide": nus_wide.load,
+    "nus-wide-21": functools.partial(
+        nus_wide.load,
+        classes=21,
+        selection="all",
+        tag_list="1k",
+        split="retrieval",
+        training_pairs=10_500,
+        test_pairs=2_100,
+    ),
+    "mirflickr": mirflickr.load,
+    "mirflickr-mat": functools.partial(hashing_mat.load, queries=2_000, training=10_000),
+    "nus-wide-21-mat": functools.partial(hashing_mat.load, queries=2_100, training=10_500),
+    "coco": coco.load,
+    "pascal-voc": pascal_voc.load,
+    "folder": folder.load,
+}
+"""`load(root, *, image_feature, resolution, **options) -> Corpus` of each data set."""
 
 OPTIONS = ("classes", "labels", "selection", "tags", "tag_list", "split", "split_seed")
 """Fields of DataConfig that are arguments of some loaders, under the same name."""
+
+VALIDATION_SEED = 0  # the held-out part of the training set is the same for every seed of an experiment
+
+
+def load_dataset(name: str | Path, **options: Any) -> Corpus:
+    """Read a data set: its images, texts, labels and splits, and the vocabulary of its training texts.
+
+    What was made once is read from the cache. The first `load_dataset("emoji")` takes a minute, in which its
+    pictures are encoded; it needs no file and no network.
+
+    Args:
+        name: one of `LOADERS`, such as "emoji"; or the path of a folder with metadata.csv, .jsonl or
+            .parquet, and pictures or features.npz (docs/your-own-data.md).
+        options: any field of `DataConfig`, most of all `root`, the folder of a data set that has to be
+            fetched, and `image_feature`; any field of `TextConfig`, such as `words`; and any other argument
+            of the loader, such as `training_pairs` of "nus-wide". Those that decide how a system reads a
+            corpus, and not what is in it (`image_scale`, `weighting`, `vectors`), change nothing here.
+
+    Raises:
+        InputError: if there is no such data set, folder or option; for every fault of the data, naming file,
+            field and fix.
+
+    >>> corpus = load_dataset("emoji", image_feature="pixels", resolution=32, words=1_000)
+    >>> corpus.images.shape[1:], len(corpus.vocabulary), sorted(corpus.splits)
+    ((32, 32, 3), 1000, ['test', 'train'])
+    >>> corpus.texts[0], corpus.class_names[-1]
+    ('grinning face: face, smile, happy, joy, :d, grin', 'Travel & Places')
+    """
+    if name not in LOADERS and Path(name).is_dir():
+        name, options = "folder", {"root": name, **options}
+    if name not in LOADERS:
+        raise InputError(
+            f"load_dataset: '{name}' is neither a data set nor a folder; the data sets are "
+            + ", ".join(LOADERS)
+        )
+    if options.get("root") is not None:
+        options["root"] = Path(options["root"])
+    of_data, of_text, of_loader = _fields(DataConfig) - {"name"}, _fields(TextConfig), _arguments(str(name))
+    known = of_data - set(OPTIONS) | of_text | of_loader
+    for option, value in options.items():
+        if option not in known:
+            raise InputError(
+                f"load_dataset: {option} is {value!r}, but '{name}' has no such option; it has "
+                + ", ".join(sorted(known))
+            )
+    data, text, more = (
+        {option: value for option, value in options.items() if option in fields}
+        for fields in (of_data, of_text, of_loader - of_data)
+    )
+    return _load(DataConfig(name=typing.cast(Any, name), **data), TextConfig(**text), more)
 
 
 def load_corpus(data: DataConfig, text: TextConfig) -> Corpus:
@@ -24,7 +99,11 @@ def load_corpus(data: DataConfig, text: TextConfig) -> Corpus:
         InputError: for an option that the data set has not, before anything is read; for every fault of the
             data, naming file, field and fix.
     """
-    options = loader_options(data)
+    return _load(data, text, {})
+
+
+def _load(data: DataConfig, text: TextConfig, more: dict[str, Any]) -> Corpus:
+    options = {**loader_options(data), **more}
     corpus = LOADERS[data.name](
         data.root,
         words=text.words,
@@ -47,9 +126,8 @@ def loader_options(data: DataConfig) -> dict[str, Any]:
     Raises:
         InputError: if its loader has no such option, or is one whose name stands for a value of it.
     """
-    load: Any = LOADERS[data.name]
-    fixed = getattr(load, "keywords", {})
-    known = [name for name in OPTIONS if name in inspect.signature(load).parameters and name not in fixed]
+    fixed = getattr(LOADERS[data.name], "keywords", {})
+    known = [name for name in OPTIONS if name in _arguments(data.name) and name not in fixed]
     given = {name: value for name in OPTIONS if (value := getattr(data, name)) is not None}
     for name, value in given.items():
         if name in known:
@@ -62,3 +140,13 @@ def loader_options(data: DataConfig) -> dict[str, Any]:
             f"the preset gives it write {option} None"
         )
     return given
+
+
+def _fields(config: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(config)}
+
+
+def _arguments(name: str) -> set[str]:
+    """The arguments of a loader that are not those of every loader."""
+    parameters = inspect.signature(LOADERS[name]).parameters
+    return {option for option in parameters if option not in (*Shared.__annotations__, "root", "shared")}

@@ -16,7 +16,7 @@ read from tags.txt, in UTF-8. An image without a line in it, or with an empty on
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import re
 import typing
 from collections.abc import Sequence
@@ -26,13 +26,10 @@ import numpy as np
 from jaxtyping import Float
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data.arrays import feature_matrix, load_npz
-from gcnxmodal.data.assemble import assemble
-from gcnxmodal.data.cache import cached, corpus_path
-from gcnxmodal.data.files import fingerprint, read_text, read_xml, require_file, require_folder
-from gcnxmodal.data.from_pictures import images_from, resolution_for
+from gcnxmodal.data.arrays import all_features
+from gcnxmodal.data.files import fingerprint, from_root, read_text, read_xml, require_file, require_folder
+from gcnxmodal.data.loader import Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
@@ -70,13 +67,11 @@ SELECTIONS: dict[str, typing.Callable[[Listed], bool]] = {
 def load(
     root: Path | None,
     *,
-    words: int,
-    tokenizer: Tokenizer,
     image_feature: str,
-    cache_dir: Path,
     resolution: int | None = None,
     selection: str = "one-class",
     tag_file: str = "tags.txt",
+    **shared: typing.Unpack[Shared],
 ) -> Corpus:
     """The images with tags in their official split, trainval and test; items in the order of the lists.
 
@@ -84,7 +79,7 @@ def load(
         root: the folder with VOCdevkit, or VOCdevkit or VOC2007 itself.
         image_feature: "features" (features.npz in `root`) or the path of an `.npz` (as it is or from `root`)
             with an array `images`, a row for each line of trainval.txt and then of test.txt, whatever the
-            selection; or made from JPEGImages/ at `resolution` x `resolution` pixels; see `from_pictures`.
+            selection; or made from JPEGImages/ at `resolution` x `resolution` pixels; see `FROM_PICTURES`.
         selection: "one-class", images with objects of one class; "one-object", with one object; "all", with
             several labels (SSPE: 5,000 / 4,919 images with tags).
         tag_file: its path, as it is or from `root`.
@@ -97,92 +92,49 @@ def load(
     root = require_folder(root, _CONTENTS)
     voc = _voc_folder(root)
     ids = _read_lists(voc)
-    annotations = {image_id: voc / "Annotations" / f"{image_id}.xml" for image_id in ids}
-    pictures = {image_id: voc / "JPEGImages" / f"{image_id}.jpg" for image_id in ids}
-    tags_path = require_file(_from_root(root, tag_file), _TAGS)
-    resolution = resolution_for(image_feature, resolution)
-    computed = resolution is not None
-    sources = list(pictures.values()) if computed else [_feature_file(root, image_feature)]
-    needed = [require_file(path, _FETCH) for path in annotations.values()]
-    needed += [require_file(path, _FETCH if computed else _SAVE_FEATURES) for path in sources]
-    shown = computed or all(picture.is_file() for picture in pictures.values())
-    options = {
-        "root": str(root.resolve()),
-        "words": words,
-        "tokenizer": dataclasses.asdict(tokenizer),
-        "image_feature": image_feature,
-        "resolution": resolution,
-        "selection": selection,
-        "tag_file": tag_file,
-        "pictures": shown,
-    }
+    row_of = {image_id: row for row, image_id in enumerate(ids)}
+    tags_path = require_file(from_root(root, tag_file), _TAGS)
+    annotations = [require_file(voc / "Annotations" / f"{image_id}.xml", _FETCH) for image_id in ids]
+    images = image_source(root, image_feature, resolution, "pascal-voc", _SAVE_FEATURES)
+    paths = [voc / "JPEGImages" / f"{image_id}.jpg" for image_id in ids]
+    pictures = pictures_of(paths, images.file is None, _FETCH)
 
-    def make() -> Corpus:
+    def read() -> Items:
         tags = _read_tags(tags_path, ids)
-        items = [Listed(id, split, _read_objects(annotations[id])) for id, split in ids.items()]
+        items = [
+            Listed(image_id, split, _read_objects(path))
+            for (image_id, split), path in zip(ids.items(), annotations, strict=True)
+        ]
         # Paper: SSPE removes images without tags, GIN does not say; here they are left out of all selections.
         tagged = [item for item in items if tags.get(item.image_id)]
         chosen = [item for item in tagged if SELECTIONS[selection](item)]
+        rows = [row_of[item.image_id] for item in chosen]
         present = {name for item in chosen for name in item.objects}
         class_names = [name for name in CLASSES if name in present]
         splits = np.array([item.split for item in chosen])
-
-        def features() -> Float[np.ndarray, "n d"]:
-            if resolution is not None:
-                paths = [pictures[item.image_id] for item in chosen]
-                return images_from(paths, image_feature, resolution, cache_dir=cache_dir)
-            array = load_npz(sources[0], ["images"], _SAVE_FEATURES)["images"]
-            row = {image_id: row for row, image_id in enumerate(ids)}
-            matrix = feature_matrix(array, sources[0], "images", len(ids))
-            return matrix[[row[item.image_id] for item in chosen]]
-
-        return assemble(
-            [tags[item.image_id] for item in chosen],
-            features,
-            np.array([[name in item.objects for name in class_names] for item in chosen], bool),
-            class_names,
-            {name: np.flatnonzero(splits == name) for name in LISTS},
-            words=words,
-            tokenizer=tokenizer,
-            provenance={
-                "source": str(root),
-                "licence": _LICENCE,
-                "options": options,
-                "images": {
-                    "listed": _count_by_split(items),
-                    **{
-                        name: _count_by_split(list(filter(keep, tagged))) for name, keep in SELECTIONS.items()
-                    },
-                },
-            },
-            pictures=[str(pictures[item.image_id]) for item in chosen] if shown else None,
+        by_selection = {
+            name: _count_by_split(list(filter(keep, tagged))) for name, keep in SELECTIONS.items()
+        }
+        return Items(
+            texts=[tags[item.image_id] for item in chosen],
+            labels=np.array([[name in item.objects for name in class_names] for item in chosen], bool),
+            class_names=class_names,
+            splits={name: np.flatnonzero(splits == name) for name in LISTS},
+            pictures=pictures and [pictures[row] for row in rows],
+            features=images.file and functools.partial(_read_features, images.file, len(ids), rows),
+            provenance={"images": {"listed": _count_by_split(items), **by_selection}},
         )
 
-    lists = [_list_file(voc, split) for split in LISTS]
-    sources_read = fingerprint([*lists, tags_path, *needed])
-    return cached(corpus_path(cache_dir, "pascal-voc", options, sources_read), make)
+    files = [*(_list_file(voc, split) for split in LISTS), tags_path, *annotations, *images.files(pictures)]
+    options = {"selection": selection, "tag_file": tag_file, "pictures": pictures is not None}
+    about = {"source": str(root), "licence": _LICENCE}
+    return load_items("pascal-voc", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
 def _voc_folder(root: Path) -> Path:
     """The folder VOC2007: below `root`, or `root` itself."""
     places = [root / "VOCdevkit" / "VOC2007", root / "VOC2007", root]
     return next((place for place in places if (place / "Annotations").is_dir()), places[0])
-
-
-def _from_root(root: Path, name: str) -> Path:
-    path = Path(name)
-    return path if path.exists() else root / path
-
-
-def _feature_file(root: Path, image_feature: str) -> Path:
-    if image_feature == "features":
-        return root / "features.npz"
-    if not image_feature.endswith(".npz"):
-        raise InputError(
-            f"--data.image-feature is '{image_feature}'; pascal-voc has 'features' (features.npz), "
-            "'efficientnet-lite0' or the path of an .npz file with an array images"
-        )
-    return _from_root(root, image_feature)
 
 
 def _list_file(voc: Path, split: str) -> Path:
@@ -244,6 +196,10 @@ def _read_objects(path: Path) -> tuple[str, ...]:
                 "mend it, or fetch the file again"
             )
     return tuple(names)
+
+
+def _read_features(path: Path, count: int, rows: list[int]) -> Float[np.ndarray, "n d"]:
+    return all_features(path, count, _SAVE_FEATURES)[rows]
 
 
 def _count_by_split(items: Sequence[Listed]) -> dict[str, int]:

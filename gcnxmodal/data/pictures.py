@@ -1,13 +1,20 @@
-"""Picture files to pixels: upright, over white, 8-bit RGB, the part and size that an encoder wants."""
+"""Picture files to pixels: upright, over white, 8-bit RGB, the part and size that an encoder wants.
+
+SVG pictures are drawn as PNG files first.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import resvg_py
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
+from gcnxmodal.data.cache import replacing
 from gcnxmodal.errors import InputError
 
 
@@ -54,3 +61,40 @@ def imagenet_crop(picture: Path, resolution: int) -> UInt8[np.ndarray, "R R 3"]:
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - resolution) / 2), round((height - resolution) / 2)
     return np.asarray(image.crop((left, top, left + resolution, top + resolution)))
+
+
+def rasterise(
+    pictures: Sequence[Path], resolution: int, folder: Path, *, progress: bool = True
+) -> list[Path]:
+    """Each SVG file as `folder/<name>.png`, `resolution` x `resolution` pixels over white.
+
+    Pictures already there are kept; no file is ever half written. No system font is used, so that the pixels
+    depend on the file alone.
+
+    Raises:
+        InputError: if a picture cannot be drawn, the folder cannot be written, or the resolution is below 1.
+    """
+    if resolution < 1:
+        raise InputError(f"resolution is {resolution} pixels; pictures need at least 1")
+    drawn = [folder / f"{picture.stem}.png" for picture in pictures]
+    todo = [(source, png) for source, png in zip(pictures, drawn, strict=True) if not png.exists()]
+    for source, png in tqdm(todo, "drawing pictures", unit="picture", disable=None if progress else True):
+        try:
+            pixels = resvg_py.svg_to_bytes(
+                svg_path=str(source),
+                width=resolution,
+                height=resolution,
+                background="white",
+                skip_system_fonts=True,
+            )
+        except ValueError as error:
+            raise InputError(f"{source}: cannot be drawn ({error}); install its package again") from error
+        try:
+            with replacing(png) as temporary:
+                temporary.write_bytes(pixels)
+        except OSError as error:
+            raise InputError(
+                f"{png}: cannot be written ({error.strerror}); make room, or let $GCNXMODAL_CACHE name "
+                "another folder"
+            ) from error
+    return drawn

@@ -20,8 +20,9 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import pairwise_distances_argmin
 from tqdm import tqdm
 
-from gcnxmodal.data import parts
-from gcnxmodal.data import pictures as decoding
+from gcnxmodal.data.cache import cached_arrays
+from gcnxmodal.data.feature_cache import cached_features, code_of, hash_of
+from gcnxmodal.data.files import file_digest
 from gcnxmodal.data.pictures import open_picture
 from gcnxmodal.errors import InputError
 
@@ -37,11 +38,10 @@ def bags_of_words(
     codebook_WD: Float32[np.ndarray, "W 128"],
     *,
     cache_dir: Path,
-    progress: bool = True,
 ) -> Float[np.ndarray, "n W"]:
     """The share of each word among the descriptors of each picture file, float32, in the order given.
 
-    A row sums to 1; that of a picture without a key point is 0. Cached in parts, see parts.py.
+    A row sums to 1; that of a picture without a key point is 0. Cached in parts, see `cached_features`.
 
     Raises:
         InputError: if there is no picture, one cannot be read, or OpenCV is not installed.
@@ -53,7 +53,7 @@ def bags_of_words(
             for descriptors in pool.map(sift, files):
                 yield histogram(descriptors, codebook_WD)[None]
 
-        return parts.in_parts(
+        return cached_features(
             pictures,
             len(codebook_WD),
             name="bof",
@@ -61,7 +61,6 @@ def bags_of_words(
             cache_dir=cache_dir,
             pool=pool,
             make_encode=lambda: encode,
-            progress=progress,
         )
 
 
@@ -71,7 +70,6 @@ def fit_codebook(
     cache_dir: Path,
     words: int = WORDS,
     seed: int = 0,
-    progress: bool = True,
 ) -> Float32[np.ndarray, "W 128"]:
     """The centres of `words` clusters of descriptors of training pictures: mini-batch k-means, seeded.
 
@@ -87,22 +85,22 @@ def fit_codebook(
     count = min(CODEBOOK_PICTURES, len(training_pictures))
     drawn = sorted(random.choice(len(training_pictures), count, replace=False))
     pictures = [training_pictures[row] for row in drawn]
+
+    def make() -> dict[str, np.ndarray]:
+        descriptors = _sample(pictures, random, pool)
+        if len(descriptors) < words:
+            raise InputError(
+                f"{training_pictures[0].parent}: {count} training pictures have {len(descriptors)} SIFT "
+                f"descriptors, too few for {words} visual words; give more pictures, or another backbone"
+            )
+        options: dict[str, Any] = {"batch_size": 4096, "n_init": 1, "random_state": seed}
+        model = MiniBatchKMeans(words, **options).fit(descriptors)
+        return {"codebook": np.asarray(model.cluster_centers_, np.float32)}
+
     with ThreadPoolExecutor() as pool:
-        key = [words, seed, list(pool.map(parts.digest, pictures)), *_code()]
-        path = cache_dir / "features" / f"bof-codebook-{parts.hash_of(key)[:16]}.npy"
-        codebook_WD = parts.load_rows(path, (words, 128))
-        if codebook_WD is None:
-            descriptors = _sample(pictures, random, pool, progress)
-            if len(descriptors) < words:
-                raise InputError(
-                    f"{training_pictures[0].parent}: {count} training pictures have {len(descriptors)} SIFT "
-                    f"descriptors, too few for {words} visual words; give more pictures, or another backbone"
-                )
-            options: dict[str, Any] = {"batch_size": 4096, "n_init": 1, "random_state": seed}
-            model = MiniBatchKMeans(words, **options).fit(descriptors)
-            codebook_WD = np.asarray(model.cluster_centers_, np.float32)
-            parts.save_rows(path, codebook_WD)
-    return codebook_WD
+        key = [words, seed, list(pool.map(file_digest, pictures)), *_code()]
+        path = cache_dir / "features" / f"bof-codebook-{hash_of(key)[:16]}.npz"
+        return cached_arrays(path, make, {"codebook": (words, 128)}, "visual words")["codebook"]
 
 
 def sift(picture: Path) -> Float32[np.ndarray, "n 128"]:
@@ -144,7 +142,7 @@ def require_opencv() -> Any:
 
 
 def _sample(
-    pictures: Sequence[Path], random: np.random.Generator, pool: Executor, progress: bool
+    pictures: Sequence[Path], random: np.random.Generator, pool: Executor
 ) -> Float32[np.ndarray, "n 128"]:
     """Up to 100 descriptors of each picture."""
     sampled = [np.empty((0, 128), np.float32)]
@@ -153,7 +151,7 @@ def _sample(
         "SIFT for the codebook",
         len(pictures),
         unit="picture",
-        disable=None if progress else True,
+        disable=None,
     )
     for descriptors in bar:
         count = min(CODEBOOK_DESCRIPTORS, len(descriptors))
@@ -163,5 +161,4 @@ def _sample(
 
 def _code() -> list[str]:
     """What descriptors depend on besides the pictures."""
-    files = (__file__, parts.__file__, decoding.__file__)
-    return [require_opencv().__version__, *(parts.digest(Path(str(file))) for file in files)]
+    return [require_opencv().__version__, *code_of(__file__)]

@@ -14,8 +14,9 @@ All feature arrays are in the order of the lists.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,9 @@ from jaxtyping import Float
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import feature_matrix, load_mat, load_npz
-from gcnxmodal.data.assemble import assemble
-from gcnxmodal.data.cache import cached, corpus_path
 from gcnxmodal.data.files import fingerprint, read_text, read_xml, require_file, require_folder
-from gcnxmodal.data.from_pictures import images_from, resolution_for
+from gcnxmodal.data.loader import Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
 
 SPLITS = ("train", "test")
 _CONTENTS = "the unpacked Wikipedia archive"
@@ -37,6 +35,7 @@ _FETCH = (
     "http://www.svcl.ucsd.edu/projects/crossmodal/"
 )
 _LICENCE = "texts and pictures: Wikipedia, CC BY-SA; features: Rasiwasia et al. 2010, for research"
+_FEATURE_FILES = {"sift": "raw_features.mat", "cnn": "cnn_features.npz"}
 _FEATURE_NOTES = {
     # The file has no documentation; that is what the numbers in it look like.
     "cnn": "cnn_features.npz: undocumented; behaves like a PCA of a CNN feature fitted on train and test",
@@ -56,11 +55,9 @@ class Listed(typing.NamedTuple):
 def load(
     root: Path | None,
     *,
-    words: int,
-    tokenizer: Tokenizer,
     image_feature: str,
-    cache_dir: Path,
     resolution: int | None = None,
+    **shared: typing.Unpack[Shared],
 ) -> Corpus:
     """The corpus in its official split; items in the order of the training list, then of the test list.
 
@@ -75,49 +72,27 @@ def load(
     """
     root = require_folder(root, _CONTENTS)
     class_names, items = _read_lists(root)
-    texts = [root / "texts" / f"{item.text_id}.xml" for item in items]
-    pictures = _pictures(root, class_names, items)
-    resolution = resolution_for(image_feature, resolution)
-    computed = resolution is not None
-    needed = [*texts, *(pictures if computed else [_feature_file(root, image_feature)])]
-    for path in needed:
-        require_file(path, _FETCH)
-    with_pictures = computed or all(picture.is_file() for picture in pictures)
-    options = {
-        "root": str(root.resolve()),
-        "words": words,
-        "tokenizer": dataclasses.asdict(tokenizer),
-        "image_feature": image_feature,
-        "resolution": resolution,
-        "pictures": with_pictures,
-    }
+    texts = [require_file(root / "texts" / f"{item.text_id}.xml", _FETCH) for item in items]
+    images = image_source(root, image_feature, resolution, "wikipedia", _FETCH, _FEATURE_FILES)
+    pictures = pictures_of(_pictures(root, class_names, items), images.file is None, _FETCH)
 
-    def features() -> np.ndarray:
-        if resolution is not None:
-            return images_from(pictures, image_feature, resolution, cache_dir=cache_dir)
-        return _read_features(_feature_file(root, image_feature), items)
-
-    def make() -> Corpus:
+    def read() -> Items:
         splits = np.array([item.split for item in items])
-        return assemble(
-            [_read_document(path) for path in texts],
-            features,
-            np.eye(len(class_names), dtype=bool)[[item.category for item in items]],
-            class_names,
-            {name: np.flatnonzero(splits == name) for name in SPLITS},
-            words=words,
-            tokenizer=tokenizer,
-            provenance={
-                "source": str(root),
-                "licence": _LICENCE,
-                "options": options,
-                "image_feature": _FEATURE_NOTES.get(image_feature, image_feature),
-            },
-            pictures=[str(picture) for picture in pictures] if with_pictures else None,
+        return Items(
+            texts=[_read_document(path) for path in texts],
+            labels=np.eye(len(class_names), dtype=bool)[[item.category for item in items]],
+            class_names=class_names,
+            splits={name: np.flatnonzero(splits == name) for name in SPLITS},
+            pictures=pictures,
+            features=images.file and functools.partial(_read_features, images.file, items),
+            provenance={"image_feature": _FEATURE_NOTES.get(image_feature, image_feature)},
         )
 
     lists = [root / "categories.list", *(_list_file(root, split) for split in SPLITS)]
-    return cached(corpus_path(cache_dir, "wikipedia", options, fingerprint([*lists, *needed])), make)
+    files = [*lists, *texts, *images.files(pictures)]
+    options = {"pictures": pictures is not None}
+    about = {"source": str(root), "licence": _LICENCE}
+    return load_items("wikipedia", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
 def listed_pictures(root: Path) -> dict[str, list[Path]]:
@@ -150,33 +125,13 @@ def official_features(root: Path | None) -> dict[str, np.ndarray]:
     path = root / "raw_features.mat"
     names = ("I_tr", "I_te", "T_tr", "T_te")
     arrays = load_mat(path, names, _FETCH)
-    found = {}
+    _matching(path, arrays, names[:2], items)
+    _matching(path, arrays, names[2:], items)
+    found = {name: arrays[name].astype(np.float64) for name in names}
     for suffix, split in (("tr", "train"), ("te", "test")):
         categories = [item.category for item in items if item.split == split]
         found[f"labels_{suffix}"] = np.eye(len(class_names), dtype=bool)[categories]
-        for name in (f"I_{suffix}", f"T_{suffix}"):
-            feature_matrix(arrays[name], path, name, len(categories))
-            found[name] = arrays[name].astype(np.float64)
-    for train, test in (("I_tr", "I_te"), ("T_tr", "T_te")):
-        if found[train].shape[1] != found[test].shape[1]:
-            raise InputError(
-                f"{path}: array '{test}' has {found[test].shape[1]} features an item but '{train}' has "
-                f"{found[train].shape[1]}; {_FETCH}"
-            )
     return found
-
-
-def _feature_file(root: Path, image_feature: str) -> Path:
-    named = {"cnn": "cnn_features.npz", "sift": "raw_features.mat"}
-    if image_feature in named:
-        return root / named[image_feature]
-    if not image_feature.endswith(".npz"):
-        raise InputError(
-            f"--data.image-feature is '{image_feature}'; wikipedia has 'sift', 'cnn', 'efficientnet-lite0', "
-            "'pixels' or the path of an .npz file with arrays train and test"
-        )
-    path = Path(image_feature)
-    return path if path.exists() else root / path
 
 
 def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:
@@ -186,6 +141,13 @@ def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:
     else:
         names = SPLITS
         arrays = load_npz(path, names, _FETCH)
+    return np.concatenate(_matching(path, arrays, names, items))
+
+
+def _matching(
+    path: Path, arrays: dict[str, np.ndarray], names: Sequence[str], items: list[Listed]
+) -> list[Float[np.ndarray, "rows d"]]:
+    """The two arrays of these names, of the training and the test items, as float32."""
     rows = [sum(item.split == split for item in items) for split in SPLITS]
     train, test = (feature_matrix(arrays[name], path, name, n) for name, n in zip(names, rows, strict=True))
     if train.shape[1] != test.shape[1]:
@@ -193,7 +155,7 @@ def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:
             f"{path}: array '{names[1]}' has {test.shape[1]} features an item but '{names[0]}' has "
             f"{train.shape[1]}; extract both in the same way"
         )
-    return np.concatenate([train, test])
+    return [train, test]
 
 
 def _pictures(root: Path, class_names: list[str], items: list[Listed]) -> list[Path]:

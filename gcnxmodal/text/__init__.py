@@ -1,1 +1,1 @@
-"""Text as a signal on a word graph: tokens, vocabulary, word vectors, nearest neighbours, graph."""
+"""Texts as words: tokens, vocabulary, word vectors."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gcnxmodal.data.assemble import assemble
+from gcnxmodal.data.loader import Items, assemble
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -10,10 +10,9 @@ SPLITS = {"train": np.arange(4), "test": np.arange(4, 6)}
 LABELS = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 0], [0, 1]], bool)
 
 
-def build(test_texts, images=None, **changes):
-    values = {"words": 6, "tokenizer": Tokenizer(), "provenance": {"source": "here"}, **changes}
-    images = np.ones((6, 2), np.float32) if images is None else images
-    return assemble(TRAIN + test_texts, images, LABELS, ["animal", "plant"], SPLITS, **values)
+def build(test_texts, train=TRAIN, images=lambda: np.ones((6, 2), np.float32), groups=None, words=6):
+    items = Items(train + test_texts, LABELS, ["animal", "plant"], SPLITS, None, None, groups)
+    return assemble(items, images, words=words, tokenizer=Tokenizer(), provenance={"source": "here"})
 
 
 @pytest.mark.parametrize("mutated", [["zebra " * 50, "a a a fish"], ["", "zzz"], ["red blue", "\0 \u2603"]])
@@ -33,16 +32,7 @@ def test_words_are_the_most_common_of_the_training_texts():
 
 def test_empty_vocabulary_names_the_source():
     with pytest.raises(InputError, match=r"^here: vocabulary: the 4 training texts hold no word; check"):
-        assemble(
-            ["?", "!", "...", "-", "words", "here"],
-            np.ones((6, 2), np.float32),
-            LABELS,
-            ["animal", "plant"],
-            SPLITS,
-            words=5,
-            tokenizer=Tokenizer(),
-            provenance={"source": "here"},
-        )
+        build(["words", "here"], train=["?", "!", "...", "-"])
 
 
 def test_features_are_computed_only_when_all_else_is_good():

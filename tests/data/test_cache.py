@@ -7,21 +7,17 @@ import pytest
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import cache
-from gcnxmodal.data.assemble import assemble
+from gcnxmodal.data.loader import Items, assemble
 from gcnxmodal.text.tokens import Tokenizer
 
 
 def make() -> Corpus:
-    return assemble(
-        [f"word{row} word" for row in range(6)],
-        np.arange(12, dtype=np.float32).reshape(6, 2),
-        np.ones((6, 1), bool),
-        ["one"],
-        {"train": np.arange(4), "test": np.arange(4, 6)},
-        words=10,
-        tokenizer=Tokenizer(),
-        provenance={"source": "fixture"},
-    )
+    texts = [f"word{row} word" for row in range(6)]
+    splits = {"train": np.arange(4), "test": np.arange(4, 6)}
+    items = Items(texts, np.ones((6, 1), bool), ["one"], splits, None, None)
+    images = np.arange(12, dtype=np.float32).reshape(6, 2)
+    about = {"source": "fixture"}
+    return assemble(items, lambda: images, words=10, tokenizer=Tokenizer(), provenance=about)
 
 
 def never() -> Corpus:
@@ -29,8 +25,8 @@ def never() -> Corpus:
 
 
 def test_second_call_reads_what_the_first_one_made(tmp_path):
-    made = cache.cached(tmp_path / "deep" / "corpus.npz", make)
-    read = cache.cached(tmp_path / "deep" / "corpus.npz", never)
+    made = cache.cached_corpus(tmp_path / "deep" / "corpus.npz", make)
+    read = cache.cached_corpus(tmp_path / "deep" / "corpus.npz", never)
     np.testing.assert_array_equal(read.images, made.images, strict=True)
     assert read.provenance == made.provenance
     assert os.listdir(tmp_path / "deep") == ["corpus.npz"]
@@ -39,26 +35,57 @@ def test_second_call_reads_what_the_first_one_made(tmp_path):
 @pytest.mark.parametrize("kept", [0, 1, 10, 0.3, 0.6, 0.9, 0.99, -1])
 def test_truncated_cache_is_said_and_made_again(tmp_path, caplog, kept):
     path = tmp_path / "corpus.npz"
-    cache.cached(path, make)
+    cache.cached_corpus(path, make)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole)) if 0 < kept < 1 else kept])
     with caplog.at_level(logging.WARNING):
-        corpus = cache.cached(path, make)
-    assert f"{path}: this cached corpus is damaged" in caplog.text
+        corpus = cache.cached_corpus(path, make)
+    assert f"{path}: this cached file of a corpus is damaged" in caplog.text
     assert len(corpus) == 6
     assert path.read_bytes() == whole
-    cache.cached(path, never)
+    cache.cached_corpus(path, never)
 
 
 def test_flipped_byte_is_never_taken_for_data(tmp_path, caplog):
     path = tmp_path / "corpus.npz"
-    images = cache.cached(path, make).images
+    images = cache.cached_corpus(path, make).images
     whole = path.read_bytes()
     for position in range(0, len(whole), 97):
         damaged = bytearray(whole)
         damaged[position] ^= 0xFF
         path.write_bytes(damaged)
-        np.testing.assert_array_equal(cache.cached(path, make).images, images)
+        np.testing.assert_array_equal(cache.cached_corpus(path, make).images, images)
+
+
+@pytest.mark.parametrize("fault", ["cut", "empty", "other shape", "other name", "pickle"])
+def test_damaged_arrays_are_said_and_made_again(tmp_path, caplog, fault):
+    path, asked = tmp_path / "kind" / "key.npz", []
+
+    def make():
+        asked.append(1)
+        return {"rows": np.eye(3), "names": np.array(["a"])}
+
+    def read():
+        return cache.cached_arrays(path, make, {"rows": (3, 3), "names": None}, "old rows")
+
+    for _ in range(2):
+        np.testing.assert_array_equal(read()["rows"], np.eye(3), strict=True)
+    assert (len(asked), caplog.text) == (1, "")
+    match fault:
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-30])
+        case "empty":
+            path.write_bytes(b"")
+        case "other shape":
+            np.savez(path, rows=np.eye(2), names=np.array(["a"]))
+        case "other name":
+            np.savez(path, rows=np.eye(3))
+        case "pickle":
+            np.savez(path, rows=np.eye(3), names=np.array([{}]))
+    np.testing.assert_array_equal(read()["rows"], np.eye(3))
+    assert f"{path}: this cached file of old rows is damaged" in caplog.text
+    assert read()["names"].tolist() == ["a"]
+    assert len(asked) == 2
 
 
 def test_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -79,8 +106,10 @@ def test_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
 def test_cache_that_cannot_be_written_is_said_and_costs_nothing(tmp_path, caplog):
     (tmp_path / "file").write_text("where a folder should be")
     with caplog.at_level(logging.WARNING):
-        assert len(cache.cached(tmp_path / "file" / "corpus.npz", make)) == 6
-    assert "could not be cached" in caplog.text
+        assert len(cache.cached_corpus(tmp_path / "file" / "corpus.npz", make)) == 6
+        cache.cached_arrays(tmp_path / "file" / "x.npz", lambda: {"x": np.ones(1)}, {"x": (1,)}, "numbers")
+    for what in ("a corpus", "numbers"):
+        assert f"{what} could not be cached" in caplog.text
     assert "$GCNXMODAL_CACHE" in caplog.text
 
 

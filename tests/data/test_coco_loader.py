@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from picture_files import noise
 
-from gcnxmodal.data import LOADERS, coco, coco_files, from_pictures
+from gcnxmodal.data import coco
+from gcnxmodal.data.load import LOADERS
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -76,7 +77,7 @@ def content(kind, part):
 @pytest.fixture
 def root(tmp_path):
     root = tmp_path / "coco"
-    for part in coco_files.PARTS:
+    for part in coco.PARTS:
         for kind in ("instances", "captions"):
             write(root / f"annotations/{kind}_{part}.json", content(kind, part))
     ids = np.array(sorted(IMAGES))
@@ -158,7 +159,7 @@ def test_pictures_of_the_kept_images_are_encoded(load, root, monkeypatch):
         asked.append((pictures, resolution))
         return np.ones((len(pictures), 3), np.float32)
 
-    monkeypatch.setattr(from_pictures, "picture_features", features)
+    monkeypatch.setattr("gcnxmodal.data.picture_features.picture_features", features)
     chosen = [root / IMAGES[image_id][0] / file_name(image_id) for image_id in KEPT]
     with pytest.raises(InputError, match=r"_000000057870\.jpg: there is no such file; unpack train2014\.zip"):
         load(image_feature="efficientnet-lite0")
@@ -173,7 +174,7 @@ def test_pictures_of_the_kept_images_are_encoded(load, root, monkeypatch):
 
 def test_second_load_is_read_from_the_cache(load, monkeypatch):
     before = load()
-    monkeypatch.setattr(coco, "assemble", None)
+    monkeypatch.setattr("gcnxmodal.data.loader.assemble", None)
     assert load().provenance == before.provenance
 
 
@@ -184,7 +185,7 @@ def test_memory_is_that_of_the_text_not_of_the_outlines(tmp_path, root):
     path = root / "annotations/instances_train2014.json"
     write(path, found)
     tracemalloc.start()
-    coco_files.read_images(root)
+    coco.read_images(root)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # Bytes and text of the file at once, and little more; all its numbers would be 14 times its size.
@@ -192,7 +193,7 @@ def test_memory_is_that_of_the_text_not_of_the_outlines(tmp_path, root):
 
 
 @pytest.mark.parametrize("kind", ["instances", "captions"])
-@pytest.mark.parametrize("part", coco_files.PARTS)
+@pytest.mark.parametrize("part", coco.PARTS)
 def test_missing_file_is_named_with_where_to_get_it(load, root, kind, part):
     path = root / f"annotations/{kind}_{part}.json"
     path.unlink()
@@ -278,7 +279,7 @@ def test_bad_features_are_refused(load, root):
         ({"images": np.ones((8, 2))}, "has no array 'ids', only images; save it"),
         (
             {"ids": ids[:-1], "images": np.ones((7, 2))},
-            r"lacks image 522418 \(1 of 6 are missing\); write it",
+            r"lacks 522418 \(1 of 6 are missing\); write it",
         ),
         ({"ids": ids, "images": np.ones((7, 2))}, "array 'images' has 7 rows, expected 8"),
         ({"ids": ids * 0, "images": np.ones((8, 2))}, "array 'ids' has 7 ids twice; write it"),

@@ -7,8 +7,7 @@ from nus_wide_folder import write_nus_wide
 
 from gcnxmodal import train
 from gcnxmodal.config import DataConfig, TextConfig
-from gcnxmodal.data import LOADERS
-from gcnxmodal.data.load import OPTIONS, load_corpus, loader_options
+from gcnxmodal.data.load import LOADERS, OPTIONS, load_corpus, loader_options
 from gcnxmodal.errors import InputError
 from gcnxmodal.runs import RunFolder
 from gcnxmodal.systems.gin import GIN_PRESETS

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnxmodal.data import emoji, from_pictures
-from gcnxmodal.data.emoji_variants import variant_family
-from gcnxmodal.data.raster import rasterise
+from gcnxmodal.data import emoji
+from gcnxmodal.data.emoji import variant_family
+from gcnxmodal.data.pictures import rasterise
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
@@ -33,7 +33,7 @@ def no_network(monkeypatch):
     """Everything but drawing pictures and encoding them."""
     monkeypatch.setattr(emoji, "rasterise", lambda pictures, resolution, folder: pictures)
     ones = lambda pictures, resolution, cache_dir: np.ones((len(pictures), 2), np.float32)  # noqa: E731
-    monkeypatch.setattr(from_pictures, "picture_features", ones)
+    monkeypatch.setattr("gcnxmodal.data.picture_features.picture_features", ones)
 
 
 def test_join_keeps_the_emoji_that_all_three_packages_know():
@@ -170,7 +170,7 @@ def test_drawn_pictures_become_features(options, monkeypatch):
     corpus = emoji.load(None, **options, split_seed=1)
     assert corpus.images.shape == (17, 1280)
     assert len(np.unique(corpus.images, axis=0)) == len({one.code for one in handful})
-    monkeypatch.setattr(emoji, "assemble", lambda *args, **kwargs: pytest.fail("not cached"))
+    monkeypatch.setattr("gcnxmodal.data.loader.assemble", lambda *args, **kwargs: pytest.fail("not cached"))
     np.testing.assert_array_equal(emoji.load(None, **options, split_seed=1).images, corpus.images)
 
 

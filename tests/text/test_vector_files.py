@@ -3,7 +3,7 @@ import pytest
 from gensim.models import KeyedVectors
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.vector_files import load_vectors
+from gcnxmodal.text.vectors import load_vectors
 
 WORDS = ["the", "naïve", "東京", "don't", "cat"]
 D = 6

@@ -18,8 +18,6 @@ Source: SSPE (Wu et al. 2018) Section 3.1.
 
 import hashlib
 import inspect
-import logging
-import zipfile
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -30,10 +28,8 @@ import scipy.sparse as sp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from gcnxmodal.data.cache import cache_dir, replacing
+from gcnxmodal.data.cache import cache_dir, cached_arrays
 from gcnxmodal.retrieval import nearest, ranking
-
-_log = logging.getLogger(__name__)
 
 Similarity = Literal["cosine", "squared-exponential"]
 
@@ -293,22 +289,13 @@ def nearest_neighbours(
     if len(rows_nd) < KEPT_FROM:
         return SEARCHES[method](rows_nd, k)
     path = cache_dir() / "neighbours" / f"{_key(rows_nd, k, method)}.npz"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return kept["near"]
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        _log.warning("%s: these neighbours are damaged (%s); finding them again", path, error)
-    near_nk = SEARCHES[method](rows_nd, k)
-    try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, near=near_nk)
-    except OSError as error:
-        _log.warning(
-            "%s: the neighbours could not be kept (%s); $GCNXMODAL_CACHE may name another folder", path, error
-        )
-    return near_nk
+    arrays = cached_arrays(
+        path,
+        make=lambda: {"near": SEARCHES[method](rows_nd, k)},
+        shapes={"near": (len(rows_nd), k)},
+        what="nearest neighbours",
+    )
+    return arrays["near"]
 
 
 def _key(rows_nd: Float[np.ndarray, "n d"], k: int, method: SearchMethod) -> str:

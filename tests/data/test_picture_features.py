@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from picture_files import noise
+from PIL import Image
 
-from gcnxmodal.data import features, parts
-from gcnxmodal.data.features import BACKBONES, picture_features
+from gcnxmodal.data import feature_cache
+from gcnxmodal.data import picture_features as features
+from gcnxmodal.data.picture_features import BACKBONES, images_from, picture_features, resolution_for
 from gcnxmodal.data.pictures import centre_square
 from gcnxmodal.errors import InputError
 from gcnxmodal.nn import efficientnet
@@ -114,22 +116,22 @@ def test_damaged_cache_is_made_again_and_said(tmp_path, pictures, runs, caplog, 
         case "empty":
             path.write_bytes(b"")
         case "shape":
-            np.save(path, first[:2])
+            np.savez(path, features=first[:2])
         case "pickle":
-            np.save(path, np.array([{}]), allow_pickle=True)
+            np.savez(path, features=np.array([{}]))
     second = picture_features(pictures, 32, cache_dir=tmp_path)
     np.testing.assert_array_equal(second, first + 1)
-    assert "are damaged" in caplog.text
+    assert "is damaged" in caplog.text
     np.testing.assert_array_equal(picture_features(pictures, 32, cache_dir=tmp_path), second)
 
 
 def test_a_run_killed_while_it_saves_leaves_no_cache(tmp_path, pictures, runs, monkeypatch):
-    def killed(file, array):
-        file.write(array.tobytes()[:100])
+    def killed(file, features):
+        file.write(features.tobytes()[:100])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", killed)
+        patch.setattr(np, "savez", killed)
         with pytest.raises(KeyboardInterrupt):
             picture_features(pictures, 32, cache_dir=tmp_path)
     assert not list((tmp_path / "features").iterdir())
@@ -146,19 +148,19 @@ def test_cache_that_cannot_be_written_costs_only_a_warning(tmp_path, pictures, r
 
 
 def test_a_stopped_run_goes_on_with_the_part_it_was_in(tmp_path, pictures, runs, monkeypatch):
-    monkeypatch.setattr(parts, "PART", 2)
+    monkeypatch.setattr(feature_cache, "PART", 2)
     whole = picture_features(pictures, 32, cache_dir=tmp_path / "never stopped")
     runs.clear()
-    original = parts.save_rows
+    original = feature_cache.save_arrays
 
-    def stop_at_the_second(path, rows):
+    def stop_at_the_second(path, arrays, what):
         if cache.is_dir() and list(cache.iterdir()):
             raise KeyboardInterrupt
-        original(path, rows)
+        original(path, arrays, what)
 
     cache = tmp_path / "cache" / "features"
     with monkeypatch.context() as patch:
-        patch.setattr(parts, "save_rows", stop_at_the_second)
+        patch.setattr(feature_cache, "save_arrays", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             picture_features(pictures, 32, cache_dir=tmp_path / "cache")
     assert runs == [pictures[:4]]
@@ -209,3 +211,31 @@ def test_too_small_resolution_and_no_picture_are_input_errors(tmp_path, pictures
         picture_features(pictures, 31, cache_dir=tmp_path)
     with pytest.raises(InputError, match="there is none to encode"):
         picture_features([], 32, cache_dir=tmp_path)
+
+
+def test_pixels_are_the_centre_square_in_the_order_given(tmp_path: Path):
+    colours = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250]], np.uint8)
+    files = []
+    for number, colour in enumerate(colours):
+        # The colour in and a little around the centre square of a wide picture, black beside it.
+        pixels = np.zeros((40, 80, 3), np.uint8)
+        pixels[:, 10:70] = colour
+        files.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(files[-1])
+    images = images_from(files[::-1], "pixels", 8, cache_dir=tmp_path)
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, np.broadcast_to(colours[::-1, None, None], (3, 8, 8, 3)))
+
+
+def test_a_broken_picture_is_named(tmp_path: Path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"broken\.png: not a readable picture"):
+        images_from([tmp_path / "broken.png"], "pixels", 8, cache_dir=tmp_path)
+
+
+def test_resolution_is_the_one_asked_for_and_none_without_pictures():
+    assert resolution_for("pixels", None) == 64
+    assert resolution_for("efficientnet-lite0", 96) == 96
+    assert resolution_for("features", None) is None
+    with pytest.raises(InputError, match=r"--data\.resolution is 96"):
+        resolution_for("features", 96)

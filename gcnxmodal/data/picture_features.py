@@ -1,4 +1,4 @@
-"""Pictures to the features of a pre-trained network, encoded in batches on the device, kept on disk."""
+"""What stands for an item's picture and is made from its file: a network's features, or the pixels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,61 @@ import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Float, UInt8
+from tqdm import tqdm
 
-from gcnxmodal.data import parts
-from gcnxmodal.data import pictures as decoding
-from gcnxmodal.data.files import require_file
+from gcnxmodal.data.feature_cache import PART, cached_features, code_of
+from gcnxmodal.data.files import file_digest, require_file
 from gcnxmodal.data.pictures import centre_square, imagenet_crop
 from gcnxmodal.errors import InputError
 from gcnxmodal.nn import convolution, efficientnet, imagenet, resnet, vgg, weights
+
+FROM_PICTURES = {"efficientnet-lite0": 224, "pixels": 64}
+"""Values of `--data.image-feature` that are made from pictures, and the resolution if none is asked for."""
+
+
+def resolution_for(image_feature: str, asked: int | None) -> int | None:
+    """The resolution asked for or the default; None for what is not made from pictures.
+
+    Raises:
+        InputError: if one is asked for where there are no pictures to see.
+    """
+    if image_feature in FROM_PICTURES:
+        return asked or FROM_PICTURES[image_feature]
+    if asked is not None:
+        raise InputError(
+            f"--data.resolution is {asked}, but --data.image-feature {image_feature} is not made from "
+            f"pictures here; leave it out, or choose {' or '.join(FROM_PICTURES)}"
+        )
+    return None
+
+
+def images_from(
+    pictures: Sequence[Path], image_feature: str, resolution: int, *, cache_dir: Path
+) -> np.ndarray:
+    """The picture files as a Corpus takes them, in the order given.
+
+    Returns:
+        float32 [n, d] features, or uint8 [n, R, R, 3] pixels.
+
+    Raises:
+        InputError: if there is no picture, one cannot be read, or the resolution does not suit.
+    """
+    if image_feature == "pixels":
+        return picture_pixels(pictures, resolution)
+    return picture_features(pictures, resolution, cache_dir=cache_dir)
+
+
+def picture_pixels(pictures: Sequence[Path], resolution: int) -> UInt8[np.ndarray, "n R R 3"]:
+    """Each picture as `centre_square` gives it.
+
+    Raises:
+        InputError: if there is no picture, or one cannot be read.
+    """
+    if not pictures:
+        raise InputError("pictures: there is none to read; give at least one file")
+    with ThreadPoolExecutor() as pool:
+        decoded = pool.map(centre_square, pictures, [resolution] * len(pictures))
+        return np.stack(list(tqdm(decoded, "reading pictures", len(pictures), unit="picture", disable=None)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +100,17 @@ def picture_features(
     cache_dir: Path,
     backbone: str = "efficientnet-lite0",
     weights_file: Path | None = None,
-    progress: bool = True,
     batch: int = 32,
 ) -> Float[np.ndarray, "n d"]:
     """The feature of each picture file, float32, in the order given.
 
     The result is cached under the contents of the files, the resolution, the weights and the code, in parts;
-    see parts.py.
+    see `cached_features`.
 
     Args:
         resolution: side of the square the network sees, in pixels.
         backbone: one of BACKBONES.
         weights_file: its weights; by default those that a package brings.
-        progress: show bars, where there is a terminal.
         batch: pictures per call of the network; the last batch is padded, so it is compiled once.
 
     Raises:
@@ -76,19 +122,19 @@ def picture_features(
     chosen = BACKBONES[backbone]
     require_resolution(resolution, backbone)
     file = require_weights(backbone, weights_file)
-    modules = (chosen.network, convolution, imagenet, weights, parts, decoding)
-    code = [Path(__file__), *(Path(str(module.__file__)) for module in modules)]
+    code = code_of(
+        __file__, *(module.__file__ for module in (chosen.network, convolution, imagenet, weights))
+    )
     with ThreadPoolExecutor() as pool:
-        size = min(batch, parts.PART, len(pictures))
-        return parts.in_parts(
+        size = min(batch, PART, len(pictures))
+        return cached_features(
             pictures,
             chosen.network.FEATURES,
             name=f"{backbone}-{resolution}",
-            key=[resolution, *map(parts.digest, (file, *code))],
+            key=[resolution, file_digest(file), *code],
             cache_dir=cache_dir,
             pool=pool,
             make_encode=lambda: _encoder(chosen, file, resolution, size, pool),
-            progress=progress,
         )
 
 

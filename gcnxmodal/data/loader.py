@@ -1,0 +1,214 @@
+"""The steps that every loader shares: from the items that it has chosen to a Corpus, cached."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.cache import cached_corpus, corpus_path
+from gcnxmodal.data.files import from_root, require_file
+from gcnxmodal.data.picture_features import images_from, resolution_for
+from gcnxmodal.errors import InputError
+from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Vocabulary
+
+
+class Shared(typing.TypedDict):
+    """Arguments of every loader that it only passes on to `load_items`."""
+
+    words: int
+    """Size of the vocabulary: the most common words of the training texts."""
+    tokenizer: Tokenizer
+    cache_dir: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Items:
+    """The n items that a loader has chosen, in order, and read but for their images.
+
+    Attributes:
+        pictures: the picture files; None where one is missing, which is possible only with `features`.
+        features: returns float32 [n, d] or uint8 [n, R, R, 3]; None where they are made from `pictures`.
+        groups: n names; items of one name must lie on one side of the split.
+        provenance: what is worth telling of the choice (JSON values).
+    """
+
+    texts: Sequence[str]
+    labels: Bool[np.ndarray, "n C"]
+    class_names: Sequence[str]
+    splits: dict[str, Int[np.ndarray, " rows"]]
+    pictures: Sequence[Path] | None
+    features: Callable[[], np.ndarray] | None
+    groups: Sequence[str] | None = None
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class ImageSource(typing.NamedTuple):
+    """What the images of a corpus are made of: pictures, or else arrays."""
+
+    image_feature: str
+    """As the user calls it."""
+    resolution: int | None
+    """Side in pixels of images that are made from pictures; None for others."""
+    file: Path | None
+    """Of features; None for pictures."""
+
+    def files(self, pictures: Sequence[Path] | None = None) -> list[Path]:
+        """The files that the images depend on, `pictures` being those there are."""
+        return [self.file] if self.file else list(pictures or [])
+
+
+def load_items(
+    loader: str,
+    read: Callable[[], Items],
+    images: ImageSource,
+    options: dict[str, Any],
+    sources: Any,
+    about: dict[str, Any],
+    *,
+    root: Path | None,
+    words: int,
+    tokenizer: Tokenizer,
+    cache_dir: Path,
+) -> Corpus:
+    """The corpus of what `read` returns, from the cache if it was made before.
+
+    Args:
+        loader: its name, in that of the cached file.
+        read: is called only if the corpus is not in the cache.
+        options: the loader's own (JSON values).
+        sources: what identifies the data read, such as the `fingerprint` of the files.
+        about: opens the provenance; at least `source` and `licence` (JSON values).
+
+    Raises:
+        InputError: as `read` and `assemble` do, or if a picture cannot be read.
+    """
+    described = {
+        **({} if root is None else {"root": str(root.resolve())}),
+        "words": words,
+        "tokenizer": dataclasses.asdict(tokenizer),
+        "image_feature": images.image_feature,
+        "resolution": images.resolution,
+        **options,
+    }
+
+    def make() -> Corpus:
+        items = read()
+
+        def from_pictures() -> np.ndarray:
+            assert items.pictures is not None
+            assert images.resolution is not None
+            return images_from(items.pictures, images.image_feature, images.resolution, cache_dir=cache_dir)
+
+        return assemble(
+            items,
+            items.features or from_pictures,
+            words=words,
+            tokenizer=tokenizer,
+            provenance={**about, "options": described, **items.provenance},
+        )
+
+    return cached_corpus(corpus_path(cache_dir, loader, described, sources), make)
+
+
+def image_source(
+    root: Path,
+    image_feature: str,
+    resolution: int | None,
+    loader: str,
+    fix: str,
+    named: Mapping[str, str] = types.MappingProxyType({"features": "features.npz"}),
+) -> ImageSource:
+    """What the images are made of, as `--data.image-feature` and `--data.resolution` say.
+
+    Args:
+        resolution: the one asked for, if any.
+        fix: says how to get the file.
+        named: files in `root` by the values of `--data.image-feature` that stand for them; other values are
+            those of FROM_PICTURES, and paths of `.npz` files, see `from_root`.
+
+    Raises:
+        InputError: for another value, in which `loader` is named, a missing file, or a resolution of it.
+    """
+    if (side := resolution_for(image_feature, resolution)) is not None:
+        return ImageSource(image_feature, side, None)
+    if image_feature in named:
+        return ImageSource(image_feature, None, require_file(root / named[image_feature], fix))
+    if not image_feature.endswith(".npz"):
+        known = ", ".join(f"'{value}' ({file})" for value, file in named.items())
+        raise InputError(
+            f"--data.image-feature is '{image_feature}'; {loader} has {known}, 'efficientnet-lite0', "
+            "'pixels' or the path of an .npz file"
+        )
+    return ImageSource(image_feature, None, require_file(from_root(root, image_feature), fix))
+
+
+def pictures_of(paths: Sequence[Path], needed: bool = False, fix: str = "") -> Sequence[Path] | None:
+    """`paths` if all of them are files, else None; if `needed`, an InputError that names the one missing."""
+    if needed:
+        for path in paths:
+            require_file(path, fix)
+    return paths if needed or all(path.is_file() for path in paths) else None
+
+
+def assemble(
+    items: Items,
+    images: Callable[[], np.ndarray],
+    *,
+    words: int,
+    tokenizer: Tokenizer,
+    provenance: dict[str, Any],
+) -> Corpus:
+    """A validated corpus whose vocabulary is the `words` most common words of the training texts.
+
+    Args:
+        images: called once all else is found good, in place of `items.features`.
+        provenance: JSON values, in place of the items'; `source` opens every error message. A `hash` is
+            added: of the `items` (texts, labels, splits) and of the `images` (bit for bit, so it may differ
+            between machines that computed the features themselves).
+
+    Raises:
+        InputError: if the training texts hold no word, or Corpus refuses the result.
+    """
+    texts, groups = items.texts, items.groups
+    try:
+        # The only place where a vocabulary is fitted for a corpus: nothing but training texts goes in.
+        vocabulary = Vocabulary.fit([texts[int(row)] for row in items.splits["train"]], words, tokenizer)
+    except InputError as error:
+        raise InputError(f"{provenance['source']}: {error}") from error
+    described = Corpus(
+        images=np.empty((len(texts), 0), np.float32),
+        counts=vocabulary.counts(texts),
+        labels=items.labels,
+        class_names=tuple(items.class_names),
+        splits=items.splits,
+        vocabulary=vocabulary,
+        provenance=provenance,
+        texts=tuple(texts),
+        pictures=None if items.pictures is None else tuple(map(str, items.pictures)),
+        groups=None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1],
+    )
+    features = images()
+    hashes = {"items": _hash_items(described), "images": _hash_images(features)}
+    return dataclasses.replace(described, images=features, provenance={**provenance, "hash": hashes})
+
+
+def _hash_images(features: np.ndarray) -> str:
+    # Not `tobytes`, which copies: pixels may be many gigabytes.
+    return hashlib.sha256(np.ascontiguousarray(features).reshape(-1).view(np.uint8).data).hexdigest()
+
+
+def _hash_items(corpus: Corpus) -> str:
+    splits = {name: rows.tolist() for name, rows in corpus.splits.items()}
+    described = json.dumps([corpus.texts, corpus.class_names, splits], sort_keys=True)
+    return hashlib.sha256(described.encode() + corpus.labels.tobytes()).hexdigest()
