@@ -18,7 +18,7 @@ from benchmarks.harness import write_result
 from gcnxmodal.baselines import METHODS
 from gcnxmodal.baselines.selection import Items, average_standard_map, select
 from gcnxmodal.data.wikipedia import official_features
-from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import standard_map
 
 UNIT_LENGTH = {"unit_length": (True, False)}
 

@@ -22,7 +22,7 @@ from benchmarks.harness import write_result
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.inputs import scale_images
-from gcnxmodal.retrieval.evaluate import evaluate
+from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.systems import PRESETS
 from gcnxmodal.systems.base import DROPOUT
@@ -61,7 +61,7 @@ def curve(corpus: Corpus, seed: int, steps: int, every: int) -> list[dict[str, A
         count = min(every - int(state.step) % every, system.steps_per_epoch - row)
         state = block(state, data, key, jnp.int32(count))
         if int(state.step) % every == 0:
-            found = evaluate(
+            found = evaluate_embeddings(
                 *Retriever(system, state.params).embed(), system.inputs.corpus.labels, corpus.splits
             )
             points.append({"step": int(state.step), **found["protocols"]})

@@ -10,8 +10,13 @@ from sklearn.exceptions import ConvergenceWarning
 from gcnxmodal.baselines import BASELINES
 from gcnxmodal.baselines.cca import CCA
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.retrieval.evaluate import evaluate, evaluate_scores, standard_map, standard_map_of_scores
 from gcnxmodal.retrieval.evaluate_codes import ALL_PROTOCOLS, evaluate_codes, standard_map_of_codes
+from gcnxmodal.retrieval.evaluate_embeddings import (
+    evaluate_embeddings,
+    evaluate_scores,
+    standard_map,
+    standard_map_of_scores,
+)
 from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
 from gcnxmodal.retriever import Retriever
@@ -68,7 +73,7 @@ def _evaluate(system: System, params: Any) -> dict[str, Any]:
     if system.hashes:
         return evaluate_signs(*retriever.embed(), corpus)
     if system.separable:
-        return evaluate(*retriever.embed(), corpus.labels, corpus.splits)
+        return evaluate_embeddings(*retriever.embed(), corpus.labels, corpus.splits)
     texts, images = retriever.encode()
     test, train = (corpus.splits[split] for split in ("test", "train"))
     among_test = retriever.score(texts[test], images[test])
@@ -111,7 +116,9 @@ def evaluate_baseline(
     method: Any, corpus: Corpus | Items, protocols: Mapping[str, Protocol] = PROTOCOLS
 ) -> dict[str, Any]:
     """Fit a baseline on the training items and evaluate it like the model."""
-    return evaluate(*fit_baseline(method, corpus), corpus.labels, corpus.splits, protocols=protocols)
+    return evaluate_embeddings(
+        *fit_baseline(method, corpus), corpus.labels, corpus.splits, protocols=protocols
+    )
 
 
 def fit_baseline(method: Any, corpus: Corpus | Items) -> tuple[np.ndarray, np.ndarray]:
@@ -160,4 +167,4 @@ def _chance(system: System) -> dict[str, Any]:
     texts, images = (random.standard_normal((len(corpus), columns)).astype(np.float32) for _ in range(2))
     if system.hashes:
         return evaluate_signs(texts, images, corpus)
-    return evaluate(texts, images, corpus.labels, corpus.splits)
+    return evaluate_embeddings(texts, images, corpus.labels, corpus.splits)

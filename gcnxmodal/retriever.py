@@ -15,8 +15,7 @@ from jaxtyping import Array
 from gcnxmodal.inputs import reading_of
 from gcnxmodal.reading import Reading
 from gcnxmodal.retrieval.chunks import top_k
-from gcnxmodal.retrieval.pairs import score_matrix
-from gcnxmodal.retrieval.shortlist import search
+from gcnxmodal.retrieval.pair_scores import score_matrix, search
 from gcnxmodal.systems import scanet_model as scanet
 from gcnxmodal.systems.base import System
 from gcnxmodal.systems.explanation import Explanation, explain

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from reference.hamming_numpy import unpack_codes
 from safetensors.numpy import load_file, save_file
 from small_folder import WORDS, write_folder
 from untrained_runs import RUNS, untrained
@@ -15,7 +16,6 @@ from untrained_runs import RUNS, untrained
 from gcnxmodal.encoder import Encoder, as_exported, save_encoder
 from gcnxmodal.errors import InputError
 from gcnxmodal.finished_run import FinishedRun
-from gcnxmodal.retrieval.hamming import unpack_codes
 from gcnxmodal.retriever import Retriever
 
 

@@ -10,7 +10,7 @@ from gcnxmodal.baselines.jfssl import JFSSL, class_vectors, neighbour_weights
 from gcnxmodal.baselines.lcfs import LCFS
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import standard_map
 
 METHODS = {"lcfs": LCFS, "jfssl": JFSSL}
 EXACT = {"unit_length": False, "tolerance": 1e-13, "steps": 3000}

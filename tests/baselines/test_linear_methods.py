@@ -16,7 +16,7 @@ from gcnxmodal.baselines.mvda import MvDA
 from gcnxmodal.baselines.pls import PLS
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import standard_map
 
 CLOSED = {name: METHODS[name] for name in METHODS if name not in (*BASELINES, "mmnn", "dspe")}
 LINEAR = {name: method for name, method in CLOSED.items() if name != "scm"}

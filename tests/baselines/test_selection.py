@@ -5,7 +5,7 @@ from two_views import two_views
 from gcnxmodal.baselines import CCA, METHODS, selection
 from gcnxmodal.baselines.selection import average_standard_map, select, validation_split
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import standard_map
 
 
 class Noisy:

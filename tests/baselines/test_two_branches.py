@@ -13,7 +13,7 @@ from gcnxmodal.baselines.mmnn import MMNN, mmnn_loss
 from gcnxmodal.baselines.two_branches import apply_branch, init_branch
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import standard_map
 
 METHODS = {"mmnn": MMNN, "dspe": DSPE}
 SHORT = {"steps": 60, "batch": 24}
