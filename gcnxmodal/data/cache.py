@@ -47,7 +47,7 @@ def corpus_path(cache_dir: Path, loader: str, options: dict[str, Any], sources: 
 def _loader_code() -> str:
     """A hash of the code that makes corpora: one that has changed must not be answered from the cache."""
     package = Path(gcnxmodal.__file__).parent
-    networks = (package / "nn" / f"{name}.py" for name in ("efficientnet", "convolution", "weights"))
+    networks = (package / "nn" / f"{name}.py" for name in ("picture_encoders", "weights", "torch_weights"))
     files = [package / "corpus.py", *networks]
     files += sorted([*package.glob("data/*.py"), *package.glob("text/*.py")])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

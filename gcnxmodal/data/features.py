@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 
 import jax
 import numpy as np
@@ -18,15 +17,15 @@ from gcnxmodal.data import pictures as decoding
 from gcnxmodal.data.files import require_file
 from gcnxmodal.data.pictures import centre_square, imagenet_crop
 from gcnxmodal.errors import InputError
-from gcnxmodal.nn import convolution, efficientnet, imagenet, resnet, vgg, weights
+from gcnxmodal.nn import picture_encoders, torch_weights, weights
+from gcnxmodal.nn.picture_encoders import VGG, EfficientNetLite0, PictureEncoder, ResNet
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
     """A pre-trained network and what it is shown."""
 
-    network: ModuleType
-    """With FEATURES, load_pretrained(path) and normalise(pixels)."""
+    network: type[PictureEncoder]
     decode: Callable[[Path, int], UInt8[np.ndarray, "R R 3"]]
     """Pixels of a picture file at a resolution."""
     smallest: int
@@ -39,9 +38,9 @@ class Backbone:
 _TORCHVISION = "of torchvision's pre-trained models (docs/picture-features.md)"
 BACKBONES = {
     # The smallest sides are the networks' total stride.
-    "efficientnet-lite0": Backbone(efficientnet, centre_square, 32, None),
-    "vgg19": Backbone(vgg, imagenet_crop, 224, 224, f"vgg19-dcbb9e9d.pth {_TORCHVISION}"),
-    "resnet50": Backbone(resnet, imagenet_crop, 32, None, f"resnet50-0676ba61.pth {_TORCHVISION}"),
+    "efficientnet-lite0": Backbone(EfficientNetLite0, centre_square, 32, None),
+    "vgg19": Backbone(VGG, imagenet_crop, 224, 224, f"vgg19-dcbb9e9d.pth {_TORCHVISION}"),
+    "resnet50": Backbone(ResNet, imagenet_crop, 32, None, f"resnet50-0676ba61.pth {_TORCHVISION}"),
 }
 
 
@@ -76,7 +75,7 @@ def picture_features(
     chosen = BACKBONES[backbone]
     require_resolution(resolution, backbone)
     file = require_weights(backbone, weights_file)
-    modules = (chosen.network, convolution, imagenet, weights, parts, decoding)
+    modules = (picture_encoders, weights, torch_weights, parts, decoding)
     code = [Path(__file__), *(Path(str(module.__file__)) for module in modules)]
     with ThreadPoolExecutor() as pool:
         size = min(batch, parts.PART, len(pictures))

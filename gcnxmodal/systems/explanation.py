@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gcnxmodal.nn.word_sequence import WordSequence
+from gcnxmodal.nn.text_encoders import WordSequence
 from gcnxmodal.systems.scanet_model import SCANet, score_aligned
 
 

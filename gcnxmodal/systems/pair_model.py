@@ -9,11 +9,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from gcnxmodal.graph.layout import SparseLayout
-from gcnxmodal.nn.cnn5 import CNN5
-from gcnxmodal.nn.cnn_text import CNNText
-from gcnxmodal.nn.graph_text import GraphText
+from gcnxmodal.nn.image_encoders import CNN5
 from gcnxmodal.nn.layers import Constant, Features
-from gcnxmodal.nn.lstm_text import LSTMText
+from gcnxmodal.nn.text_encoders import CNNText, GraphText, LSTMText
 from gcnxmodal.systems.dual_path import DualPath
 from gcnxmodal.systems.pair_config import ModelConfig
 from gcnxmodal.systems.scanet_model import SCANet

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from gcnxmodal.nn.augment import flip_and_shift
+from gcnxmodal.nn.image_encoders import flip_and_shift
 from gcnxmodal.systems import dual_path
 from gcnxmodal.systems.co_attention import AttentionScale, CoAttention, stack
 from gcnxmodal.systems.dual_path import DualPath, half_squares

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from gcnxmodal.chebyshev import pack
-from gcnxmodal.nn.graph_text import GraphText
 from gcnxmodal.nn.layers import Features
+from gcnxmodal.nn.text_encoders import GraphText
 from gcnxmodal.systems import dual_path
 from gcnxmodal.systems import gin_model as gin
 from gcnxmodal.systems import scanet_model as scanet
