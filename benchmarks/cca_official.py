@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import CCA, METHODS, SemanticCorrelationMatching
 from gcnxmodal.data.wikipedia import official_features
-from gcnxmodal.retrieval.evaluate import evaluate
+from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings
 
 EXPECTED = {"text_query": 0.188, "image_query": 0.240}
 
@@ -36,7 +36,9 @@ def measure(root: Path, method: Any) -> dict[str, Any]:
     train = np.arange(len(features["I_tr"]))
     splits = {"train": train, "test": np.arange(len(train), len(labels))}
     method.fit(images[train], texts[train], labels[train])
-    return evaluate(method.encode_texts(texts), method.encode_images(images), labels, splits)["protocols"]
+    return evaluate_embeddings(method.encode_texts(texts), method.encode_images(images), labels, splits)[
+        "protocols"
+    ]
 
 
 def main() -> None:

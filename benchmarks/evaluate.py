@@ -6,7 +6,7 @@
 scores; MAP over all ranks and over the first 100. Each method gets embeddings and labels and returns the
 average precision of each query:
 
-    ours                         `retrieval.evaluate.average_precisions`
+    ours                         `protocol_average_precisions`
     NumPy, the papers' loop      for each query: scores, relevant items, argsort, precision at the hits
     NumPy, products, then loop   the same after one product for the scores of all queries: its best form
     torchmetrics                 RetrievalMAP, of the scores
@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.harness import interleave, table, write_result
 from benchmarks.torch_filters import torch_device
-from gcnxmodal.retrieval.evaluate import average_precisions
+from gcnxmodal.retrieval.evaluate_embeddings import protocol_average_precisions
 from gcnxmodal.retrieval.protocols import Protocol
 
 OURS = "ours"
@@ -92,7 +92,7 @@ def ours(ranking: Ranking, cutoff: int | None) -> Callable[[], np.ndarray]:
     queries_QD, items_MD = jnp.asarray(ranking.queries_QD), jnp.asarray(ranking.items_MD)
     labels = ranking.query_labels_QC, ranking.item_labels_MC
     protocol = Protocol(database="test", cutoff=cutoff, norm="hits")
-    return lambda: average_precisions(queries_QD, items_MD, *labels, protocol)
+    return lambda: protocol_average_precisions(queries_QD, items_MD, *labels, protocol)
 
 
 def papers_loop(ranking: Ranking, cutoff: int | None) -> Callable[[], np.ndarray]:

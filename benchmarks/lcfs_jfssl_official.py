@@ -24,7 +24,7 @@ from gcnxmodal.baselines.selection import select
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.papers.published import GIN_1
-from gcnxmodal.retrieval.evaluate import evaluate, standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings, standard_map
 from gcnxmodal.systems import PRESETS
 
 PAPER = {name: GIN_1["Eng-Wiki"][name.upper()][:2] for name in ("lcfs", "jfssl")}
@@ -57,7 +57,7 @@ class Wikipedia:
 
     def protocols(self, method: Any, image: str, text: str) -> dict[str, Any]:
         """MAP under every protocol."""
-        return evaluate(*self.embed(method, image, text), self.labels, self.splits)["protocols"]
+        return evaluate_embeddings(*self.embed(method, image, text), self.labels, self.splits)["protocols"]
 
     def best_on_test(self, name: str, image: str, text: str) -> dict[str, Any]:
         """The weights of most average `standard` MAP of the test items, and that MAP."""

@@ -25,7 +25,7 @@ from gcnxmodal.baselines.linear import LinearSpace
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.papers.published import GIN_1
-from gcnxmodal.retrieval.evaluate import evaluate, standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings, standard_map
 from gcnxmodal.systems import PRESETS
 
 TOLERANCE = 0.03
@@ -159,7 +159,9 @@ def measure(data: Wikipedia, name: str) -> dict[str, Any]:
         texts, images = coordinates(data, name, choice)
         apart[label] = standard(data, texts, images, choice.get("score", "cosine"))
         if label == "default":
-            found = evaluate(*scored(texts, images, "cosine"), data.labels, data.splits)["protocols"]
+            found = evaluate_embeddings(*scored(texts, images, "cosine"), data.labels, data.splits)[
+                "protocols"
+            ]
             protocols = {key: (value["text_query"], value["image_query"]) for key, value in found.items()}
         print(f"{name:8}{label:24}{shown(apart[label])}", flush=True)
     cells = grid(data, name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import SemanticMatching
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.retrieval.evaluate import evaluate
+from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings
 from gcnxmodal.systems import PRESETS
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         method = SemanticMatching(score=score)
         method.fit(corpus.images[train], corpus.counts[train], corpus.labels[train])
         texts, images = method.encode_texts(corpus.counts), method.encode_images(corpus.images)
-        result[score] = evaluate(texts, images, corpus.labels, corpus.splits)["protocols"]
+        result[score] = evaluate_embeddings(texts, images, corpus.labels, corpus.splits)["protocols"]
         for name, found in result[score].items():
             print(f"{score:14}{name:10}{found['text_query']:.3f} / {found['image_query']:.3f}", flush=True)
     print(f"written to {write_result(f'sm_scores-{arguments.preset}', result)}")

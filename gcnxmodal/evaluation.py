@@ -20,8 +20,8 @@ from gcnxmodal.report.gallery import Gallery, build_gallery, choose_queries, ite
 from gcnxmodal.report.page import write_report
 from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
 from gcnxmodal.retrieval.database import Codes, Embeddings
-from gcnxmodal.retrieval.evaluate import evaluate as evaluate_embeddings
 from gcnxmodal.retrieval.evaluate_codes import ALL_PROTOCOLS
+from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings
 from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
 from gcnxmodal.retriever import Retriever, save_run_model
 from gcnxmodal.runs import RunFolder, command_line, write_json

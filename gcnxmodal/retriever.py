@@ -40,7 +40,7 @@ from gcnxmodal.nn.layers import Constant
 from gcnxmodal.nn.weights import read_weights
 from gcnxmodal.retrieval.database import Codes, Database, Embeddings, PairFeatures
 from gcnxmodal.retrieval.hamming import pack_codes
-from gcnxmodal.retrieval.pairs import score_matrix
+from gcnxmodal.retrieval.pair_scores import score_matrix
 from gcnxmodal.runs import FinishedRun, RunFolder, restore, write_json
 from gcnxmodal.stores.files import FORMATS, Rows, describe_items, read_items, replacing_folder, write_items
 from gcnxmodal.systems import SYSTEMS, System, experiment_from

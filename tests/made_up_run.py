@@ -91,7 +91,7 @@ def make_gallery(corpus: Corpus, seed: int = 0, images: int = 8, texts: int = 5)
 
 
 def make_evaluation(level: float, classes: int, seed: int) -> dict[str, Any]:
-    """What `retrieval.evaluate` gives, for a system whose MAP is about `level`."""
+    """What `evaluate_embeddings` gives, for a system whose MAP is about `level`."""
     random = np.random.default_rng(seed)
     recall = np.linspace(0, 1, 11)
     scope = np.unique(np.geomspace(1, 60, 20).round())

@@ -109,7 +109,7 @@ def _loader_code() -> str:
     """A hash of the code that makes corpora: one that has changed must not be answered from the cache."""
     package = Path(gcnxmodal.__file__).parent
     files = [package / "corpus.py", package / "holdout.py"]
-    files += [package / "nn" / f"{name}.py" for name in ("efficientnet", "convolution", "weights")]
+    files += [package / "nn" / f"{name}.py" for name in ("picture_encoders", "weights", "torch_weights")]
     files += sorted([*package.glob("data/*.py"), *package.glob("text/*.py")])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 

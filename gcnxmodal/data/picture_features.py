@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 
 import jax
 import numpy as np
@@ -18,7 +17,8 @@ from gcnxmodal.data.feature_cache import PART, cached_features, code_of
 from gcnxmodal.data.files import file_digest, require_file
 from gcnxmodal.data.pictures import centre_square, imagenet_crop
 from gcnxmodal.errors import InputError
-from gcnxmodal.nn import convolution, efficientnet, imagenet, resnet, vgg, weights
+from gcnxmodal.nn import picture_encoders, torch_weights, weights
+from gcnxmodal.nn.picture_encoders import VGG, EfficientNetLite0, PictureEncoder, ResNet
 
 FROM_PICTURES = {"efficientnet-lite0": 224, "pixels": 64}
 """Values of `--data.image-feature` that are made from pictures, and the resolution if none is asked for."""
@@ -73,8 +73,7 @@ def picture_pixels(pictures: Sequence[Path], resolution: int) -> UInt8[np.ndarra
 class Backbone:
     """A pre-trained network and what it is shown."""
 
-    network: ModuleType
-    """With FEATURES, load_pretrained(path) and normalise(pixels)."""
+    network: type[PictureEncoder]
     decode: Callable[[Path, int], UInt8[np.ndarray, "R R 3"]]
     """Pixels of a picture file at a resolution."""
     smallest: int
@@ -87,9 +86,9 @@ class Backbone:
 _TORCHVISION = "of torchvision's pre-trained models (docs/picture-features.md)"
 BACKBONES = {
     # The smallest sides are the networks' total stride.
-    "efficientnet-lite0": Backbone(efficientnet, centre_square, 32, None),
-    "vgg19": Backbone(vgg, imagenet_crop, 224, 224, f"vgg19-dcbb9e9d.pth {_TORCHVISION}"),
-    "resnet50": Backbone(resnet, imagenet_crop, 32, None, f"resnet50-0676ba61.pth {_TORCHVISION}"),
+    "efficientnet-lite0": Backbone(EfficientNetLite0, centre_square, 32, None),
+    "vgg19": Backbone(VGG, imagenet_crop, 224, 224, f"vgg19-dcbb9e9d.pth {_TORCHVISION}"),
+    "resnet50": Backbone(ResNet, imagenet_crop, 32, None, f"resnet50-0676ba61.pth {_TORCHVISION}"),
 }
 
 
@@ -122,9 +121,8 @@ def picture_features(
     chosen = BACKBONES[backbone]
     require_resolution(resolution, backbone)
     file = require_weights(backbone, weights_file)
-    code = code_of(
-        __file__, *(module.__file__ for module in (chosen.network, convolution, imagenet, weights))
-    )
+    modules = (picture_encoders, weights, torch_weights)
+    code = code_of(__file__, *(module.__file__ for module in modules))
     with ThreadPoolExecutor() as pool:
         size = min(batch, PART, len(pictures))
         return cached_features(

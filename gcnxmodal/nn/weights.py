@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.nn.torch_weights import read_torch_weights
+from gcnxmodal.nn.torch_weights import RefusedError, read_torch_weights
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
@@ -19,25 +19,29 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     Nothing in the file is executed: see torch_weights.py; a safetensors file is a table and numbers.
 
     Raises:
-        InputError: if the file is missing, damaged, or neither.
+        InputError: if the file is missing, damaged, or neither; of a state dict also if it holds anything but
+            named dense tensors. The message gives the file and what was refused.
     """
-    if not _is_safetensors(path):
-        return read_torch_weights(path)
-    try:
-        return load_file(path)
-    except Exception as error:  # whatever a damaged file makes a parser raise, its reader learns the same
-        raise InputError(
-            f"{path}: not a whole safetensors file ({type(error).__name__}: {error}); fetch the file again"
-        ) from error
-
-
-def _is_safetensors(path: Path) -> bool:
-    """8 bytes of length, then a JSON object; PyTorch's layouts have no "{" there."""
+    kind = "PyTorch state dict"
     try:
         with path.open("rb") as file:
-            return file.read(9)[8:] == b"{"
-    except OSError:
-        return False  # the other reader says what is wrong with it
+            start = file.read(9)
+        if start[8:] == b"{":  # after 8 bytes of length a JSON object; PyTorch's layouts have none there
+            kind = "safetensors file"
+            return load_file(path)
+        return read_torch_weights(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{path}: the weights cannot be read ({error.strerror}); give an existing file"
+        ) from error
+    except RefusedError as error:
+        raise InputError(
+            f"{path}: {error}; save only `model.state_dict()`, and trust no file that needs more"
+        ) from None
+    except Exception as error:  # whatever a damaged file makes a parser raise, its reader learns the same
+        raise InputError(
+            f"{path}: not a whole {kind} ({type(error).__name__}: {error}); fetch the file again"
+        ) from error
 
 
 class Weights:

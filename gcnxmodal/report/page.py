@@ -46,7 +46,7 @@ def write_report(
         title: the headline, for example "GIN on emoji".
         system: the model's short name in tables and plots, for example "GIN".
         results: the content of `results.json`; yardsticks and chance may be missing.
-        details: {"model": what `retrieval.evaluate` gave, "cca": the same for a yardstick, ...}.
+        details: {"model": what `evaluate_embeddings` gave, "cca": the same for a yardstick, ...}.
         history: the lines of `metrics.jsonl`; may be empty.
         reasons: why some pairs score as they do; may be empty.
         paper_row: the published result, or None: "text_query", "image_query", "average"; optionally "source"

@@ -39,8 +39,8 @@ def curve_plots(details: Mapping[str, Any], system: str) -> list[Plot]:
     2). Lookup has a second, thin line of the model's: the mean with 0 for queries without a hit.
 
     Args:
-        details: {"model": what `retrieval.evaluate` or `retrieval.evaluate_codes` gave for it, "cca": ...,
-            ...}; only "curves", "lookup" and "precision_at" are read.
+        details: {"model": what `evaluate_embeddings` or `evaluate_codes` gave for it, "cca": ..., ...}; only
+            "curves", "lookup" and "precision_at" are read.
     """
     return [plot for kind in _CURVES for plot in _panels(kind, details, system)]
 

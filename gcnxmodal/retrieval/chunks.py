@@ -75,11 +75,11 @@ def top_k(
     Q, D = queries_QD.shape
     side = math.isqrt(max_bytes // BYTES_PER_SCORE) // ITEMS * ITEMS
     block = min(_whole(M, ITEMS), max(ITEMS, side))
-    rows = _rows(Q, block + k, max_bytes)
-    queries_PD = _pad(queries_QD, rows)
-    database_BbD = _pad(database_MD, block).reshape(-1, block, D)
+    rows = rows_per_chunk(Q, block + k, max_bytes)
+    queries_PD = pad_rows(queries_QD, rows)
+    database_BbD = pad_rows(database_MD, block).reshape(-1, block, D)
     chunks = [_top_k_chunk(queries_PD, database_BbD, start, M, rows, k) for start in range(0, Q, rows)]
-    indices_Qk, scores_Qk = _join(chunks, Q)
+    indices_Qk, scores_Qk = join_chunks(chunks, Q)
     return indices_Qk, scores_Qk
 
 
@@ -104,11 +104,11 @@ def measure_rankings(
         What `measure` returns, for all Q queries.
     """
     Q, M = len(queries_QD), len(database_labels_MC)
-    rows = _rows(Q, M, max_bytes)
-    database_labels_NC = _pad(jnp.asarray(database_labels_MC), ITEMS)
-    query_labels_PC = _pad(jnp.asarray(query_labels_QC), rows)
+    rows = rows_per_chunk(Q, M, max_bytes)
+    database_labels_NC = pad_rows(jnp.asarray(database_labels_MC), ITEMS)
+    query_labels_PC = pad_rows(jnp.asarray(query_labels_QC), rows)
     if database_MD is not None:
-        queries_PD, database_ND = _pad(jnp.asarray(queries_QD), rows), _pad(database_MD, ITEMS)
+        queries_PD, database_ND = pad_rows(jnp.asarray(queries_QD), rows), pad_rows(database_MD, ITEMS)
     chunks = []
     for start in range(0, Q, rows):
         if database_MD is None:  # scores stay where they are but for the rows at hand
@@ -126,7 +126,7 @@ def measure_rankings(
         else:
             hits_qM = ranked_relevance(scores_qN, relevant_qN)[:, :M]
             chunks.append(jax.jit(measure)(hits_qM, scores_qN[:, :M], query_q))
-    return _join(chunks, Q)
+    return join_chunks(chunks, Q)
 
 
 def relevant_counts(
@@ -136,8 +136,8 @@ def relevant_counts(
 ) -> Int[np.ndarray, " Q"]:
     """How many items of the database are relevant to each query."""
     Q, M = len(query_labels_QC), len(database_labels_MC)
-    rows = _rows(Q, M, max_bytes)
-    labels_PC = _pad(jnp.asarray(query_labels_QC), rows)
+    rows = rows_per_chunk(Q, M, max_bytes)
+    labels_PC = pad_rows(jnp.asarray(query_labels_QC), rows)
     chunks = [
         _count_chunk(labels_PC, jnp.asarray(database_labels_MC), start, rows) for start in range(0, Q, rows)
     ]
@@ -168,18 +168,18 @@ def _whole(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def _rows(Q: int, M: int, max_bytes: int) -> int:
+def rows_per_chunk(Q: int, M: int, max_bytes: int) -> int:
     """Queries a chunk: equal chunks of whole tiles that keep [rows, M] within the budget."""
     fit = max(QUERIES, max_bytes // (BYTES_PER_SCORE * M) // QUERIES * QUERIES)
     return _whole(math.ceil(Q / math.ceil(Q / fit)), QUERIES)
 
 
-def _pad(x: Array, unit: int) -> Array:
+def pad_rows(x: Array, unit: int) -> Array:
     """`x` with rows of zeros added up to a multiple of `unit`."""
     return jnp.pad(x, ((0, _whole(len(x), unit) - len(x)), (0, 0)))
 
 
-def _join(chunks: list[tuple[Array | np.ndarray, ...]], Q: int) -> tuple[np.ndarray, ...]:
+def join_chunks(chunks: list[tuple[Array | np.ndarray, ...]], Q: int) -> tuple[np.ndarray, ...]:
     """The chunks end to end, without the last one's padding."""
     return tuple(
         np.concatenate([np.asarray(part) for part in parts])[:Q] for parts in zip(*chunks, strict=True)
@@ -220,13 +220,13 @@ def _count_chunk(
 def _best_of_scores(scores_QM: np.ndarray, k: int, max_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """`top_k` of scores, some rows at a time."""
     Q, M = scores_QM.shape
-    rows = _rows(Q, M, max_bytes)
+    rows = rows_per_chunk(Q, M, max_bytes)
     parts = []
     for start in range(0, Q, rows):
         part_qM = scores_QM[start : start + rows]
         scores_qk, indices_qk = _best(np.pad(part_qM, ((0, rows - len(part_qM)), (0, 0))), k)
         parts.append((indices_qk, scores_qk))
-    indices_Qk, scores_Qk = _join(parts, Q)
+    indices_Qk, scores_Qk = join_chunks(parts, Q)
     return indices_Qk, scores_Qk
 
 

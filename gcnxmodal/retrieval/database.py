@@ -13,11 +13,16 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt32
 
-from gcnxmodal.retrieval import shortlist as shortlists
 from gcnxmodal.retrieval.chunks import top_k
-from gcnxmodal.retrieval.evaluate import evaluate, evaluate_scores, standard_map, standard_map_of_scores
 from gcnxmodal.retrieval.evaluate_codes import evaluate_codes, standard_map_of_codes
+from gcnxmodal.retrieval.evaluate_embeddings import (
+    evaluate_embeddings,
+    evaluate_scores,
+    standard_map,
+    standard_map_of_scores,
+)
 from gcnxmodal.retrieval.hamming import nearest, pack_codes
+from gcnxmodal.retrieval.pair_scores import search
 
 Splits = Mapping[str, Int[np.ndarray, " rows"]]
 Found = tuple[Int[np.ndarray, "Q k"], Float[np.ndarray, "Q k"]]
@@ -61,7 +66,7 @@ class Embeddings(Database):
 
     def evaluate(self, labels_nC: Bool[np.ndarray, "n C"], splits: Splits) -> dict[str, Any]:
         """Every protocol and curve, see `retrieval.evaluate`."""
-        return evaluate(self.texts, self.images, labels_nC, splits)
+        return evaluate_embeddings(self.texts, self.images, labels_nC, splits)
 
     def standard_map(self, labels_nC: Bool[np.ndarray, "n C"]) -> dict[str, float]:
         """MAP of all items under `standard`."""
@@ -128,7 +133,7 @@ class PairFeatures(Database):
             return self.scorer.score_chosen(features, *pairs)
 
         k = min(k, len(self))
-        return shortlists.search(embedded_queries, embedded_items, k, shortlist=shortlist, score=score)
+        return search(embedded_queries, embedded_items, k, shortlist=shortlist, score=score)
 
     def evaluate(self, labels_nC: Bool[np.ndarray, "n C"], splits: Splits) -> dict[str, Any]:
         """Every protocol and curve, from the scores of all pairs."""

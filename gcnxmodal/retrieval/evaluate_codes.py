@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt32
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.chunks import MAX_BYTES, _rows
+from gcnxmodal.retrieval.chunks import MAX_BYTES, rows_per_chunk
 from gcnxmodal.retrieval.curves import hits_by_rank, interpolated_precision
-from gcnxmodal.retrieval.evaluate import Rankings, mean_scores, ranked_splits, ranking_details
+from gcnxmodal.retrieval.evaluate_embeddings import Rankings, mean_scores, ranked_splits, ranking_details
 from gcnxmodal.retrieval.hamming import average_precisions, distance_histograms, nearest, pack_codes
+from gcnxmodal.retrieval.metrics import expected_average_precision
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS, Protocol, database_split
-from gcnxmodal.retrieval.tied_precision import expected_average_precision
 
 ALL_PROTOCOLS = {**PROTOCOLS, **HASHING_PROTOCOLS}
 
@@ -35,7 +35,7 @@ def evaluate_codes(
     max_bytes: int = MAX_BYTES,
     on_host: bool | None = None,
 ) -> dict[str, Any]:
-    """`evaluate.evaluate` of packed codes, ranked by Hamming distance with ties by index.
+    """`evaluate_embeddings` of packed codes, ranked by Hamming distance with ties by index.
 
     All of it is counted from distances, by `hamming`: nothing is as large as queries x items.
 
@@ -47,7 +47,7 @@ def evaluate_codes(
         on_host: count with numba or in XLA; by default, whichever `hamming` chooses.
 
     Returns:
-        JSON values: those of `evaluate`, and
+        JSON values: those of `evaluate_embeddings`, and
 
         expected {protocol: {"text_query", "image_query", "average"}}: MAP expected if items at the same
             distance come in random order;
@@ -63,7 +63,7 @@ def evaluate_codes(
     standard, lookup, at = {}, {}, {}
     ap: dict[str, dict[str, np.ndarray]] = {name: {} for name in protocols}
     expected: dict[str, dict[str, np.ndarray]] = {name: {} for name in protocols}
-    lonely = {}
+    without_relevant = {}
     for direction, queries_nW, items_nW in (
         ("text_query", text_codes_nW, image_codes_nW),
         ("image_query", image_codes_nW, text_codes_nW),
@@ -78,15 +78,15 @@ def evaluate_codes(
             how = protocol.cutoff, protocol.norm
             ap[name][direction] = average_precisions(*data[split], *how, max_bytes, on_host)
             expected[name][direction] = expected_average_precision(*counts[split], *how)
-            lonely[name] = int(np.sum(counts[split][1].sum(axis=1) == 0))
+            without_relevant[name] = int(np.sum(counts[split][1].sum(axis=1) == 0))
         standard[direction] = _standard(data["test"], max_bytes, on_host)
         lookup[direction] = hash_lookup(*counts[searched], bits)
         at[direction] = precision_at(data[searched], counts[searched], max_bytes, on_host)
     return {
-        "protocols": {name: mean_scores(found) for name, found in ap.items()},
+        "protocols": {name: mean_scores(precisions) for name, precisions in ap.items()},
         **ranking_details(standard, labels_nC[test]),
-        "queries_without_relevant": lonely,
-        "expected": {name: mean_scores(found) for name, found in expected.items()},
+        "queries_without_relevant": without_relevant,
+        "expected": {name: mean_scores(precisions) for name, precisions in expected.items()},
         "lookup": lookup,
         "precision_at": at,
     }
@@ -223,7 +223,7 @@ def _rankings(
     # Packed, a pair's labels are compared in one word.
     labels_QV, item_labels_MV = pack_codes(labels_QC), pack_codes(item_labels_MC)
     # An item and what curves need of it take some 40 bytes and 4 for each word, not those of a score.
-    rows = _rows(len(queries_QW), k * (1 + labels_QV.shape[1]), max_bytes)
+    rows = rows_per_chunk(len(queries_QW), k * (1 + labels_QV.shape[1]), max_bytes)
     for start in range(0, len(queries_QW), rows):
         part = slice(start, start + rows)
         indices_qk, _ = nearest(queries_QW[part], items_MW, k, max_bytes, on_host)

@@ -21,9 +21,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval import hamming_device
-from gcnxmodal.retrieval.chunks import MAX_BYTES, _join, _pad, _rows
-from gcnxmodal.retrieval.metrics import Norm
-from gcnxmodal.retrieval.tied_precision import expected_average_precision
+from gcnxmodal.retrieval.chunks import MAX_BYTES, join_chunks, pad_rows, rows_per_chunk
+from gcnxmodal.retrieval.metrics import Norm, expected_average_precision
 
 BLOCK = 128
 """Items of the database that XLA counts at a time, and at most; each is compared with the block's others."""
@@ -64,12 +63,6 @@ def pack_codes(
     bytes_nB = np.packbits(bits_nK > 0, axis=1, bitorder="little")
     bytes_nB = np.pad(bytes_nB, ((0, 0), (0, -bytes_nB.shape[1] % 4)))
     return bytes_nB.view("<u4").astype(np.uint32, copy=False)
-
-
-def unpack_codes(codes_nW: UInt32[np.ndarray, "n W"], bits: int) -> Bool[np.ndarray, "n K"]:
-    """The first `bits` bits of packed codes."""
-    bytes_nB = np.ascontiguousarray(codes_nW, "<u4").view(np.uint8)
-    return np.unpackbits(bytes_nB, axis=1, count=bits, bitorder="little").astype(bool)
 
 
 def average_precisions(
@@ -126,7 +119,7 @@ def expected_average_precisions(
     on_host: bool | None = None,
 ) -> Float[np.ndarray, " Q"]:
     """AP of each query expected if items at the same distance come in random order, float64, exact for every
-    cut-off and norm: `tied_precision.expected_average_precision` of `distance_histograms`.
+    cut-off and norm: `metrics.expected_average_precision` of `distance_histograms`.
 
     Raises:
         InputError: if codes and labels are not aligned.
@@ -183,10 +176,10 @@ def nearest(
         indices_Qk, distances_Qk = hamming_host.nearest(queries_QW, np.ascontiguousarray(items_MW.T), k)
         return indices_Qk, distances_Qk
     block = max(SEARCH_BLOCK, k)  # all items at once, where all are ranked
-    rows = _rows(Q, block + k, max_bytes)
-    queries_PW, items_BbW = _pad(jnp.asarray(queries_QW), rows), _blocks(items_MW, block)
+    rows = rows_per_chunk(Q, block + k, max_bytes)
+    queries_PW, items_BbW = pad_rows(jnp.asarray(queries_QW), rows), _blocks(items_MW, block)
     chunks = [hamming_device.nearest(queries_PW[i : i + rows], items_BbW, M, k) for i in range(0, Q, rows)]
-    indices_Qk, distances_Qk = _join(chunks, Q)
+    indices_Qk, distances_Qk = join_chunks(chunks, Q)
     return indices_Qk, distances_Qk
 
 
@@ -232,14 +225,14 @@ def _by_chunks(measure: Callable, data: _Arrays, max_bytes: int) -> tuple[np.nda
     queries_QW, items_MW, labels_QC, item_labels_MC = data
     block = CPU_BLOCK if jax.default_backend() == "cpu" else BLOCK
     comparisons = block * max(block, 32 * queries_QW.shape[1] + 1)
-    rows = _rows(len(queries_QW), comparisons, max_bytes)
-    queries = _pad(jnp.asarray(queries_QW), rows), _pad(jnp.asarray(labels_QC), rows)
+    rows = rows_per_chunk(len(queries_QW), comparisons, max_bytes)
+    queries = pad_rows(jnp.asarray(queries_QW), rows), pad_rows(jnp.asarray(labels_QC), rows)
     database = _blocks(items_MW, block), _blocks(item_labels_MC, block)
     starts = range(0, len(queries_QW), rows)
     chunks = [measure(*(x[start : start + rows] for x in queries), *database) for start in starts]
-    return _join(chunks, len(queries_QW))
+    return join_chunks(chunks, len(queries_QW))
 
 
 def _blocks(x_Mx: np.ndarray, block: int) -> Array:
-    padded_Nx = _pad(jnp.asarray(x_Mx), block)
+    padded_Nx = pad_rows(jnp.asarray(x_Mx), block)
     return padded_Nx.reshape(-1, block, x_Mx.shape[1])

@@ -39,14 +39,10 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import Hubs, SparseLayout
 from gcnxmodal.inputs import TextInput, WordInputs, word_inputs
-from gcnxmodal.nn.augment import flip_and_shift
-from gcnxmodal.nn.cnn5 import CNN5
-from gcnxmodal.nn.cnn_text import CNNText
-from gcnxmodal.nn.graph_text import GraphText
+from gcnxmodal.nn.image_encoders import CNN5, flip_and_shift
 from gcnxmodal.nn.layers import Constant, Features, half_squares, linear
 from gcnxmodal.nn.losses import pairwise_similarity_loss
-from gcnxmodal.nn.lstm_text import LSTMText
-from gcnxmodal.nn.word_sequence import WordSequence
+from gcnxmodal.nn.text_encoders import CNNText, GraphText, LSTMText, WordSequence
 from gcnxmodal.systems.base import (
     ORDER,
     PAIRS,

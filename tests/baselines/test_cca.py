@@ -7,7 +7,7 @@ from two_views import two_views
 from gcnxmodal.baselines import BASELINES, CCA
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import standard_map
 
 
 def plain(components=None) -> CCA:

@@ -13,7 +13,7 @@ from gcnxmodal.baselines.linear import class_scatter, class_shares
 from gcnxmodal.baselines.pls import BLM, PLS
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import standard_map
 
 CLOSED = {name: METHODS[name] for name in METHODS if name not in (*BASELINES, "mmnn", "dspe")}
 LINEAR = {name: method for name, method in CLOSED.items() if name != "scm"}

@@ -11,7 +11,7 @@ from gcnxmodal.baselines import two_branches
 from gcnxmodal.baselines.two_branches import DSPE, MMNN, apply_branch, dspe_loss, init_branch, mmnn_loss
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate import standard_map
+from gcnxmodal.retrieval.evaluate_embeddings import standard_map
 
 METHODS = {"mmnn": MMNN, "dspe": DSPE}
 SHORT = {"steps": 60, "batch": 24}

@@ -13,7 +13,7 @@ from gcnxmodal.data import picture_features as features
 from gcnxmodal.data.picture_features import BACKBONES, images_from, picture_features, resolution_for
 from gcnxmodal.data.pictures import centre_square
 from gcnxmodal.errors import InputError
-from gcnxmodal.nn import efficientnet
+from gcnxmodal.nn.picture_encoders import EfficientNetLite0
 
 
 @pytest.fixture
@@ -50,13 +50,13 @@ def test_features_are_those_of_the_network_in_order_and_compiled_once(tmp_path, 
         traced.append(pixels.shape)
         return original(pixels)
 
-    original = efficientnet.normalise
-    monkeypatch.setattr(efficientnet, "normalise", normalise)
+    original = EfficientNetLite0.normalise
+    monkeypatch.setattr(EfficientNetLite0, "normalise", staticmethod(normalise))
     found = picture_features(pictures, 32, cache_dir=tmp_path / "cache", batch=2)
     assert traced == [(2, 32, 32, 3)], "five pictures, the last batch half full: one compilation"
 
     pixels = jnp.stack([centre_square(picture, 32) for picture in pictures])
-    network = efficientnet.load_pretrained()
+    network = EfficientNetLite0.load_pretrained(EfficientNetLite0.weights_path())
     expected = np.asarray(jax.jit(lambda pixels: network(original(pixels)))(pixels))
     assert found.shape == (5, 1280)
     assert found.dtype == np.float32

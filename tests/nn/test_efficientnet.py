@@ -8,19 +8,19 @@ from flax import nnx
 from jax import lax
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.nn.efficientnet import Depthwise, load_pretrained, normalise, weights_path
+from gcnxmodal.nn.picture_encoders import Depthwise, EfficientNetLite0
 
 
 @pytest.fixture(scope="module")
 def encode():
-    graph, weights = nnx.split(load_pretrained())
+    graph, weights = nnx.split(EfficientNetLite0.load_pretrained(EfficientNetLite0.weights_path()))
     encode = jax.jit(lambda weights, pictures: nnx.merge(graph, weights)(pictures))
     return lambda pictures: np.asarray(encode(weights, pictures))
 
 
 def torch_features(pictures_BHWC: np.ndarray) -> np.ndarray:
     reference = EfficientNet.from_name("efficientnet-lite0", image_size=pictures_BHWC.shape[1]).eval()
-    reference.load_state_dict(torch.load(weights_path(), weights_only=True))
+    reference.load_state_dict(torch.load(EfficientNetLite0.weights_path(), weights_only=True))
     with torch.inference_mode():
         maps_BCHW = reference.extract_features(torch.from_numpy(pictures_BHWC).permute(0, 3, 1, 2))
     return maps_BCHW.mean((2, 3)).numpy()
@@ -59,23 +59,24 @@ def test_shifted_adds_equal_the_grouped_convolution(kernel, stride, side):
 
 def test_pixels_are_normalised_as_the_lite_networks_were_trained():
     pixels = jnp.asarray([0, 127, 255], jnp.uint8).reshape(1, 1, 3)
-    np.testing.assert_array_equal(normalise(pixels).ravel(), np.array([-127 / 128, 0, 1], np.float32))
+    normalised = EfficientNetLite0.normalise(pixels).ravel()
+    np.testing.assert_array_equal(normalised, np.array([-127 / 128, 0, 1], np.float32))
 
 
 def test_weights_of_another_network_are_named(tmp_path):
     path = tmp_path / "linear.pth"
     torch.save(torch.nn.Linear(2, 2).state_dict(), path)
     with pytest.raises(InputError, match=r"linear\.pth: has no tensor '_conv_stem\.weight'"):
-        load_pretrained(path)
+        EfficientNetLite0.load_pretrained(path)
 
 
 def test_tensor_of_another_shape_is_named(tmp_path):
     path = tmp_path / "narrow.pth"
-    weights = torch.load(weights_path(), weights_only=True)
+    weights = torch.load(EfficientNetLite0.weights_path(), weights_only=True)
     name = "_blocks.3._depthwise_conv.weight"
     weights[name] = weights[name][:, :, :3, :3]
     torch.save(weights, path)
     with pytest.raises(
         InputError, match=rf"narrow\.pth: {name} has shape \[144, 1, 3, 3\], expected \[144, 1, 5, 5\]"
     ):
-        load_pretrained(path)
+        EfficientNetLite0.load_pretrained(path)

@@ -5,8 +5,7 @@ import torch
 from reference import torchvision_networks as peers
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.nn.imagenet import normalise
-from gcnxmodal.nn.resnet import FEATURES, ResNet, load_pretrained
+from gcnxmodal.nn.picture_encoders import ResNet
 from gcnxmodal.nn.weights import Weights
 
 
@@ -31,9 +30,9 @@ def test_full_size_takes_all_tensors_of_resnet50_but_the_last_layer(tmp_path):
     peer = peers.ResNet()
     assert sum(tensor.numel() for tensor in peer.parameters()) == 25_557_032, "torchvision's resnet50"
     torch.save(peer.state_dict(), tmp_path / "resnet50.pth")
-    network = load_pretrained(tmp_path / "resnet50.pth")
+    network = ResNet.load_pretrained(tmp_path / "resnet50.pth")
     pictures = jax.ShapeDtypeStruct((3, 224, 224, 3), np.float32)
-    assert jax.eval_shape(network, pictures).shape == (3, FEATURES)
+    assert jax.eval_shape(network, pictures).shape == (3, ResNet.FEATURES)
 
 
 def test_a_deeper_network_of_the_family_is_not_cut_to_this_one():
@@ -48,12 +47,12 @@ def test_another_shape_is_named_with_file_tensor_and_shapes(tmp_path):
     torch.save(peers.ResNet(width=4).state_dict(), path)
     message = r"narrow\.pth: conv1\.weight has shape \[4, 3, 7, 7\], expected \[64, 3, 7, 7\]; .*ResNet-50"
     with pytest.raises(InputError, match=message):
-        load_pretrained(path)
+        ResNet.load_pretrained(path)
 
 
 def test_pixels_are_normalised_by_the_mean_and_deviation_of_imagenet():
     pixels = np.array([[[0, 0, 0]], [[255, 255, 255]], [[124, 116, 104]]], np.uint8)
-    found = np.asarray(normalise(pixels))
+    found = np.asarray(ResNet.normalise(pixels))
     np.testing.assert_allclose(found[0, 0], [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225], rtol=1e-6)
     np.testing.assert_allclose(found[1, 0], [0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225], rtol=1e-6)
     assert np.abs(found[2]).max() < 0.02

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.nn.efficientnet import weights_path
-from gcnxmodal.nn.torch_weights import read_torch_weights
+from gcnxmodal.nn.picture_encoders import EfficientNetLite0
+from gcnxmodal.nn.weights import read_weights
 
 both_formats = pytest.mark.parametrize("as_zip", [False, True], ids=["legacy", "zip"])
 
@@ -50,18 +50,19 @@ def assert_equal(arrays: dict[str, np.ndarray], tensors: dict[str, torch.Tensor]
 @both_formats
 def test_arrays_equal_what_torch_loads(tmp_path, as_zip):
     path = save(state_dict(), tmp_path / "weights.pth", as_zip)
-    assert_equal(read_torch_weights(path), torch.load(path, weights_only=True))
+    assert_equal(read_weights(path), torch.load(path, weights_only=True))
 
 
 @both_formats
 def test_state_dict_of_a_module_equals_what_torch_loads(tmp_path, as_zip):
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     path = save(module.state_dict(), tmp_path / "weights.pth", as_zip)
-    assert_equal(read_torch_weights(path), torch.load(path, weights_only=True))
+    assert_equal(read_weights(path), torch.load(path, weights_only=True))
 
 
 def test_pretrained_weights_equal_what_torch_loads():
-    assert_equal(read_torch_weights(weights_path()), torch.load(weights_path(), weights_only=True))
+    path = EfficientNetLite0.weights_path()
+    assert_equal(read_weights(path), torch.load(path, weights_only=True))
 
 
 class Call:
@@ -80,7 +81,7 @@ def test_malicious_pickle_is_refused_and_not_run(tmp_path, as_zip):
     attack = Call(os.system, f"touch {trace}")
     path = save({"weight": torch.zeros(2), "attack": attack}, tmp_path / "weights.pth", as_zip)
     with pytest.raises(InputError, match=rf"weights\.pth: refused the global '{os.name}\.system'"):
-        read_torch_weights(path)
+        read_weights(path)
     assert not trace.exists()
     torch.load(path, weights_only=False)
     assert trace.exists(), "the attack must be a working one"
@@ -90,7 +91,7 @@ def test_bare_malicious_pickle_is_refused_and_not_run(tmp_path):
     trace, path = tmp_path / "trace", tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps(Call(os.system, f"touch {trace}"), protocol=2))
     with pytest.raises(InputError, match="refused the global"):
-        read_torch_weights(path)
+        read_weights(path)
     assert not trace.exists()
 
 
@@ -114,7 +115,7 @@ def test_bare_malicious_pickle_is_refused_and_not_run(tmp_path):
 def test_anything_but_named_dense_tensors_is_refused(tmp_path, as_zip, value, message):
     path = save(value, tmp_path / "weights.pth", as_zip)
     with pytest.raises(InputError, match=message):
-        read_torch_weights(path)
+        read_weights(path)
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 3, 4, 5])
@@ -122,7 +123,7 @@ def test_malicious_pickle_of_another_protocol_is_refused(tmp_path, protocol):
     trace, path = tmp_path / "trace", tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps(Call(os.system, f"touch {trace}"), protocol))
     with pytest.raises(InputError, match=r"refused the (global|pickle opcode)"):
-        read_torch_weights(path)
+        read_weights(path)
     assert not trace.exists()
 
 
@@ -133,7 +134,7 @@ def test_view_outside_its_storage_is_refused(tmp_path):
     assert data.count(stride) == 1
     path.write_bytes(data.replace(stride, b"K\x06K\x01\x86"))
     with pytest.raises(InputError, match="reaches outside its storage of 15 elements"):
-        read_torch_weights(path)
+        read_weights(path)
 
 
 def rewritten(path: Path, compression: int, replace: dict[str, bytes]) -> Path:
@@ -157,7 +158,7 @@ def rewritten(path: Path, compression: int, replace: dict[str, bytes]) -> Path:
 def test_archive_that_torch_would_not_write_is_refused(tmp_path, compression, replace, message):
     path = save({"w": torch.zeros(3)}, tmp_path / "weights.pth", as_zip=True)
     with pytest.raises(InputError, match=message):
-        read_torch_weights(rewritten(path, compression, replace))
+        read_weights(rewritten(path, compression, replace))
 
 
 @both_formats
@@ -167,7 +168,7 @@ def test_every_truncation_is_an_input_error(tmp_path, as_zip):
     for length in range(0, len(data), 1 if not as_zip else 5):
         path.write_bytes(data[:length])
         with pytest.raises(InputError, match=r"weights\.pth: "):
-            read_torch_weights(path)
+            read_weights(path)
 
 
 @both_formats
@@ -180,7 +181,7 @@ def test_damaged_bytes_give_arrays_or_an_input_error(tmp_path, as_zip, data):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(damaged)
     try:
-        arrays = read_torch_weights(path)
+        arrays = read_weights(path)
     except InputError:
         return
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
@@ -188,11 +189,11 @@ def test_damaged_bytes_give_arrays_or_an_input_error(tmp_path, as_zip, data):
 
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.pth: the weights cannot be read \(No such file"):
-        read_torch_weights(tmp_path / "nowhere.pth")
+        read_weights(tmp_path / "nowhere.pth")
 
 
 def test_text_file_is_no_weights(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_text("<html>404</html>")
     with pytest.raises(InputError, match="not a whole PyTorch state dict"):
-        read_torch_weights(path)
+        read_weights(path)

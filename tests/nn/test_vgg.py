@@ -6,7 +6,7 @@ from reference import torchvision_networks as peers
 from safetensors.torch import save_file
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.nn.vgg import FEATURES, VGG, load_pretrained
+from gcnxmodal.nn.picture_encoders import VGG
 from gcnxmodal.nn.weights import Weights, read_weights
 
 NARROW = ((2, 4), (2, 6), (4, 8), (4, 8), (4, 8))
@@ -53,7 +53,7 @@ def test_full_size_takes_all_tensors_of_vgg19_but_the_last_layer():
         return network(pictures)
 
     pictures = jax.ShapeDtypeStruct((3, 224, 224, 3), np.float32)
-    assert jax.eval_shape(features, abstract, pictures).shape == (3, FEATURES)
+    assert jax.eval_shape(features, abstract, pictures).shape == (3, VGG.FEATURES)
 
 
 def test_another_network_is_named_with_file_tensor_and_shapes(tmp_path, narrow):
@@ -61,10 +61,10 @@ def test_another_network_is_named_with_file_tensor_and_shapes(tmp_path, narrow):
     torch.save(narrow.state_dict(), path)
     message = r"narrow\.pth: features\.0\.weight has shape \[4, 3, 3, 3\], expected \[64, 3, 3, 3\]; .*VGG-19"
     with pytest.raises(InputError, match=message):
-        load_pretrained(path)
+        VGG.load_pretrained(path)
     torch.save(peers.ResNet((1, 1, 1, 1), 4).state_dict(), path)
     with pytest.raises(InputError, match=r"has no tensor 'features\.0\.weight' \(it holds 'conv1\.weight'"):
-        load_pretrained(path)
+        VGG.load_pretrained(path)
 
 
 def test_fewer_layers_are_a_missing_tensor_by_name(narrow):

@@ -46,3 +46,9 @@ def lookup(distance_QM, relevant_QM, radius: int) -> list[tuple[float, float]]:
         hits, within = np.sum(relevant_M[distance_M <= radius]), np.sum(distance_M <= radius)
         balls.append((hits / within, hits / np.sum(relevant_M)) if hits else (0.0, 0.0))
     return balls
+
+
+def unpack_codes(codes_nW, bits):
+    """The first `bits` bits of packed codes: the inverse of `hamming.pack_codes`."""
+    bytes_nB = np.ascontiguousarray(codes_nW, "<u4").view(np.uint8)
+    return np.unpackbits(bytes_nB, axis=1, count=bits, bitorder="little").astype(bool)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval import evaluate_codes as module
 from gcnxmodal.retrieval import protocols
-from gcnxmodal.retrieval.evaluate import evaluate
 from gcnxmodal.retrieval.evaluate_codes import (
     ALL_PROTOCOLS,
     evaluate_codes,
     expected_hits,
     standard_map_of_codes,
 )
+from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings
 from gcnxmodal.retrieval.hamming import distance_histograms, pack_codes
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
@@ -167,7 +167,7 @@ def test_equals_the_evaluation_of_the_same_codes_as_embeddings(on_host):
     """Of -1 and 1, whose inner product is bits - 2 x distance: two implementations that share no code."""
     texts, images, labels = system(bits=37)
     signs = np.where(texts, 1.0, -1.0), np.where(images, 1.0, -1.0)
-    by_score = evaluate(*signs, labels, SPLITS, protocols=ALL_PROTOCOLS)
+    by_score = evaluate_embeddings(*signs, labels, SPLITS, protocols=ALL_PROTOCOLS)
     by_distance = measured((texts, images, labels), on_host)
     by_distance = {name: by_distance[name] for name in by_score}
     assert jax.tree.structure(by_distance) == jax.tree.structure(by_score)

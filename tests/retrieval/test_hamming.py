@@ -9,9 +9,10 @@ import pytest
 import reference.retrieval_numpy as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference.hamming_numpy import unpack_codes
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval import hamming, hamming_device, tied_precision
+from gcnxmodal.retrieval import hamming, hamming_device, metrics
 from gcnxmodal.retrieval.chunks import BYTES_PER_SCORE
 from gcnxmodal.retrieval.hamming import (
     average_precisions,
@@ -19,7 +20,6 @@ from gcnxmodal.retrieval.hamming import (
     expected_average_precisions,
     nearest,
     pack_codes,
-    unpack_codes,
 )
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
@@ -175,7 +175,7 @@ def test_expected_precision_is_the_mean_over_all_orders_of_the_ties(path, cutoff
 def test_expected_precision_without_ties_is_the_precision():
     random = np.random.default_rng(0)
     hits = random.random((7, 4000)) < 0.1
-    found = tied_precision.expected_average_precision(np.ones_like(hits, int), hits.astype(int), 500)
+    found = metrics.expected_average_precision(np.ones_like(hits, int), hits.astype(int), 500)
     expected = [reference.average_precision(np.arange(4000, 0, -1), row, 500) for row in hits]
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
@@ -251,7 +251,7 @@ def test_misaligned_codes_and_labels_are_refused():
         average_precisions(queries, items, query_labels, item_labels, 0)
 
 
-@pytest.mark.parametrize("module", [hamming, hamming_device, tied_precision])
+@pytest.mark.parametrize("module", [hamming, hamming_device, metrics])
 def test_examples_in_docstrings_hold(module):
     assert doctest.testmod(module) != (0, 0)
     assert doctest.testmod(module).failed == 0

@@ -6,9 +6,8 @@ import pytest
 from flax import nnx
 
 from gcnxmodal.chebyshev import pack
-from gcnxmodal.nn.graph_text import GraphText
 from gcnxmodal.nn.layers import Features
-from gcnxmodal.nn.lstm_text import LSTMText
+from gcnxmodal.nn.text_encoders import GraphText, LSTMText
 from gcnxmodal.systems.gin import explain
 from gcnxmodal.systems.scanet import SCANet
 

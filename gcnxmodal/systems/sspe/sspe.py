@@ -610,7 +610,8 @@ class SSPESystem(System):
     def make_model(
         cls, experiment: SSPEExperiment, sizes: Sizes, constants: nnx.State, rngs: nnx.Rngs
     ) -> SSPE:
-        config, held = experiment.model, dict(constants)
+        config = experiment.model
+        held: Any = constants  # by name, and then by name in it
         image_mean, text_mean = (held[name]["mean"].get_value() for name in ("image", "text"))
         return SSPE(
             image_mean,

@@ -1,4 +1,8 @@
-"""Scores that depend on the pair: every text with every image, in chunks, on all devices at hand."""
+"""Scores that are no inner product: of every text with every image, and search by them.
+
+`score_matrix` fills the whole matrix in chunks, on all devices at hand. `search` scores only a shortlist of
+each query, which is found by inner product.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,10 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from tqdm import tqdm
+
+from gcnxmodal.retrieval.chunks import MAX_BYTES, top_k
 
 # Of a chunk: enough texts to keep a device busy, and so many images that [images, D] lies in a CPU's cache.
 TEXTS, IMAGES = 64, 1024
@@ -67,3 +73,34 @@ def _score(score: Callable, mesh: Mesh, model: Any, texts_qD: Array, images_mD: 
         score, mesh=mesh, in_specs=(P(), P("texts"), P()), out_specs=P("texts"), check_vma=False
     )
     return over_texts(model, texts_qD, images_mD)
+
+
+def search(
+    queries_QD: Float[Array | np.ndarray, "Q D"],
+    database_MD: Float[Array | np.ndarray, "M D"],
+    k: int,
+    *,
+    shortlist: int,
+    score: Callable[[Int[np.ndarray, " P"], Int[np.ndarray, " P"]], Float[np.ndarray, " P"]],
+    max_bytes: int = MAX_BYTES,
+) -> tuple[Int[np.ndarray, "Q k"], Float[np.ndarray, "Q k"]]:
+    """The k best items of each query among its `shortlist` best by inner product: (indices, scores).
+
+    With a shortlist of M it is the exact ranking. Ties are broken by the lower index.
+
+    Args:
+        queries_QD, database_MD: the embeddings to shortlist by.
+        shortlist: items of each query that are scored; at least k are, and at most M.
+        score: (query numbers, item numbers) -> scores of these pairs.
+
+    Raises:
+        InputError: as `top_k`.
+    """
+    best_QS, _ = top_k(queries_QD, database_MD, max(k, min(shortlist, len(database_MD))), max_bytes)
+    candidates_QS = np.sort(best_QS, axis=1)  # so that a stable sort breaks ties by the index
+    Q, S = candidates_QS.shape
+    scores_QS = score(np.repeat(np.arange(Q), S), candidates_QS.reshape(-1)).reshape(Q, S)
+    order_Qk = np.argsort(-scores_QS, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(candidates_QS, order_Qk, axis=1), np.take_along_axis(
+        scores_QS, order_Qk, axis=1
+    )

@@ -1,4 +1,4 @@
-"""The text paths that read words in order, against PyTorch with the same weights."""
+"""The text encoders that read words in order, against PyTorch with the same weights."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,7 @@ import pytest
 import torch
 from flax import nnx
 
-from gcnxmodal.nn.cnn_text import WIDTHS, CNNText
-from gcnxmodal.nn.lstm_text import LSTMText
+from gcnxmodal.nn.text_encoders import WIDTHS, CNNText, LSTMText
 
 N, E = 11, 6
 VECTORS = np.random.default_rng(0).standard_normal((N, E)).astype(np.float32)

@@ -1,13 +1,19 @@
-"""Scores of all pairs in chunks, and measures of scores instead of embeddings."""
+"""Scores of all pairs in chunks, measures of scores instead of embeddings, and search by a shortlist."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval import pairs
+from gcnxmodal.retrieval import pair_scores
 from gcnxmodal.retrieval.chunks import top_k
-from gcnxmodal.retrieval.evaluate import evaluate, evaluate_scores, standard_map, standard_map_of_scores
+from gcnxmodal.retrieval.evaluate_embeddings import (
+    evaluate_embeddings,
+    evaluate_scores,
+    standard_map,
+    standard_map_of_scores,
+)
+from gcnxmodal.retrieval.pair_scores import search
 
 RANDOM = np.random.default_rng(0)
 
@@ -19,11 +25,11 @@ def distance(scale, texts_qD, images_mD):
 
 @pytest.mark.parametrize(("texts", "images"), [(1, 1), (5, 7), (8, 6), (13, 12)])
 def test_chunks_put_together_are_the_whole_matrix(monkeypatch, texts, images):
-    monkeypatch.setattr(pairs, "TEXTS", 4)
-    monkeypatch.setattr(pairs, "IMAGES", 6)
+    monkeypatch.setattr(pair_scores, "TEXTS", 4)
+    monkeypatch.setattr(pair_scores, "IMAGES", 6)
     f_T, f_I = (RANDOM.standard_normal((n, 3)).astype(np.float32) for n in (texts, images))
     expected = -2 * np.abs(f_T[:, None] - f_I).sum(axis=-1)
-    found = pairs.score_matrix(distance, jnp.float32(2), f_T, f_I)
+    found = pair_scores.score_matrix(distance, jnp.float32(2), f_T, f_I)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -41,7 +47,9 @@ def test_measures_of_scores_are_those_of_the_embeddings_that_gave_them(max_bytes
         "text_query": {"test": texts[test] @ images[test].T, "train": texts[test] @ images[train].T},
         "image_query": {"test": images[test] @ texts[test].T, "train": images[test] @ texts[train].T},
     }
-    assert evaluate_scores(scores, labels, splits, max_bytes) == evaluate(texts, images, labels, splits)
+    assert evaluate_scores(scores, labels, splits, max_bytes) == evaluate_embeddings(
+        texts, images, labels, splits
+    )
     among_test = scores["text_query"]["test"]
     expected = standard_map(texts[test], images[test], labels[test])
     assert standard_map_of_scores(among_test, labels[test], max_bytes) == expected
@@ -58,3 +66,39 @@ def test_scores_that_are_not_finite_are_refused():
     scores = {"text_query": {"test": np.full((20, 20), np.nan, np.float32)}}
     with pytest.raises(InputError, match="text_query"):
         evaluate_scores(scores, labels, splits)
+
+
+QUERIES, ITEMS = (
+    RANDOM.integers(-2, 3, (6, 4)).astype(np.float32),
+    RANDOM.integers(-2, 3, (30, 4)).astype(np.float32),
+)
+TRUE = RANDOM.integers(0, 5, (6, 30)).astype(np.float32)  # with ties; not the inner products
+
+
+def score(queries, items):
+    return TRUE[queries, items]
+
+
+def test_a_shortlist_of_all_is_the_exact_ranking_with_ties_by_index():
+    indices, scores = search(QUERIES, ITEMS, 10, shortlist=30, score=score)
+    expected = np.argsort(-TRUE, axis=1, kind="stable")[:, :10]
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_array_equal(scores, np.take_along_axis(TRUE, expected, axis=1))
+
+
+@pytest.mark.parametrize("shortlist", [1, 5, 12])
+def test_only_the_shortlist_is_scored_and_it_holds_at_least_k(shortlist):
+    asked = []
+
+    def counted(queries, items):
+        asked.append(len(queries))
+        return score(queries, items)
+
+    indices, _ = search(QUERIES, ITEMS, 5, shortlist=shortlist, score=counted)
+    size = max(5, shortlist)
+    assert asked == [6 * size]
+    by_product = np.argsort(-(QUERIES @ ITEMS.T), axis=1, kind="stable")[:, :size]
+    for query in range(6):
+        listed = np.sort(by_product[query])
+        best = listed[np.argsort(-TRUE[query, listed], kind="stable")][:5]
+        np.testing.assert_array_equal(indices[query], best)

@@ -1,4 +1,4 @@
-"""Evaluate embeddings under every protocol."""
+"""Evaluate embeddings, or the scores of all pairs, under every protocol."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Sides = Mapping[str, tuple[Any, Any]]
 """By split, (queries, database): embeddings of both, or scores and None."""
 
 
-def evaluate(
+def evaluate_embeddings(
     texts_nD: Float[Array | np.ndarray, "n D"],
     images_nD: Float[Array | np.ndarray, "n D"],
     labels_nC: Bool[np.ndarray, "n C"],
@@ -75,7 +75,7 @@ def evaluate_scores(
     max_bytes: int = MAX_BYTES,
     protocols: Mapping[str, Protocol] = PROTOCOLS,
 ) -> dict[str, Any]:
-    """`evaluate` of a system whose score is no inner product, from its scores.
+    """`evaluate_embeddings` of a system whose score is no inner product, from its scores.
 
     Args:
         scores: {"text_query", "image_query": {"test", "train": [Q, M]}}: of the test items' texts (images),
@@ -85,8 +85,8 @@ def evaluate_scores(
         InputError: if a score is not finite.
     """
     sides: dict[str, Sides] = {
-        direction: {split: (_finite(matrix, direction), None) for split, matrix in found.items()}
-        for direction, found in scores.items()
+        direction: {split: (_finite(matrix, direction), None) for split, matrix in matrices.items()}
+        for direction, matrices in scores.items()
     }
     return _evaluate(sides, labels_nC, splits, max_bytes, protocols)
 
@@ -109,21 +109,23 @@ def _evaluate(
         direction: Rankings(*measure_rankings(_measure_standard, *side["test"], test, test, max_bytes))
         for direction, side in sides.items()
     }
-    scores, lonely = {}, {}
+    scores, without_relevant = {}, {}
     for name, protocol in protocols.items():
         database = database_split(protocol, splits)
         item_labels = labels[database]
-        lonely[name] = int(np.sum(relevant_counts(test, item_labels, max_bytes) == 0))
-        found = {}
+        without_relevant[name] = int(np.sum(relevant_counts(test, item_labels, max_bytes) == 0))
+        precisions = {}
         for direction, side in sides.items():
             if protocol == PROTOCOLS["standard"]:  # measured above, with its curves
-                found[direction] = standard[direction].average_precision
+                precisions[direction] = standard[direction].average_precision
             else:
                 ranked = side[database]
-                found[direction] = average_precisions(*ranked, test, item_labels, protocol, max_bytes)
-        scores[name] = mean_scores(found)
+                precisions[direction] = protocol_average_precisions(
+                    *ranked, test, item_labels, protocol, max_bytes
+                )
+        scores[name] = mean_scores(precisions)
     details = ranking_details(standard, test)
-    return {"protocols": scores, **details, "queries_without_relevant": lonely}
+    return {"protocols": scores, **details, "queries_without_relevant": without_relevant}
 
 
 def standard_map_of_scores(
@@ -136,7 +138,7 @@ def standard_map_of_scores(
     standard = PROTOCOLS["standard"]
     return mean_scores(
         {
-            direction: average_precisions(scores, None, labels_MC, labels_MC, standard, max_bytes)
+            direction: protocol_average_precisions(scores, None, labels_MC, labels_MC, standard, max_bytes)
             for direction, scores in (("text_query", scores_MM), ("image_query", scores_MM.T))
         }
     )
@@ -161,7 +163,9 @@ def standard_map(
     standard = PROTOCOLS["standard"]
     return mean_scores(
         {
-            direction: average_precisions(queries, database, labels_MC, labels_MC, standard, max_bytes)
+            direction: protocol_average_precisions(
+                queries, database, labels_MC, labels_MC, standard, max_bytes
+            )
             for direction, queries, database in (
                 ("text_query", texts_MD, images_MD),
                 ("image_query", images_MD, texts_MD),
@@ -170,7 +174,7 @@ def standard_map(
     )
 
 
-def average_precisions(
+def protocol_average_precisions(
     queries_QD: Float[Array | np.ndarray, "Q D"],
     database_MD: Float[Array, "M D"] | None,
     query_labels_QC: Bool[np.ndarray, "Q C"],
@@ -213,17 +217,19 @@ class Rankings(NamedTuple):
 def ranking_details(
     standard: Mapping[str, Rankings], test_labels_MC: Bool[np.ndarray, "M C"]
 ) -> dict[str, dict[str, Any]]:
-    """`exact_pair`, `curves` and `per_class` of `evaluate`, from the rankings of each direction."""
+    """`exact_pair`, `curves` and `per_class` of the results, from the rankings of each direction."""
     M = len(test_labels_MC)
     return {
-        "exact_pair": {direction: pair_summary(found.pair_rank) for direction, found in standard.items()},
+        "exact_pair": {
+            direction: pair_summary(rankings.pair_rank) for direction, rankings in standard.items()
+        },
         "curves": {
-            direction: mean_curves(found.interpolated, found.hits_by_rank, found.relevant, M)
-            for direction, found in standard.items()
+            direction: mean_curves(rankings.interpolated, rankings.hits_by_rank, rankings.relevant, M)
+            for direction, rankings in standard.items()
         },
         "per_class": {
-            direction: per_class_map(found.average_precision, test_labels_MC)
-            for direction, found in standard.items()
+            direction: per_class_map(rankings.average_precision, test_labels_MC)
+            for direction, rankings in standard.items()
         },
     }
 
@@ -243,10 +249,10 @@ def _measure_ap(hits_qM: Any, scores_qM: Any, query_q: Any) -> tuple[Any, ...]:
     return (average_precision_of_hits(hits_qM, hits_qM.sum(axis=1)),)
 
 
-def mean_scores(found: Mapping[str, Float[np.ndarray, " Q"]]) -> dict[str, float]:
+def mean_scores(precisions: Mapping[str, Float[np.ndarray, " Q"]]) -> dict[str, float]:
     """MAP of each direction, and their average."""
-    scores = {direction: float(np.mean(ap_Q, dtype=np.float64)) for direction, ap_Q in found.items()}
-    return {**scores, "average": sum(scores.values()) / len(scores)}
+    maps = {direction: float(np.mean(ap_Q, dtype=np.float64)) for direction, ap_Q in precisions.items()}
+    return {**maps, "average": sum(maps.values()) / len(maps)}
 
 
 def _finite(scores_QM: Float[Array | np.ndarray, "Q M"], name: str) -> Float[np.ndarray, "Q M"]:

@@ -1,15 +1,15 @@
-"""The image path that is trained from pixels: five convolutions."""
+"""CNN-5, the image encoder that is trained from pixels, and the augmentation of its pictures."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from gcnxmodal.nn.layers import Precision
-from gcnxmodal.nn.window import Window
+from gcnxmodal.nn.layers import Precision, Window
 
 CHANNELS = (32, 64, 128, 128, 256)
 SMALLEST = 2 ** len(CHANNELS)  # pixels: one is left after all layers
+SHIFT = 8  # a picture moves by up to an eighth of its side
 
 
 class CNN5(nnx.Module):
@@ -55,3 +55,19 @@ def _halved(x_BHWC: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
     x_BHWC = x_BHWC[:, : H // 2 * 2, : W // 2 * 2]
     # Not a reduce_window: its gradient, a select-and-scatter, is slow on every platform.
     return x_BHWC.reshape(B, H // 2, 2, W // 2, 2, C).max(axis=(2, 4))
+
+
+def flip_and_shift(key: Array, pixels_BRR3: UInt8[Array, "B R R 3"]) -> UInt8[Array, "B R R 3"]:
+    """Each picture mirrored or not, and moved by up to R/8 pixels either way; its edge fills the gap."""
+    B, R = pixels_BRR3.shape[:2]
+    reach = R // SHIFT
+    flip_key, shift_key = jax.random.split(key)
+    flip_B = jax.random.bernoulli(flip_key, shape=(B, 1, 1, 1))
+    pixels_BRR3 = jnp.where(flip_B, pixels_BRR3[:, :, ::-1], pixels_BRR3)
+    padded = jnp.pad(pixels_BRR3, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    start_B2 = jax.random.randint(shift_key, (B, 2), 0, 2 * reach + 1)
+
+    def cut(picture: Array, start_2: Array) -> Array:
+        return jax.lax.dynamic_slice(picture, (start_2[0], start_2[1], 0), (R, R, 3))
+
+    return jax.vmap(cut)(padded, start_B2)
