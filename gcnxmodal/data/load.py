@@ -69,7 +69,7 @@ def load_dataset(name: str | Path, **options: Any) -> Corpus:
     ('grinning face: face, smile, happy, joy, :d, grin', 'Travel & Places')
     """
     if name not in LOADERS and Path(name).is_dir():
-        name, options = "folder", {"root": name, **options}
+        name, options = "folder", {**options, "root": name}
     if name not in LOADERS:
         raise InputError(
             f"load_dataset: '{name}' is neither a data set nor a folder; the data sets are "
