@@ -35,8 +35,7 @@ from gcnxmodal.systems.base import DROPOUT, System
 from gcnxmodal.systems.build import build
 from gcnxmodal.together import Together
 from gcnxmodal.training.checkpoint import Checkpoints
-from gcnxmodal.training.interrupt import Interrupt
-from gcnxmodal.training.loop import Diverged, Interrupted, train
+from gcnxmodal.training.loop import Diverged, Interrupt, Interrupted, train
 from gcnxmodal.training.state import TrainState
 
 
