@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gcnxmodal.config import Experiment, validate
+from gcnxmodal.config import Experiment, experiment_dict, flat, validate
 from gcnxmodal.errors import InputError
-from gcnxmodal.runs import EXPERIMENTS, experiment_dict, flat
+from gcnxmodal.runs import EXPERIMENTS
 
 
 @dataclasses.dataclass(frozen=True)

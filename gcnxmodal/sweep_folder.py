@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from gcnxmodal.config import experiment_dict, flat
 from gcnxmodal.errors import InputError
 from gcnxmodal.members import Member
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
-from gcnxmodal.runs import EXPERIMENTS, RunFolder, experiment_dict, flat, write_json
+from gcnxmodal.runs import EXPERIMENTS, RunFolder, write_json
 
 
 class SweepFolder:

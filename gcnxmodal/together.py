@@ -2,15 +2,13 @@
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gcnxmodal.config import Experiment
-from gcnxmodal.runs import experiment_dict, flat
+from gcnxmodal.config import Experiment, experiment_dict, flat
 from gcnxmodal.systems.base import System
 from gcnxmodal.training.ensemble import member_state, over_members, stack_plans, stack_states
 from gcnxmodal.training.sampling import Plan
@@ -70,8 +68,8 @@ class Together:
     def fingerprint(self) -> dict[str, str]:
         """As a system's, of all members."""
         prints = [member.fingerprint() for member in self.members]
-        models = "".join(found["model"] for found in prints)
-        return {"model": hashlib.sha256(models.encode()).hexdigest(), "corpus": prints[0]["corpus"]}
+        models = ", ".join(found["model"] for found in prints)
+        return {"model": f"[{models}]", "corpus": prints[0]["corpus"]}
 
 
 def _part(tree: Any, like: Any) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from gcnxmodal.baselines import HASHING_METHODS, METHODS, selection
+from gcnxmodal.config import experiment_dict, flat
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
@@ -31,7 +32,7 @@ from gcnxmodal.measure import (
 from gcnxmodal.papers.table_parts import Part, Source
 from gcnxmodal.retrieval.hamming import average_precisions, pack_codes
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS
-from gcnxmodal.runs import experiment_dict, flat, write_json
+from gcnxmodal.runs import write_json
 
 _OF_TEXTS = ("words", "stop_words", "lemmatise", "segmenter")  # what word counts depend on
 

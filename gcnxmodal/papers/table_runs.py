@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gcnxmodal.config import experiment_dict
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.members import Member, expand
@@ -16,7 +17,7 @@ from gcnxmodal.papers.table_baselines import BaselineFolder, official_hashes, re
 from gcnxmodal.papers.table_parts import PaperTable, Part, Source
 from gcnxmodal.papers.table_text import DIRECTIONS, Cell, Curve, FilledTable, Moments
 from gcnxmodal.retrieval.protocols import expected_name
-from gcnxmodal.runs import RunFolder, experiment_dict
+from gcnxmodal.runs import RunFolder
 from gcnxmodal.sweep_folder import SweepFolder, sweep_config
 
 LEFT_OUT = "not run yet: left out by --only"
