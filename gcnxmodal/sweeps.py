@@ -34,8 +34,7 @@ from gcnxmodal.runs import RunFolder, check_writable, write_json
 from gcnxmodal.systems import System, build, experiment_from
 from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training.checkpoint import Checkpoints
-from gcnxmodal.training.interrupt import Interrupt
-from gcnxmodal.training.loop import Diverged, train
+from gcnxmodal.training.loop import Diverged, Interrupt, train
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import named_leaves
 from gcnxmodal.training.state import Data, TrainState

@@ -32,8 +32,7 @@ from gcnxmodal.systems import PRESETS, System, build, mesh_for
 from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training import cluster
 from gcnxmodal.training.checkpoint import Checkpoints
-from gcnxmodal.training.interrupt import Interrupt
-from gcnxmodal.training.loop import Diverged, Interrupted, train
+from gcnxmodal.training.loop import Diverged, Interrupt, Interrupted, train
 from gcnxmodal.training.sharding import to_one_device
 from gcnxmodal.training.state import TrainState
 

@@ -48,7 +48,9 @@ def test_a_run_of_before_a_new_option_is_resumed_and_searched(monkeypatch, folde
     train.run("gin-folder", later)
     assert json.loads((run_dir / "results.json").read_text())["epochs"] == 2
     assert len(search.run(search.Arguments(run_dir, text=WORDS[0], k=3))) == 3
-    other = dataclasses.replace(later.experiment, train=dataclasses.replace(later.experiment.train, warm_up=1))
+    other = dataclasses.replace(
+        later.experiment, train=dataclasses.replace(later.experiment.train, warm_up=1)
+    )
     with pytest.raises(InputError, match="warm_up = 0 but the command says 1"):
         train.run("gin-folder", dataclasses.replace(later, experiment=other))
 

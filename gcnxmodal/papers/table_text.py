@@ -8,7 +8,7 @@ import io
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from gcnxmodal.report.tables import PROTOCOLS
+from gcnxmodal.report.comparison import PROTOCOL_MEANINGS
 from gcnxmodal.report.values import DASH
 
 DIRECTIONS = {"text_query": "Text query", "image_query": "Image query", "average": "Average"}
@@ -176,7 +176,7 @@ def as_markdown(table: FilledTable) -> str:
             rows.append(["" if line.row == before else line.row, line.source, *line.texts])
             before = line.row
         parts.append("\n".join(f"| {' | '.join(_escaped(text) for text in row)} |" for row in rows))
-    notes = [*(f"{name}: {PROTOCOLS[name]}" for name in table.shown), *table.notes, *not_run(table)]
+    notes = [*(f"{name}: {PROTOCOL_MEANINGS[name]}" for name in table.shown), *table.notes, *not_run(table)]
     parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
     parts.append("; ".join(f"{name} {value}" for name, value in table.made))
     parts.append(f"    {table.command}")

@@ -1,1 +1,1 @@
-"""The HTML page a run ends with: what was measured, beside its yardsticks, and what retrieval looks like."""
+"""The HTML page a run ends with: what was measured, beside its baselines, and what retrieval looks like."""

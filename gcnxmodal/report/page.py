@@ -10,14 +10,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from gcnxmodal.report import tables, values
+from gcnxmodal.report import comparison, values
+from gcnxmodal.report.comparison import main_protocol, verdict
 from gcnxmodal.report.gallery import Gallery
+from gcnxmodal.report.inline import data_uri, inline_svg
 from gcnxmodal.report.palette import css_variables
-from gcnxmodal.report.pictures import data_uri
 from gcnxmodal.report.plots import Plot, class_plots, curve_plots, save_png, training_plots
 from gcnxmodal.report.reasons import Reasons
-from gcnxmodal.report.svg import inline
-from gcnxmodal.report.verdict import main_protocol, verdict
 
 
 def write_report(
@@ -45,12 +44,12 @@ def write_report(
     Args:
         title: the headline, for example "GIN on emoji".
         system: the model's short name in tables and plots, for example "GIN".
-        results: the content of `results.json`; yardsticks and chance may be missing.
-        details: {"model": what `evaluate_embeddings` gave, "cca": the same for a yardstick, ...}.
+        results: the content of `results.json`; baselines and chance may be missing.
+        details: {"model": what `evaluate_embeddings` gave, "cca": the same for a baseline, ...}.
         history: the lines of `metrics.jsonl`; may be empty.
         reasons: why some pairs score as they do; may be empty.
         paper_row: the published result, or None: "text_query", "image_query", "average"; optionally "source"
-            (where it stands) and "note" (what it may be compared with, else `tables.MIXED_PROTOCOLS`).
+            (where it stands) and "note" (what it may be compared with, else `comparison.MIXED_PROTOCOLS`).
         config: the content of `config.json`.
         command: the command line that made the run.
         date: when it was measured, as it is to be shown.
@@ -69,7 +68,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     for plot in (plot for group in plots.values() for plot in group):
         save_png(plot, folder)
-    lonely = values.flatten(details.get("model", {}).get("queries_without_relevant", {}))
+    without_relevant = values.flatten(details.get("model", {}).get("queries_without_relevant", {}))
     return write_page(
         run_dir / "report.html",
         "page.html",
@@ -83,12 +82,12 @@ def write_report(
         reasons=reasons,
         verdict=verdict(system, results),
         main=main_protocol(results),
-        protocols={name: tables.protocol_rows(results, system, name) for name in results["protocols"]},
+        protocols={name: comparison.protocol_rows(results, system, name) for name in results["protocols"]},
         exact_pair={
-            direction: tables.exact_pair_rows(results, details, system, direction)
+            direction: comparison.exact_pair_rows(results, details, system, direction)
             for direction in results["exact_pair"]
         },
-        lonely=[(name, count) for name, count in lonely if count != "0"],
+        queries_without_relevant=[(name, count) for name, count in without_relevant if count != "0"],
         plots={name: [figure(plot) for plot in group] for name, group in plots.items()},
         provenance=list(values.flatten(results.get("provenance", {}))),
         graph=list(values.flatten(results.get("graph", {}))),
@@ -108,7 +107,7 @@ def write_page(path: Path, template: str, package: str = "gcnxmodal.report", **c
 def figure(plot: Plot) -> Markup:
     """The plot as markup for a template."""
     # Made by Matplotlib and re-serialised by ElementTree, which escapes every name in it.
-    return Markup(inline(plot.figure, plot.name, plot.alt))
+    return Markup(inline_svg(plot.figure, plot.name, plot.alt))
 
 
 def _environment(package: str) -> jinja2.Environment:
@@ -123,9 +122,9 @@ def _environment(package: str) -> jinja2.Environment:
     )
     environment.globals |= {
         "style": Markup(css_variables() + _file("style.css")),
-        "protocol_meaning": tables.PROTOCOLS,
-        "yardstick_meaning": tables.YARDSTICKS,
-        "mixed_protocols": tables.MIXED_PROTOCOLS,
+        "protocol_meaning": comparison.PROTOCOL_MEANINGS,
+        "baseline_meaning": comparison.BASELINE_MEANINGS,
+        "mixed_protocols": comparison.MIXED_PROTOCOLS,
     }
     environment.globals["formats"] = {
         "map": values.as_map,

@@ -41,7 +41,7 @@ class Series:
 
 
 def series(key: str, system: str) -> Series:
-    """The series of `key`: "model" (labelled with the system's name) or a yardstick."""
+    """The series of `key`: "model" (labelled with the system's name) or a baseline."""
     known = {
         "model": Series(system, "model"),
         "sm": Series("SM", "sm", dashes=(5, 2), marker="D"),

@@ -12,8 +12,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from sklearn.isotonic import isotonic_regression
 
 from gcnxmodal.report.palette import COLOURS, Series
 from gcnxmodal.report.values import DASH
@@ -21,7 +23,10 @@ from gcnxmodal.report.values import DASH
 _WIDTH = 400  # a phone's column; wider ones scale it up
 _FONT = 11.0
 _LONGEST_NAME = 24  # letters
-_CAPITAL, _LETTER, _HANDLE = 8, 6, 40  # widths in a legend; a handle's with the space around it
+_LEGEND: dict[str, Any] = {
+    **{"loc": "upper left", "frameon": False, "borderpad": 0, "borderaxespad": 0},
+    **{"handletextpad": 0.6, "columnspacing": 1.6},
+}
 _INK, _MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "line", "card"))
 
 
@@ -68,10 +73,12 @@ def line_panel(
         wide: the axis that is logarithmic if its values are positive and span a factor of 30.
         ticks: where the x axis has its ticks; None lets the data choose.
     """
-    rows = _legend_rows([line.label for line in lines])
-    above, below = (58 + 16 * (rows - 1) if right is None else 38), 42
-    height = above + 186 + below
     with plain_text():
+        above, below = 38, 42
+        if right is None:
+            rows = -(-len(lines) // _legend_columns([line.label for line in lines], handle_length=2))
+            above += 4 + 16 * rows
+        height = above + 186 + below
         figure, axes = _panel(title, height, left=44, right=right or 14, above=above, below=below)
         handles = []
         for line in lines:
@@ -209,34 +216,21 @@ def _panel(
 
 
 def _legend(figure: Figure, handles: Sequence[Any], height: float, *, handle_length: float) -> None:
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(12 / _WIDTH, 1 - 33 / height),
-        ncols=-(-len(handles) // _legend_rows([handle.get_label() for handle in handles])),
-        frameon=False,
-        labelcolor=_INK,
-        handlelength=handle_length,
-        handletextpad=0.6,
-        columnspacing=1.6,
-        borderpad=0,
-        borderaxespad=0,
-        scatterpoints=1,
-    )
+    columns = _legend_columns([handle.get_label() for handle in handles], handle_length)
+    anchor = 12 / _WIDTH, 1 - 33 / height
+    options = {"ncols": columns, "handlelength": handle_length, **_LEGEND}
+    figure.legend(handles=handles, bbox_to_anchor=anchor, labelcolor=_INK, scatterpoints=1, **options)
 
 
-def _legend_rows(labels: Sequence[str]) -> int:
-    """The fewest rows in which the names of a legend, column by column, are not wider than a panel."""
-    for rows in range(1, len(labels)):
-        number = -(-len(labels) // rows)
-        widths = [max(map(_width_of, found)) for found in np.array_split(np.array(labels), number)]
-        if sum(_HANDLE + width for width in widths) < _WIDTH - 12:
-            return rows
-    return max(1, len(labels))
-
-
-def _width_of(name: str) -> float:
-    return sum(_CAPITAL if letter.isupper() else _LETTER for letter in name)
+def _legend_columns(labels: Sequence[str], handle_length: float) -> int:
+    """The most columns with which Matplotlib lays out a legend not wider than a panel."""
+    figure = Figure(dpi=72)
+    handles = [Line2D([], [], label=label) for label in labels]
+    for columns in range(len(labels), 1, -1):
+        options = {"ncols": columns, "handlelength": handle_length, **_LEGEND}
+        if figure.legend(handles=handles, **options).get_window_extent().width <= _WIDTH - 24:
+            return columns
+    return 1
 
 
 def _make_logarithmic(axes: Axes, name: Literal["x", "y"]) -> None:
@@ -251,6 +245,8 @@ def _make_logarithmic(axes: Axes, name: Literal["x", "y"]) -> None:
 def _name_ends(axes: Axes, lines: Sequence[Line], gap: float) -> None:
     """Each name at the height of its line's right end, `gap` of the axes' height or more apart."""
     lines = [line for line in lines if line.label]
+    if not lines:
+        return
     to_fraction = axes.transData + axes.transAxes.inverted()
     start = axes.get_xlim()[0]
     ends = [to_fraction.transform((line.x[-1] if line.x else start, line.y[-1]))[1] for line in lines]
@@ -266,14 +262,9 @@ def _apart(heights: Sequence[float], gap: float) -> list[float]:
     """
     order = np.argsort(heights, kind="stable")
     steps = gap * np.arange(len(heights))
-    # Without the steps the heights must not decrease: the least-squares answer pools the offenders.
-    blocks: list[list[float]] = []
-    for height in np.asarray(heights)[order] - steps:
-        blocks.append([height])
-        while len(blocks) > 1 and np.mean(blocks[-1]) <= np.mean(blocks[-2]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
     moved = np.empty(len(heights))
-    moved[order] = np.concatenate([np.full(len(block), np.mean(block)) for block in blocks]) + steps
+    # Without the steps the heights must not decrease.
+    moved[order] = isotonic_regression(np.asarray(heights)[order] - steps) + steps
     return list(moved)
 
 

@@ -86,7 +86,7 @@ _CURVES = (
 def training_plots(
     history: Sequence[Mapping[str, Any]], results: Mapping[str, Any], system: str
 ) -> list[Plot]:
-    """The loss by epoch; the MAP under `standard` by epoch, with the yardsticks' averages as levels."""
+    """The loss by epoch; the MAP under `standard` by epoch, with the averages of the baselines as levels."""
     model = series("model", system)
     plots = []
     loss = _line(model, [row["epoch"] for row in history], [row.get("loss") for row in history], width=2.2)
@@ -122,7 +122,7 @@ def sweep_plot(
     histories: Mapping[str, Sequence[Mapping[str, Any]]],
     best: Sequence[str],
     label: str,
-    yardsticks: Mapping[str, Any],
+    baselines: Mapping[str, Any],
 ) -> Plot | None:
     """Average MAP under `standard` by epoch: a thin line a member, a thick one the mean of the best setting.
 
@@ -130,7 +130,7 @@ def sweep_plot(
         histories: each member's lines of `metrics.jsonl`.
         best: the members whose mean is the thick line.
         label: its name.
-        yardsticks: as in `results.json`; their averages are levels.
+        baselines: the `yardsticks` of `results.json`; their averages are levels.
     """
     points = {
         name: {row["epoch"]: row["standard"]["average"] for row in rows if row.get("standard")}
@@ -145,7 +145,7 @@ def sweep_plot(
     thick = Line(label, series("model", label), tuple(shared), mean, 2.4)
     lines = [line for line in lines if line.x] + [thick]
     named = [thick]
-    for key, scores in yardsticks.items():
+    for key, scores in baselines.items():
         level = measured(scores.get("standard", {}).get("average"))
         if level is not None:
             style = series(key, label)
@@ -157,7 +157,7 @@ def sweep_plot(
 
 
 def class_plots(details: Mapping[str, Any], class_names: Sequence[str], system: str) -> list[Plot]:
-    """MAP of each class's queries, a panel a direction: bars for the model, markers for the yardsticks.
+    """MAP of each class's queries, a panel a direction: bars for the model, markers for the baselines.
 
     Both panels have the model's best class on average first. A class without a value (no test query is of
     it) comes last and has no bar.

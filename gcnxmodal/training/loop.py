@@ -1,8 +1,10 @@
 """The training loop: epochs, progress, interruption and resumption around the compiled blocks of steps."""
 
 import dataclasses
+import signal as signals
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import jax
@@ -10,11 +12,42 @@ import numpy as np
 
 from gcnxmodal.training import cluster
 from gcnxmodal.training.checkpoint import Checkpoints
-from gcnxmodal.training.interrupt import Interrupt
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.state import Data, Step, TrainState, make_block, start_epoch
 
 SECONDS_PER_BLOCK = 1.0
+
+
+class Interrupt:
+    """Stops a run from outside: SIGTERM (a preempted machine) and SIGINT (Ctrl-C).
+
+    While active, the first of either is only noted in `signal`; a second one acts as usual.
+
+    >>> with Interrupt() as interrupt:
+    ...     interrupt.signal
+    0
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "Interrupt":
+        for number in (signals.SIGTERM, signals.SIGINT):
+            self._before[number] = signals.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            number, handler = self._before.popitem()
+            signals.signal(number, handler)  # pyright: ignore[reportArgumentType]
 
 
 class Interrupted(Exception):
@@ -85,7 +118,7 @@ def train(
         The final state, and the seconds spent compiling.
 
     Raises:
-        Interrupted: after saving, when `interrupt` was requested.
+        Interrupted: after saving, when `interrupt` has noted a signal.
         Diverged: when a loss is not finite.
     """
     done = int(state.step)

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from gcnxmodal.papers.figure_page import write_figure_page
 from gcnxmodal.papers.figure_plots import figure_plots
 from gcnxmodal.papers.figure_text import FilledFigure, FilledLine, FilledPanel, as_csv, as_text, numbers
-from gcnxmodal.report.svg import inline
+from gcnxmodal.report.inline import inline_svg
 
 METHODS = ("SSPE", "GMLDA", "ml-CCA", "MMNN", "DSPE", "CCA")
 
@@ -141,4 +141,4 @@ def test_the_page_has_every_panel_every_reason_and_the_same_bytes_again(figure: 
 def test_a_plot_says_in_words_where_its_lines_begin_and_end(figure: FilledFigure):
     plot = figure_plots(figure)[3]
     assert plot.alt.startswith("MAP, emoji: SSPE .496 at 8 to .443 at 128; GMLDA")
-    assert 'aria-label="MAP, emoji' in inline(plot.figure, plot.name, plot.alt)
+    assert 'aria-label="MAP, emoji' in inline_svg(plot.figure, plot.name, plot.alt)

@@ -11,7 +11,7 @@ from made_up_table import make_table
 from gcnxmodal.papers.table_page import write_table_page
 from gcnxmodal.papers.table_plots import code_plots, heat_plots, layer_plots
 from gcnxmodal.papers.table_text import DIRECTIONS, as_markdown, as_text, lines, not_run
-from gcnxmodal.report.svg import inline
+from gcnxmodal.report.inline import inline_svg
 
 VGG = "GCN + VGG-19 (here cnn)"
 
@@ -178,7 +178,7 @@ def test_plots_take_their_colours_from_the_page():
     tables = {name: make_table(name) for name in ("scanet-3", "scanet-4", "gch-1")}
     plots = layer_plots(tables["scanet-3"]) + heat_plots(tables["scanet-4"]) + code_plots(tables["gch-1"])
     for plot in plots:
-        assert not re.search(r"#[0-9a-f]{6}\b", inline(plot.figure, plot.name, plot.alt))
+        assert not re.search(r"#[0-9a-f]{6}\b", inline_svg(plot.figure, plot.name, plot.alt))
 
 
 def test_page_is_the_same_bytes_for_the_same_table_and_has_its_plots_beside_it(tmp_path: Path):

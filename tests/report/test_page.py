@@ -5,8 +5,8 @@ import pytest
 from made_up_run import DIRECTIONS, make_arguments, make_corpus, make_gallery
 from PIL import Image
 
+from gcnxmodal.report.comparison import MIXED_PROTOCOLS
 from gcnxmodal.report.page import write_report
-from gcnxmodal.report.tables import MIXED_PROTOCOLS
 
 NAN = float("nan")
 PAPER = {"text_query": 0.7672, "image_query": 0.4526, "average": 0.6099, "source": "Yu et al. 2018, Table 1"}
@@ -48,7 +48,7 @@ def test_a_model_that_loses_says_so_in_the_first_screen(emoji_corpus, tmp_path):
     assert 'class="verdict behind"' in page
 
 
-def test_every_protocol_has_a_row_for_model_yardsticks_and_chance(emoji_page):
+def test_every_protocol_has_a_row_for_model_baselines_and_chance(emoji_page):
     text = words(emoji_page)
     for name in ("standard", "test@100", "authors"):
         table = text[text.index(f"MAP, protocol {name} System") :].split("MAP, protocol")[1]
@@ -182,14 +182,14 @@ def test_nothing_measured_is_a_dash_and_never_a_nan(emoji_corpus, tmp_path):
     assert "\N{EN DASH}" in page
 
 
-def test_a_run_without_yardsticks_history_details_or_pairs_still_has_a_page(emoji_corpus, tmp_path):
+def test_a_run_without_baselines_history_details_or_pairs_still_has_a_page(emoji_corpus, tmp_path):
     arguments = make_arguments(emoji_corpus)
     results = {
         key: value for key, value in arguments["results"].items() if key not in ("yardsticks", "chance")
     }
     results["exact_pair"] = {}
     text = words(written(tmp_path, emoji_corpus, results=results, details={}, history=[]))
-    assert "There is no yardstick to judge GIN by." in text
+    assert "There is no baseline to judge GIN by." in text
     assert "No epoch of training is on record." in text
     assert "No curves were measured." in text
 

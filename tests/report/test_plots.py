@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from made_up_run import make_arguments, make_evaluation
 
-from gcnxmodal.report.palette import COLOURS
-from gcnxmodal.report.panels import _apart
+from gcnxmodal.report.inline import inline_svg
+from gcnxmodal.report.palette import COLOURS, Series
+from gcnxmodal.report.panels import Line, _apart, line_panel
 from gcnxmodal.report.plots import class_plots, curve_plots, save_png, training_plots
-from gcnxmodal.report.svg import inline
 
 NAN = float("nan")
 DETAILS = {"model": make_evaluation(0.5, 3, 0), "sm": make_evaluation(0.4, 3, 1)}
@@ -55,7 +55,7 @@ def test_colours_can_be_told_apart_in_the_svg():
 
 def test_the_inline_svg_takes_its_colours_and_font_from_the_page():
     for plot in (*curve_plots(CODES, "GIN"), *class_plots(DETAILS, ["a", "b", "c"], "GIN")):
-        svg = inline(plot.figure, plot.name, plot.alt)
+        svg = inline_svg(plot.figure, plot.name, plot.alt)
         assert "var(--model)" in svg
         assert "var(--sm)" in svg
         assert not re.search(r"#[0-9a-f]{6}\b", svg)
@@ -66,7 +66,7 @@ def test_the_inline_svg_takes_its_colours_and_font_from_the_page():
 
 def test_no_id_is_on_the_page_twice():
     plots = [*curve_plots(CODES, "GIN"), *class_plots(DETAILS, ["a", "b", "c"], "GIN")]
-    ids = [re.findall(r'\bid="([^"]*)"', inline(plot.figure, plot.name, plot.alt)) for plot in plots]
+    ids = [re.findall(r'\bid="([^"]*)"', inline_svg(plot.figure, plot.name, plot.alt)) for plot in plots]
     everything = list(itertools.chain(*ids))
     assert everything
     assert len(set(everything)) == len(everything)
@@ -75,7 +75,7 @@ def test_no_id_is_on_the_page_twice():
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "--><b>", "$\\frac$", "音乐", 'a"b&c'])
 def test_a_class_name_is_shown_as_it_is_and_escaped(name, tmp_path):
     (plot, _) = class_plots(DETAILS, [name, "b", "c"], "GIN")
-    svg = inline(plot.figure, plot.name, plot.alt)
+    svg = inline_svg(plot.figure, plot.name, plot.alt)
     assert "<script" not in svg
     assert "<b>" not in svg
     assert "<!--" not in svg
@@ -152,6 +152,18 @@ def test_names_at_line_ends_keep_their_order_and_do_not_overlap():
     gaps = [moved[b] - moved[a] for a, b in itertools.pairwise(order)]
     assert min(gaps) >= 0.08 - 1e-9
     assert moved[4] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(("names", "rows"), [(["GCH", "SM"], 1), (["i" * 12] * 4, 1), (["W" * 20] * 4, 4)])
+def test_a_legend_has_the_fewest_rows_that_are_not_wider_than_the_panel(names, rows):
+    lines = [Line(name, Series(name, "model"), (1, 2), (0.1, 0.2)) for name in names]
+    figure = line_panel("Title", "N", lines)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x1 <= figure.bbox.width
+    assert box.y0 >= figure.axes[0].bbox.y1  # above the axes, whatever its rows
+    assert len({round(text.get_window_extent().y0) for text in legend.get_texts()}) == rows
 
 
 def test_the_same_plot_gives_the_same_bytes(emoji_corpus, tmp_path):

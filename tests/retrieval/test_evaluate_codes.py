@@ -66,8 +66,8 @@ def assert_equals_the_reference(found, system, splits=SPLITS):
         for direction, side in sides[protocol.database].items():
             ap = reference.average_precisions(*side, protocol.cutoff, protocol.norm)
             assert found["protocols"][name][direction] == pytest.approx(np.mean(ap), rel=1e-12)
-        lonely = np.sum(~side[1].any(axis=1))
-        assert found["queries_without_relevant"][name] == lonely
+        queries_without_relevant = np.sum(~side[1].any(axis=1))
+        assert found["queries_without_relevant"][name] == queries_without_relevant
     for direction, (distances, relevant) in sides["test"].items():
         hits, M = reference.hits(distances, relevant), len(relevant)
         pairs = list(zip(-distances, relevant, strict=True))

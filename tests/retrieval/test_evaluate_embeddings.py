@@ -114,11 +114,13 @@ def test_query_without_a_relevant_item_counts_zero_and_is_reported():
     texts, images, labels = system()
     before = evaluate_embeddings(texts, images, labels, SPLITS)
     assert before["queries_without_relevant"] == {"standard": 0, "test@100": 0, "authors": 0}
-    lonely = labels.copy()
-    lonely[TEST[:3]] = False  # no label at all: relevant to nothing, not even to its own pair
-    found = evaluate_embeddings(texts, images, lonely, SPLITS)
+    without_labels = labels.copy()
+    without_labels[TEST[:3]] = False  # no label at all: relevant to nothing, not even to its own pair
+    found = evaluate_embeddings(texts, images, without_labels, SPLITS)
     assert found["queries_without_relevant"] == {"standard": 3, "test@100": 3, "authors": 3}
-    expected = expected_map(texts[TEST], images[TEST], lonely[TEST], lonely[TEST], PROTOCOLS["standard"])
+    expected = expected_map(
+        texts[TEST], images[TEST], without_labels[TEST], without_labels[TEST], PROTOCOLS["standard"]
+    )
     assert found["protocols"]["standard"]["text_query"] == pytest.approx(expected, rel=1e-6)
 
 

@@ -1,15 +1,15 @@
-"""The numbers of the page, arranged in rows; no HTML here."""
+"""The system beside its baselines: rows of numbers, and the first sentence of the page. No HTML here."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from gcnxmodal.report.palette import Series, series
-from gcnxmodal.report.values import measured
+from gcnxmodal.report.values import DIRECTIONS, measured
 
-PROTOCOLS = {
+PROTOCOL_MEANINGS = {
     "standard": "Test queries rank the test items; the whole ranking counts.",
     "test@100": "Test queries rank the test items; the first 100 count.",
     "authors": "As in the authors' code: test queries rank the training items; the first 100 count.",
@@ -17,7 +17,7 @@ PROTOCOLS = {
     "hashing@500 expected": "The same, expected if items at the same distance come in random order.",
     "hashing": "As in hashing papers' code: test queries rank the retrieval split; the whole ranking counts.",
 }
-YARDSTICKS = {
+BASELINE_MEANINGS = {
     "sm": "SM (semantic matching) is two logistic regressions, one for texts and one for images",
     "cca": "CCA (canonical correlation) is a linear projection of both",
     "cca-sign": "CCA + sign is the signs of a linear projection of both, as many as a code has bits",
@@ -32,6 +32,9 @@ MIXED_PROTOCOLS = (
     "standard."
 )
 
+# Differences below half of the last digit shown are no difference.
+_LEVEL = 0.0005
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -43,7 +46,7 @@ class Row:
 
 
 def protocol_rows(results: Mapping[str, Any], system: str, protocol: str) -> list[Row]:
-    """The model, then the yardsticks, then chance, under one protocol; None where nothing was measured."""
+    """The model, then the baselines, then chance, under one protocol; None where nothing was measured."""
     columns = ("text_query", "image_query", "average")
     scores = {"model": results["protocols"].get(protocol, {})}
     scores |= {key: entry.get(protocol, {}) for key, entry in results.get("yardsticks", {}).items()}
@@ -56,7 +59,7 @@ def protocol_rows(results: Mapping[str, Any], system: str, protocol: str) -> lis
 def exact_pair_rows(
     results: Mapping[str, Any], details: Mapping[str, Any], system: str, direction: str
 ) -> list[Row]:
-    """Recall and median rank of the query's own pair: the model, then the yardsticks that were measured."""
+    """Recall and median rank of the query's own pair: the model, then the baselines that were measured."""
     columns = ("recall@1", "recall@5", "recall@10", "median_rank")
     scores = {"model": results["exact_pair"].get(direction, {})}
     for key in results.get("yardsticks", {}):
@@ -83,3 +86,75 @@ def _with_best(rows: list[Row], lower_is_better: str = "") -> list[Row]:
             if value is not None and value == top:
                 names.add(column)
     return [dataclasses.replace(row, best=frozenset(names)) for row, names in zip(rows, best, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """`headline` is one sentence; `details` add what it leaves out; `tone` picks the colour and the icon."""
+
+    tone: Literal["ahead", "level", "behind", "unknown"]
+    headline: str
+    details: tuple[str, ...]
+
+
+def verdict(system: str, results: Mapping[str, Any]) -> Verdict:
+    """Compare the model's MAP under `main_protocol` with every baseline's, the average first.
+
+    A baseline that is ahead in the average makes the page say that the model loses, and by how much; one
+    that is ahead in a single direction is named in the details.
+    """
+    protocol = main_protocol(results)
+    ours = results["protocols"].get(protocol, {})
+    theirs = {
+        series(key, system).label: scores.get(protocol, {})
+        for key, scores in results.get("yardsticks", {}).items()
+    }
+    leads = {name: lead(ours, scores, "average") for name, scores in theirs.items()}
+    leads = {name: value for name, value in leads.items() if value is not None}
+    if not leads:
+        return Verdict("unknown", f"There is no baseline to judge {system} by.", ())
+    # The strongest baseline first.
+    leads = dict(sorted(leads.items(), key=lambda pair: pair[1]))
+    lost = {name: -value for name, value in leads.items() if value <= -_LEVEL}
+    won = {name: value for name, value in leads.items() if value >= _LEVEL}
+    level = [name for name in leads if name not in lost and name not in won]
+    details = []
+    if lost:
+        tone, headline = "behind", f"{system} loses to {_amounts(lost)}."
+        if won:
+            details.append(f"It beats {_amounts(won)}.")
+        if level:
+            details.append(f"It is level with {join(level)}.")
+    elif level:
+        tone, headline = "level", f"{system} is only level with {join(level)}."
+        if won:
+            details.append(f"It beats {_amounts(won)}.")
+    else:
+        tone, headline = "ahead", f"{system} beats {_amounts(won)}."
+    for direction, words in DIRECTIONS.items():
+        ahead = {name: lead(scores, ours, direction) for name, scores in theirs.items() if name not in lost}
+        ahead = {name: value for name, value in ahead.items() if value is not None and value >= _LEVEL}
+        if ahead:
+            details.append(f"On {words} alone it loses to {_amounts(ahead)}.")
+    return Verdict(tone, headline, tuple(details))
+
+
+def main_protocol(results: Mapping[str, Any]) -> str:
+    """The protocol a system is judged by: `standard`, or for binary codes that of their papers."""
+    return "hashing@500" if "hashing@500" in results["protocols"] else "standard"
+
+
+def lead(ours: Mapping[str, Any], theirs: Mapping[str, Any], direction: str) -> float | None:
+    """Our MAP minus theirs; None unless both were measured."""
+    a, b = measured(ours.get(direction)), measured(theirs.get(direction))
+    return None if a is None or b is None else a - b
+
+
+def join(words: Iterable[str]) -> str:
+    """ "A", "A and B", "A, B and C"."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _amounts(leads: Mapping[str, float]) -> str:
+    return join(f"{name} by {value:.3f}" for name, value in leads.items())

@@ -1,6 +1,6 @@
 import pytest
 
-from gcnxmodal.report.verdict import verdict
+from gcnxmodal.report.comparison import verdict
 
 
 def results(model, **yardsticks):
@@ -27,7 +27,7 @@ def test_losing_to_both_names_the_stronger_first():
     assert found.details == ()
 
 
-def test_winning_names_the_hardest_yardstick_first():
+def test_winning_names_the_hardest_baseline_first():
     found = verdict("GIN", results((0.5, 0.5, 0.5), cca=(0.2, 0.2, 0.2), sm=(0.4, 0.4, 0.4)))
     assert (found.tone, found.headline) == ("ahead", "GIN beats SM by 0.100 and CCA by 0.300.")
     assert found.details == ()
@@ -49,4 +49,4 @@ def test_a_difference_that_the_digits_do_not_show_is_no_win():
 def test_what_was_not_measured_is_not_judged(value):
     assert verdict("GIN", results((0.4, 0.4, value), sm=(0.4, 0.4, 0.4))).tone == "unknown"
     assert verdict("GIN", results((0.4, 0.4, 0.4), sm=(value, value, value))).tone == "unknown"
-    assert verdict("GIN", {"protocols": {}}).headline == "There is no yardstick to judge GIN by."
+    assert verdict("GIN", {"protocols": {}}).headline == "There is no baseline to judge GIN by."
