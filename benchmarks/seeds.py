@@ -29,7 +29,7 @@ from benchmarks.step_peers import (
     our_step,
     ours,
 )
-from gcnxmodal.training.ensemble import over_members, stack_plans, stack_states
+from gcnxmodal.sweeps import over_members, stack_plans, stack_states
 from gcnxmodal.training.state import init_state, make_block, start_epoch
 
 

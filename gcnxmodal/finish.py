@@ -9,18 +9,10 @@ import numpy as np
 from gcnxmodal.config import Experiment
 from gcnxmodal.environment import environment
 from gcnxmodal.measure import measure
-from gcnxmodal.papers.published import (
-    GCH_1,
-    GCH_2,
-    GCH_BITS,
-    GCH_DATA,
-    SCANET_2,
-    SCANET_COLUMNS,
-    SSPE_1,
-    SSPE_DATA,
-    two_directions,
-)
-from gcnxmodal.papers.table_text import DIRECTIONS
+from gcnxmodal.papers.gch import GCH_1, GCH_2, GCH_BITS, GCH_DATA
+from gcnxmodal.papers.scanet import SCANET_2, SCANET_COLUMNS
+from gcnxmodal.papers.sspe import SSPE_1, SSPE_DATA
+from gcnxmodal.papers.table import DIRECTIONS, two_directions
 from gcnxmodal.report.gallery import Gallery, build_gallery, choose_queries, item_of
 from gcnxmodal.report.page import write_report
 from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words

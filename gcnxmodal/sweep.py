@@ -7,37 +7,21 @@ folder of its own; the sweep's report has mean and spread over seeds.
 
 import dataclasses
 import json
-import shlex
-import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
-from gcnxmodal import finish
 from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.config import Experiment
-from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, say, sweep_table
-from gcnxmodal.data.load import load_corpus
-from gcnxmodal.environment import environment
+from gcnxmodal.console import how_to_go_on, say
 from gcnxmodal.errors import InputError
-from gcnxmodal.measure import map_of_test_items, measure_yardsticks
-from gcnxmodal.members import Member, expand, groups, parse_over
-from gcnxmodal.report.sweep_page import write_sweep_report
-from gcnxmodal.runs import RunFolder, write_json
-from gcnxmodal.sweep_folder import SweepFolder, summarise, sweep_config
+from gcnxmodal.runs import experiment_dict, flat
+from gcnxmodal.sweeps import SweepFolder, run_sweep
 from gcnxmodal.systems import PRESETS
-from gcnxmodal.systems.base import DROPOUT, System
-from gcnxmodal.systems.build import build
-from gcnxmodal.together import Together
-from gcnxmodal.training.checkpoint import Checkpoints
-from gcnxmodal.training.interrupt import Interrupt
-from gcnxmodal.training.loop import Diverged, Interrupted, train
-from gcnxmodal.training.state import TrainState
+from gcnxmodal.training.loop import Diverged, Interrupted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,170 +54,44 @@ def parse(arguments: list[str]) -> tuple[str, Arguments]:
     return arguments[0], parsed
 
 
-def run(preset: str, arguments: Arguments) -> SweepFolder:
-    """Train, measure and report every member; returns the finished sweep.
+def parse_over(experiment: Experiment, words: Sequence[str]) -> dict[str, list[Any]]:
+    """Fields and their values, from words like "train.margin=0.5,0.6" or "filters=[1,1],[4,4]".
+
+    A field may be given by the end of its name, if that is one field's only.
 
     Raises:
-        InputError: for what the user can mend, before anything is computed or written.
-        Interrupted: after saving, on SIGTERM or SIGINT.
+        InputError: if there is no such field, or no values.
     """
-    if arguments.seeds < 1:
-        raise InputError(f"--seeds is {arguments.seeds}; it must be at least 1")
-    base = arguments.experiment
-    over = parse_over(base, arguments.over)
-    members = expand(base, over, arguments.seeds)
-    folder = SweepFolder(arguments.run_dir or Path("runs") / f"{preset}-sweep")
-    config = sweep_config(preset, base, over, arguments.seeds)
-    folder.check(config, resume=arguments.resume, overwrite=arguments.overwrite)
-    grouped = groups(members)
-    # Every group's inputs are made before anything is written, the first group's last. The others are made
-    # again when their turn comes: all at once they might not fit.
-    for group in reversed(grouped):
-        system = _build(group)
-    if not arguments.resume:
-        folder.start(config, members)
-    say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
-    for number, group in enumerate(grouped):
-        if not folder.finished(group):
-            system = system if number == 0 else _build(group)
-            _run_group(preset, folder, number, group, system, reports=arguments.member_reports)
-    results = [_results(folder.member(member)) for member in members]
-    summary = summarise(members, results)
-    yardsticks = shared_yardsticks([found["yardsticks"] for found in results if found is not None])
-    report = {"summary": summary, "yardsticks": yardsticks, **config, **environment()}
-    write_json(folder.results, report)
-    history = {member.name: folder.member(member).history() for member in members}
-    page = write_sweep_report(
-        folder.path,
-        preset,
-        report,
-        history,
-        command_line(preset, arguments),
-        time.strftime("%Y-%m-%d"),
-        linked={member.name for member in members if folder.member(member).report.exists()},
-    )
-    say("\n" + sweep_table(preset, summary, yardsticks) + f"\n\nreport: {page}")
-    return folder
-
-
-def _build(group: Sequence[Member]) -> System:
-    experiment = group[0].experiment
-    return build(experiment, load_corpus(experiment.data, experiment.text))
-
-
-def _run_group(
-    preset: str,
-    folder: SweepFolder,
-    number: int,
-    group: Sequence[Member],
-    system: System,
-    *,
-    reports: bool,
-) -> None:
-    folders = [folder.member(member) for member in group]
-    together = Together(system, [member.experiment for member in group])
-    say(f"\n{len(group)} x {describe(together.system)}")
-    checkpoints = Checkpoints(folder.checkpoints(number), together.fingerprint(), report=say)
-    state = together.initial_state()
-    if restored := checkpoints.restore(state):
-        state, step = restored
-        say(f"resuming at step {step:,}")
-    for member in folders:
-        member.rewind(int(state.step) // system.steps_per_epoch)
-    try:
-        state, compile_seconds = _train(together, state, checkpoints, folders)
-    except Diverged as stop:
-        for member in folders:
-            write_json(member.diverged, {"step": stop.step})
-        raise
-    checkpoints.close()
-    yardsticks = measure_yardsticks(system)
-    for index, (member, run_folder) in enumerate(zip(together.members, folders, strict=True)):
-        own = together.state_of(state, index)
-        if (broken := int(own.first_nan)) >= 0:
-            say(f"{run_folder.path.name}: the loss is not a number from step {broken:,} on; left out")
-            write_json(run_folder.diverged, {"step": broken})
-            continue
-        say(f"measuring {run_folder.path.name}")
-        kept = Checkpoints(run_folder.checkpoints, member.fingerprint(), report=say)
-        kept.save(int(own.step), own)
-        kept.close()
-        finish.finish(member, own.params, run_folder, preset, compile_seconds, yardsticks, report=reports)
-    shutil.rmtree(folder.checkpoints(number))  # each member has its own now
-
-
-def _train(
-    together: Together, state: TrainState, checkpoints: Checkpoints, folders: Sequence[RunFolder]
-) -> tuple[TrainState, float]:
-    system, experiment = together.system, together.system.experiment
-    pairs = system.pairs_per_step * len(folders)
-    display = TrainingDisplay(experiment.epochs, system.steps_per_epoch, pairs, int(state.step))
-
-    def on_epoch(epoch: int, state: TrainState, metrics: dict[str, Any], seconds: float) -> None:
-        rate = system.steps_per_epoch * pairs / seconds
-        lines = []
-        for index, (member, run_folder) in enumerate(zip(together.members, folders, strict=True)):
-            own = {name: values[index] for name, values in metrics.items()}
-            if not np.isfinite(own["loss"]):
-                continue
-            # A member's share of the time that all of them took.
-            line = {"epoch": epoch + 1, "step": int(state.step), **own, "seconds": seconds / len(folders)}
-            line["pairs_per_second"] = rate
-            if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
-                line["standard"] = map_of_test_items(member, together.params_of(state.params, index))
-            run_folder.append_metrics(line)
-            lines.append(line)
-        if lines:
-            display.epoch(_mean(lines))
-
-    with Interrupt() as interrupt:
+    names = list(flat(experiment_dict(experiment)))
+    over: dict[str, list[Any]] = {}
+    for word in words:
+        given, equals, text = word.partition("=")
+        given = given.replace("-", "_")
+        fields = [name for name in names if name == given or name.endswith(f".{given}")]
+        if given in ("seed", "epochs", "evaluate_every", "checkpoint_every") or len(fields) != 1:
+            several = f"it may be {' or '.join(fields)}" if len(fields) > 1 else "fields are as in --help"
+            raise InputError(f"--over {word}: {given} is not one field that can be swept; {several}")
+        if not equals or not text:
+            raise InputError(f"--over {word}: no values; write {given}=VALUE,VALUE")
         try:
-            return train(
-                state,
-                system.data,
-                together.step(),
-                together.plan,
-                together.own(DROPOUT),
-                epochs=experiment.epochs,
-                steps_per_epoch=system.steps_per_epoch,
-                checkpoints=checkpoints,
-                checkpoint_every=experiment.checkpoint_every,
-                on_progress=display.progress,
-                on_epoch=on_epoch,
-                interrupt=interrupt,
-            )
-        finally:
-            display.close()
+            over[fields[0]] = json.loads(f"[{text}]")
+        except ValueError:
+            over[fields[0]] = text.split(",")
+    return over
 
 
-def _mean(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One line for all members: the mean of their numbers."""
-    mean = {**lines[0], "loss": float(np.mean([line["loss"] for line in lines]))}
-    if "standard" in mean:
-        directions = mean["standard"]
-        mean["standard"] = {d: float(np.mean([line["standard"][d] for line in lines])) for d in directions}
-    return mean
-
-
-def _results(folder: RunFolder) -> dict[str, Any] | None:
-    return json.loads(folder.results.read_text(encoding="utf-8")) if folder.results.exists() else None
-
-
-def shared_yardsticks(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The yardsticks that are the same for all members: CCA's signs are not, where the bits are swept.
-
-    >>> shared_yardsticks([{"cca-sign": 0.25, "sm": 0.5}, {"cca-sign": 0.375, "sm": 0.5}])
-    {'sm': 0.5}
-    """
-    return {name: own for name, own in (found or [{}])[0].items() if all(own == f[name] for f in found)}
-
-
-def command_line(preset: str, arguments: Arguments) -> str:
-    """The line that makes this sweep."""
-    words = [word for field in arguments.over for word in ("--over", field)]
-    words += ["--seeds", str(arguments.seeds), *([] if arguments.member_reports else ["--no-member-reports"])]
-    line = finish.command_line(preset, arguments.experiment, "gcnxmodal.sweep")
-    return f"{line} {shlex.join(words)}"
+def run(preset: str, arguments: Arguments) -> SweepFolder:
+    """Do what the command line says, as `run_sweep`."""
+    return run_sweep(
+        preset,
+        arguments.experiment,
+        over=parse_over(arguments.experiment, arguments.over),
+        seeds=arguments.seeds,
+        folder=arguments.run_dir or Path("runs") / f"{preset}-sweep",
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        member_reports=arguments.member_reports,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,546 @@
+"""Sweeps: every combination of some values, each with some seeds.
+
+Members that differ in numbers only (`Experiment.arguments` and the seed) are one vmapped program: the
+step of a member under `jax.vmap`, over parameters, optimizer state, batches, key and the values that
+differ. Every member ends as a run folder of its own.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from pydantic import ValidationError
+
+from gcnxmodal import finish
+from gcnxmodal.config import Experiment, validate
+from gcnxmodal.console import TrainingDisplay, describe, say, sweep_table
+from gcnxmodal.data.load import load_corpus
+from gcnxmodal.environment import environment
+from gcnxmodal.errors import InputError
+from gcnxmodal.measure import map_of_test_items, measure_yardsticks
+from gcnxmodal.report.sweep_page import write_sweep_report
+from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
+from gcnxmodal.runs import EXPERIMENTS, RunFolder, experiment_dict, flat, write_json
+from gcnxmodal.systems.base import DROPOUT, System
+from gcnxmodal.systems.build import build
+from gcnxmodal.training.checkpoint import Checkpoints
+from gcnxmodal.training.interrupt import Interrupt
+from gcnxmodal.training.loop import Diverged, train
+from gcnxmodal.training.sampling import Plan
+from gcnxmodal.training.sharding import named_leaves
+from gcnxmodal.training.state import Data, TrainState
+
+# Which leaves have an entry a member, on their first axis.
+STATE_AXES: Any = TrainState(params=0, opt_state=0, step=None, totals=0, first_nan=0)  # pyright: ignore
+DATA_AXES: Any = Data(None, None, None, None, plan=0)  # pyright: ignore
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One experiment of a sweep.
+
+    Attributes:
+        name: of its folder, such as "margin=0.5,seed=3".
+        setting: the values it was given, by field, without the seed.
+    """
+
+    name: str
+    setting: dict[str, Any]
+    experiment: Experiment
+
+
+def expand(experiment: Experiment, over: Mapping[str, Sequence[Any]], seeds: int) -> list[Member]:
+    """Every combination of the values, each with `seeds` seeds from the experiment's own on.
+
+    Raises:
+        InputError: if a value is not one the field can have, or two members are the same.
+    """
+    members = []
+    for values in itertools.product(*over.values()):
+        changed = dict(zip(over, values, strict=True))
+        for seed in range(experiment.seed, experiment.seed + seeds):
+            member = _changed(experiment, {**changed, "seed": seed})
+            validate(member)
+            fields = flat(experiment_dict(member))
+            setting = {field: fields[field] for field in over}
+            words = [f"{field.split('.')[-1]}={_word(value)}" for field, value in setting.items()]
+            members.append(Member(",".join([*words, f"seed={seed}"]), setting, member))
+    if len({member.name for member in members}) < len(members):
+        raise InputError("--over: two of the values are the same; name each once")
+    return members
+
+
+def groups(members: Sequence[Member]) -> list[list[Member]]:
+    """The members that train as one program, in order: they differ in `Experiment.arguments` only."""
+    by_shape: dict[str, list[Member]] = {}
+    for member in members:
+        fields = flat(experiment_dict(member.experiment))
+        free = ("seed", *member.experiment.arguments)
+        shape = json.dumps({name: value for name, value in fields.items() if name not in free})
+        by_shape.setdefault(shape, []).append(member)
+    return list(by_shape.values())
+
+
+class Program:
+    """Members of one shape on one corpus as one program; each trains as it would alone, up to rounding.
+
+    Members of fewer co-attention layers than the deepest carry the others along, unused and unchanged.
+
+    Args:
+        system: of any of them; they share its inputs and data.
+        experiments: theirs, different in the seed and in `Experiment.arguments` only.
+    """
+
+    def __init__(self, system: System, experiments: Sequence[Experiment]):
+        self._experiments = experiments
+        self.members = [dataclasses.replace(system, experiment=experiment) for experiment in experiments]
+        self.system = self.members[0].covering(experiments)
+        self._shapes = [
+            jax.eval_shape(functools.partial(member.initial_state, as_shape=True)) for member in self.members
+        ]
+
+    def initial_state(self) -> TrainState:
+        # A model's first layers start the same however many follow.
+        return stack_states([member.covering(self._experiments).initial_state() for member in self.members])
+
+    def state_of(self, state: TrainState, index: int) -> TrainState:
+        """The state of one member, as it would be alone."""
+        return _leaves_of(member_state(state, index), self._shapes[index])
+
+    def params_of(self, params: Any, index: int) -> Any:
+        """The parameters of one member, as they would be alone."""
+        return _leaves_of(jax.tree.map(lambda leaf: leaf[index], params), self._shapes[index].params)
+
+    def plan(self, epoch: int) -> Plan:
+        return stack_plans([member.plan(epoch) for member in self.members])
+
+    def arguments(self, purpose: int) -> dict[str, Any]:
+        """What the step takes for each member: its key of this purpose, and the values that differ."""
+        fields = [flat(experiment_dict(member.experiment)) for member in self.members]
+        values = {name: [of[name] for of in fields] for name in self.system.experiment.arguments}
+        differing = {name: jnp.array(given) for name, given in values.items() if len(set(given)) > 1}
+        return {"key": jnp.stack([member.key(purpose) for member in self.members]), "values": differing}
+
+    def step(self) -> Callable[[TrainState, Data, dict[str, Any]], tuple[TrainState, dict[str, jax.Array]]]:
+        def one(state: TrainState, data: Data, arguments: dict[str, Any]):
+            return self.system.step(arguments["values"])(state, data, arguments["key"])
+
+        return over_members(one)
+
+    def fingerprint(self) -> dict[str, str]:
+        """As a system's, of all members."""
+        prints = [member.fingerprint() for member in self.members]
+        models = "".join(of["model"] for of in prints)
+        return {"model": hashlib.sha256(models.encode()).hexdigest(), "corpus": prints[0]["corpus"]}
+
+
+def over_members(step: Callable[[TrainState, Data, Any], tuple[TrainState, dict[str, Array]]]) -> Callable:
+    """`state, metrics = step(state, data, members)` for all members at once.
+
+    Args:
+        step: of one member; its third argument is a pytree that is the member's own, such as its key.
+    """
+    return jax.vmap(step, in_axes=(STATE_AXES, DATA_AXES, 0), out_axes=(STATE_AXES, 0))
+
+
+def stack_states(states: Sequence[TrainState]) -> TrainState:
+    """The states of members that have done the same number of steps, as one."""
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return dataclasses.replace(stacked, step=states[0].step)
+
+
+def stack_plans(plans: Sequence[Plan]) -> Plan:
+    """Plans of the same shape as one, members first."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *plans)
+
+
+def member_state(state: TrainState, index: int) -> TrainState:
+    """The state of one member."""
+    steps = jnp.broadcast_to(state.step, state.first_nan.shape)
+    return jax.tree.map(lambda leaf: leaf[index], dataclasses.replace(state, step=steps))
+
+
+class SweepFolder:
+    """Paths of one sweep.
+
+    sweep.json      preset, kind, base experiment, fields and values, seeds
+    members/NAME/   a run folder each
+    checkpoints/I/  of group I while it trains, all of its members in one state
+    results.json    mean and standard deviation over seeds, by setting
+    report.html, plots/
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "sweep.json"
+        self.results = path / "results.json"
+        self.report = path / "report.html"
+
+    def checkpoints(self, group: int) -> Path:
+        return self.path / "checkpoints" / str(group)
+
+    def member(self, member: Member) -> RunFolder:
+        return RunFolder(self.path / "members" / member.name)
+
+    def finished(self, members: Sequence[Member]) -> bool:
+        """Whether each of the members has results, or none because its loss was not a number."""
+        folders = [self.member(member) for member in members]
+        return all(folder.results.exists() or folder.diverged.exists() for folder in folders)
+
+    def check(self, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Refuse what would write over another sweep; changes nothing.
+
+        Raises:
+            InputError: if the folder has a sweep and neither flag is given, holds something else, or is to be
+                resumed with other options than it was started with.
+        """
+        if resume and overwrite:
+            raise InputError("--resume and --overwrite exclude each other; give one")
+        has_sweep = self.config.exists()
+        if not has_sweep and self.path.exists() and (self.path.is_file() or any(self.path.iterdir())):
+            raise InputError(f"{self.path}: --run-dir holds something else than a sweep; name a new folder")
+        if resume and not has_sweep:
+            raise InputError(f"{self.path}: no sweep.json, so no sweep to resume; leave out --resume")
+        if has_sweep and not (resume or overwrite):
+            raise InputError(
+                f"{self.path}: this folder already has a sweep; add --resume to go on with it, --overwrite "
+                "to replace it, or --run-dir for another folder"
+            )
+        if resume and (difference := self.difference(config)):
+            field, stored, value = difference
+            raise InputError(
+                f"{self.config}: the sweep has {field} = {stored} but the command says "
+                f"{value}; resume with the same value, or start another --run-dir"
+            )
+
+    def start(self, config: Mapping[str, Any], members: Sequence[Member]) -> None:
+        """Make the folder, replacing a sweep that may be overwritten, and each member's."""
+        if self.config.exists():
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        for member in members:
+            self.member(member).start(config["preset"], member.experiment, overwrite=False)
+        write_json(self.config, config)
+
+    def difference(self, config: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+        """Name, stored value and `config`'s value of the first field that differs; None if none does.
+
+        Where the data lie is no difference. A field that is younger than the sweep has its default there.
+
+        Raises:
+            InputError: if sweep.json is not one of ours.
+        """
+        try:
+            stored = json.loads(self.config.read_text(encoding="utf-8"))
+            # Sweeps that were begun before kinds were written down are of the kind of their preset.
+            stored = {"kind": config["kind"], **stored}
+            for field in ("preset", "kind"):
+                if stored[field] != config[field]:
+                    return field, stored[field], config[field]
+            experiment = EXPERIMENTS[stored["kind"]].validate_python(stored["experiment"])
+        except (ValidationError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.config}: not a sweep's configuration of this version: {error}"
+            ) from error
+        before = flat({**stored, "experiment": experiment_dict(experiment)})
+        for field, value in flat(dict(config)).items():
+            if before.get(field) != value and field != "experiment.data.root":
+                return field, before.get(field), value
+        return None
+
+
+def sweep_config(
+    preset: str, base: Experiment, over: Mapping[str, Sequence[Any]], seeds: int
+) -> dict[str, Any]:
+    """What sweep.json holds."""
+    return {
+        "preset": preset,
+        "kind": base.kind,
+        "experiment": experiment_dict(base),
+        "over": {field: list(values) for field, values in over.items()},
+        "seeds": seeds,
+    }
+
+
+def run_sweep(
+    preset: str,
+    experiment: Experiment,
+    *,
+    over: Mapping[str, Sequence[Any]],
+    seeds: int,
+    folder: Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    member_reports: bool = True,
+) -> SweepFolder:
+    """Train, measure and report every member; returns the finished sweep.
+
+    Args:
+        preset: of the experiment, for titles and the command line in the report.
+        experiment: what all members start from; its seed is the first.
+        over: fields by dotted name, and their values; all combinations are trained.
+        seeds: how many seeds each combination is trained with.
+        folder: where the sweep is kept.
+        resume: go on with the sweep in the folder.
+        overwrite: replace the sweep in the folder.
+        member_reports: whether each member has a report of its own.
+
+    Raises:
+        InputError: for what the user can mend, before anything is computed or written.
+        Interrupted: after saving, on SIGTERM or SIGINT.
+        Diverged: when no member of a group has a loss that is a number.
+    """
+    if seeds < 1:
+        raise InputError(f"--seeds is {seeds}; it must be at least 1")
+    members = expand(experiment, over, seeds)
+    sweep = SweepFolder(folder)
+    config = sweep_config(preset, experiment, over, seeds)
+    sweep.check(config, resume=resume, overwrite=overwrite)
+    grouped = groups(members)
+    # Every group's inputs are made before anything is written, the first group's last. The others are made
+    # again when their turn comes: all at once they might not fit.
+    for group in reversed(grouped):
+        system = _build(group)
+    if not resume:
+        sweep.start(config, members)
+    say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
+    for number, group in enumerate(grouped):
+        if not sweep.finished(group):
+            system = system if number == 0 else _build(group)
+            _run_group(preset, sweep, number, group, system, reports=member_reports)
+    _report(preset, experiment, sweep, config, members, member_reports=member_reports)
+    return sweep
+
+
+def summarise(members: Sequence[Member], results: Sequence[Mapping[str, Any] | None]) -> list[dict[str, Any]]:
+    """By setting: the members, and mean and standard deviation over their seeds of each protocol's MAP.
+
+    Args:
+        results: each member's results.json; None where its loss was not a number.
+    """
+    settings: dict[str, list[int]] = {}
+    for index, member in enumerate(members):
+        settings.setdefault(json.dumps(member.setting), []).append(index)
+    rows = []
+    for indices in settings.values():
+        measured = [result for i in indices if (result := results[i]) is not None]
+        rows.append(
+            {
+                "setting": members[indices[0]].setting,
+                "members": [members[i].name for i in indices],
+                "diverged": [members[i].name for i in indices if results[i] is None],
+                "protocols": _moments([result["protocols"] for result in measured]),
+            }
+        )
+    return rows
+
+
+def shared_yardsticks(yardsticks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The yardsticks that are the same for all members: CCA's signs are not, where the bits are swept.
+
+    >>> shared_yardsticks([{"cca-sign": 0.25, "sm": 0.5}, {"cca-sign": 0.375, "sm": 0.5}])
+    {'sm': 0.5}
+    """
+    first = yardsticks[0] if yardsticks else {}
+    return {name: value for name, value in first.items() if all(value == of[name] for of in yardsticks)}
+
+
+def command_line(
+    preset: str,
+    experiment: Experiment,
+    over: Mapping[str, Sequence[Any]],
+    seeds: int,
+    *,
+    member_reports: bool = True,
+) -> str:
+    """The line that makes a sweep."""
+    words = []
+    for field, values in over.items():
+        words += ["--over", f"{field}={','.join(map(json.dumps, values))}"]
+    words += ["--seeds", str(seeds), *([] if member_reports else ["--no-member-reports"])]
+    return f"{finish.command_line(preset, experiment, 'gcnxmodal.sweep')} {shlex.join(words)}"
+
+
+def _build(group: Sequence[Member]) -> System:
+    experiment = group[0].experiment
+    return build(experiment, load_corpus(experiment.data, experiment.text))
+
+
+def _run_group(
+    preset: str,
+    sweep: SweepFolder,
+    number: int,
+    group: Sequence[Member],
+    system: System,
+    *,
+    reports: bool,
+) -> None:
+    """Train the members of a group as one program, and measure each."""
+    folders = [sweep.member(member) for member in group]
+    program = Program(system, [member.experiment for member in group])
+    say(f"\n{len(group)} x {describe(program.system)}")
+    checkpoints = Checkpoints(sweep.checkpoints(number), program.fingerprint(), report=say)
+    state = program.initial_state()
+    if restored := checkpoints.restore(state):
+        state, step = restored
+        say(f"resuming at step {step:,}")
+    for folder in folders:
+        folder.rewind(int(state.step) // system.steps_per_epoch)
+    try:
+        state, compile_seconds = _train(program, state, checkpoints, folders)
+    except Diverged as stop:
+        for folder in folders:
+            write_json(folder.diverged, {"step": stop.step})
+        raise
+    checkpoints.close()
+    yardsticks = measure_yardsticks(system)
+    for index, (member, folder) in enumerate(zip(program.members, folders, strict=True)):
+        alone = program.state_of(state, index)
+        if (broken := int(alone.first_nan)) >= 0:
+            say(f"{folder.path.name}: the loss is not a number from step {broken:,} on; left out")
+            write_json(folder.diverged, {"step": broken})
+            continue
+        say(f"measuring {folder.path.name}")
+        member_checkpoints = Checkpoints(folder.checkpoints, member.fingerprint(), report=say)
+        member_checkpoints.save(int(alone.step), alone)
+        member_checkpoints.close()
+        finish.finish(member, alone.params, folder, preset, compile_seconds, yardsticks, report=reports)
+    shutil.rmtree(sweep.checkpoints(number))  # each member has its own now
+
+
+def _train(
+    program: Program, state: TrainState, checkpoints: Checkpoints, folders: Sequence[RunFolder]
+) -> tuple[TrainState, float]:
+    """Train to the last epoch, a line of metrics a member and epoch: the state, and seconds of compiling."""
+    system, experiment = program.system, program.system.experiment
+    pairs = system.pairs_per_step * len(folders)
+    display = TrainingDisplay(experiment.epochs, system.steps_per_epoch, pairs, int(state.step))
+
+    def on_epoch(epoch: int, state: TrainState, metrics: dict[str, Any], seconds: float) -> None:
+        lines = []
+        for index, (member, folder) in enumerate(zip(program.members, folders, strict=True)):
+            values = {name: of_members[index] for name, of_members in metrics.items()}
+            if not np.isfinite(values["loss"]):
+                continue
+            # A member's share of the time that all of them took.
+            line = {"epoch": epoch + 1, "step": int(state.step), **values, "seconds": seconds / len(folders)}
+            line["pairs_per_second"] = system.steps_per_epoch * pairs / seconds
+            if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
+                line["standard"] = map_of_test_items(member, program.params_of(state.params, index))
+            folder.append_metrics(line)
+            lines.append(line)
+        if lines:
+            display.epoch(_mean_line(lines))
+
+    with Interrupt() as interrupt:
+        try:
+            return train(
+                state,
+                system.data,
+                program.step(),
+                program.plan,
+                program.arguments(DROPOUT),
+                epochs=experiment.epochs,
+                steps_per_epoch=system.steps_per_epoch,
+                checkpoints=checkpoints,
+                checkpoint_every=experiment.checkpoint_every,
+                on_progress=display.progress,
+                on_epoch=on_epoch,
+                interrupt=interrupt,
+            )
+        finally:
+            display.close()
+
+
+def _report(
+    preset: str,
+    experiment: Experiment,
+    sweep: SweepFolder,
+    config: Mapping[str, Any],
+    members: Sequence[Member],
+    *,
+    member_reports: bool,
+) -> None:
+    """Write results.json and report.html of a finished sweep, and print its table."""
+    folders = {member.name: sweep.member(member) for member in members}
+    results = [
+        json.loads(folder.results.read_text(encoding="utf-8")) if folder.results.exists() else None
+        for folder in folders.values()
+    ]
+    summary = summarise(members, results)
+    yardsticks = shared_yardsticks([result["yardsticks"] for result in results if result is not None])
+    report = {"summary": summary, "yardsticks": yardsticks, **config, **environment()}
+    write_json(sweep.results, report)
+    page = write_sweep_report(
+        sweep.path,
+        preset,
+        report,
+        {name: folder.history() for name, folder in folders.items()},
+        command_line(preset, experiment, config["over"], config["seeds"], member_reports=member_reports),
+        time.strftime("%Y-%m-%d"),
+        linked={name for name, folder in folders.items() if folder.report.exists()},
+    )
+    say("\n" + sweep_table(preset, summary, yardsticks) + f"\n\nreport: {page}")
+
+
+def _mean_line(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One line for all members: the mean of their numbers."""
+    mean = {**lines[0], "loss": float(np.mean([line["loss"] for line in lines]))}
+    if "standard" in mean:
+        directions = mean["standard"]
+        mean["standard"] = {d: float(np.mean([line["standard"][d] for line in lines])) for d in directions}
+    return mean
+
+
+def _moments(protocols: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    if not protocols:
+        return {}
+    return {
+        protocol: {
+            direction: {
+                "mean": float(np.mean(values := [of[protocol][direction] for of in protocols])),
+                "std": float(np.std(values)),
+            }
+            for direction in directions
+        }
+        for protocol in (*PROTOCOLS, *HASHING_PROTOCOLS)
+        if (directions := protocols[0].get(protocol))
+    }
+
+
+def _leaves_of(tree: Any, like: Any) -> Any:
+    """The leaves of a tree that another one, of fewer leaves, has by name."""
+    leaves = named_leaves(tree)
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in named_leaves(like)])
+
+
+def _word(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value).replace("/", "_")
+
+
+def _changed(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
+    tree = experiment_dict(experiment)
+    for field, value in values.items():
+        *path, name = field.split(".")
+        branch = tree
+        for part in path:
+            branch = branch[part]
+        branch[name] = value
+    try:
+        return EXPERIMENTS[experiment.kind].validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"--over {field}={first['input']}: {first['msg'].lower()}") from error
