@@ -269,16 +269,13 @@ def reproduce(
     if unknown := [name for name in only if name not in names]:
         raise InputError(f"--only {unknown[0]}: {exhibit.name} has the parts {', '.join(names)}")
     folders = {part.name: PartFolder(part, exhibit, path) for part in exhibit.parts}
-    chosen = [
-        folder for name, folder in folders.items() if not folder.part.missing and (not only or name in only)
-    ]
+    chosen = [of for name, of in folders.items() if not of.part.missing and (not only or name in only)]
     _check_options(exhibit, folders, chosen, seeds, overwrite=overwrite)
     _check_data(chosen, seeds, overwrite=overwrite)
-    if overwrite:
-        for folder in chosen:
-            folder.remove()
-    jobs = {folder.part.name: folder.jobs(seeds) for folder in chosen}
-    to_measure = {folder.part.name: folder.to_measure(seeds) for folder in chosen}
+    for part_folder in chosen if overwrite else ():
+        part_folder.remove()
+    jobs = {of.part.name: of.jobs(seeds) for of in chosen}
+    to_measure = {of.part.name: of.to_measure(seeds) for of in chosen}
     say(_plan(exhibit, path, folders, jobs, to_measure, seeds))
     for job in (job for of_part in jobs.values() for job in of_part):
         say(f"\n{exhibit.name}: {job.part.name}, {_seeds(job.first, job.last)}")

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from gcnxmodal.papers.plots import figure_plots, table_plots
 from gcnxmodal.papers.table import DIRECTIONS, Cell, Exhibit, Figure, Panel, Source, Table, short
-from gcnxmodal.report.page import figure as markup
-from gcnxmodal.report.page import write_page
+from gcnxmodal.report import page
 from gcnxmodal.report.plots import save_png
 from gcnxmodal.report.tables import PROTOCOLS
 from gcnxmodal.report.values import DASH
@@ -59,15 +58,14 @@ class Numbers(NamedTuple):
 def write(folder: Path, exhibit: Exhibit) -> str:
     """Write a table or figure with its page and plots; the same gives the same bytes. Returns where it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(exhibit, Table):
-        (folder / "table.md").write_text(as_markdown(exhibit), encoding="utf-8")
-        (folder / "table.csv").write_text(as_csv(exhibit), encoding="utf-8")
-        page = write_table_page(folder, exhibit)
-        return f"table: {page}, {folder / 'table.md'} and {folder / 'table.csv'}"
-    assert isinstance(exhibit, Figure)
-    (folder / "figure.csv").write_text(as_csv(exhibit), encoding="utf-8")
-    page = write_figure_page(folder, exhibit)
-    return f"figure: {page}, {folder / 'figure.csv'} and {folder / 'plots'}"
+    kind = "table" if isinstance(exhibit, Table) else "figure"
+    numbers_file = folder / f"{kind}.csv"
+    numbers_file.write_text(as_csv(exhibit), encoding="utf-8")
+    where = f"{kind}: {write_page(folder, exhibit)}"
+    if not isinstance(exhibit, Table):
+        return f"{where}, {numbers_file} and {folder / 'plots'}"
+    (folder / "table.md").write_text(as_markdown(exhibit), encoding="utf-8")
+    return f"{where}, {folder / 'table.md'} and {numbers_file}"
 
 
 def lines(table: Table, direction: str) -> list[TextLine]:
@@ -102,7 +100,7 @@ def numbers(panel: Panel, most: int = 6) -> Numbers:
     rows = []
     for line in drawn:
         moments = dict(zip(line.x, zip(line.mean, line.std, strict=True), strict=True))
-        rows.append((line.label, tuple(_text(*moments.get(x, (None, None))) for x in places)))
+        rows.append((line.row.label, tuple(_text(*moments.get(x, (None, None))) for x in places)))
     return Numbers(
         f"{panel.data}: {panel.title}", panel.x_label, tuple(f"{x:g}" for x in places), tuple(rows)
     )
@@ -152,38 +150,37 @@ def as_csv(exhibit: Exhibit) -> str:
     return file.getvalue()
 
 
-def write_table_page(folder: Path, table: Table) -> Path:
-    """Write `folder/table.html` and `folder/plots/*.png`; returns the path of the page."""
-    plots = table_plots(table)
-    title, lead, beside = _PLOT_WORDS[table.plot]
-    return write_page(
-        folder / "table.html",
-        "table.html",
-        "gcnxmodal.papers",
-        exhibit=table,
-        blocks=[(heading, lines(table, direction)) for direction, heading in DIRECTIONS.items()],
-        plots=_saved(plots, folder / "plots"),
-        plot_title=title,
-        plot_lead=f"{lead} {beside}" if any(cell.paper for _, _, cell in table) else lead,
-        drawn=any(column.drawn for column in table.columns),
-        missing=not_run(table),
-    )
-
-
-def write_figure_page(folder: Path, figure: Figure) -> Path:
-    """Write `folder/figure.html` and `folder/plots/*.png`; returns the path of the page."""
-    shutil.rmtree(folder / "plots", ignore_errors=True)
-    return write_page(
-        folder / "figure.html",
-        "figure.html",
-        "gcnxmodal.papers",
-        exhibit=figure,
-        plots=_saved(figure_plots(figure), folder / "plots"),
-        # The cells of a heat map have their numbers in them.
-        blocks=[numbers(panel) for panel in figure.drawn if not panel.heat],
-        spread=any(std is not None for panel in figure.drawn for line in panel.lines() for std in line.std),
-        missing=not_run(figure),
-    )
+def write_page(folder: Path, exhibit: Exhibit) -> Path:
+    """Write `folder/table.html` or `figure.html`, and `folder/plots/*.png`; returns the path of the page."""
+    if isinstance(exhibit, Table):
+        kind, plots = "table", table_plots(exhibit)
+        title, lead, beside = _PLOT_WORDS[exhibit.plot]
+        content = {
+            "blocks": [(heading, lines(exhibit, direction)) for direction, heading in DIRECTIONS.items()],
+            "plot_title": title,
+            "plot_lead": f"{lead} {beside}" if any(cell.paper for _, _, cell in exhibit) else lead,
+            "drawn": any(column.drawn for column in exhibit.columns),
+        }
+    else:
+        assert isinstance(exhibit, Figure)
+        kind, plots = "figure", figure_plots(exhibit)
+        drawn = exhibit.drawn
+        content = {
+            # The cells of a heat map have their numbers in them.
+            "blocks": [numbers(panel) for panel in drawn if not panel.heat],
+            "spread": any(std is not None for panel in drawn for line in panel.lines() for std in line.std),
+        }
+        shutil.rmtree(folder / "plots", ignore_errors=True)
+    if plots:
+        (folder / "plots").mkdir(exist_ok=True)
+    for plot in plots:
+        save_png(plot, folder / "plots")
+    content |= {
+        "exhibit": exhibit,
+        "plots": [page.figure(plot) for plot in plots],
+        "missing": not_run(exhibit),
+    }
+    return page.write_page(folder / f"{kind}.html", f"{kind}.html", "gcnxmodal.papers", **content)
 
 
 def _lacking_cells(table: Table) -> list[str]:
@@ -264,7 +261,7 @@ def _figure_rows(figure: Exhibit) -> Iterable[Sequence[Any]]:
         for line in panel.lines():
             for x, mean, std, seeds in zip(line.x, line.mean, line.std, line.seeds, strict=True):
                 yield (
-                    *(panel.name, panel.data, panel.title, line.label, panel.x_label, f"{x:g}"),
+                    *(panel.name, panel.data, panel.title, line.row.label, panel.x_label, f"{x:g}"),
                     *(repr(mean), "" if std is None else repr(std)),
                     *(" ".join(map(str, seeds)), " ".join(line.commits)),
                 )
@@ -309,12 +306,3 @@ def _made(exhibit: Exhibit) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _saved(plots: Sequence[Any], folder: Path) -> list[Any]:
-    """The plots as markup, after saving them as PNG."""
-    if plots:
-        folder.mkdir(parents=True, exist_ok=True)
-    for plot in plots:
-        save_png(plot, folder)
-    return [markup(plot) for plot in plots]

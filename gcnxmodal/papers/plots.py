@@ -1,8 +1,10 @@
 """The plots of tables (MAP by layers, heat maps, curves of binary codes) and of the panels of figures."""
 
-from collections.abc import Sequence
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
 
-from gcnxmodal.papers.table import DIRECTIONS, Curve, Figure, Line, Panel, Row, Table, short
+from gcnxmodal.papers.table import DIRECTIONS, Figure, Panel, Table, short
 from gcnxmodal.report import panels
 from gcnxmodal.report.palette import Series
 from gcnxmodal.report.panels import heat_panel, line_panel
@@ -14,25 +16,25 @@ _ROLES = ("sm", "cca", "model", "other", "ink")  # of layer plots, a row each, i
 _MARKERS = ("D", "s", "o", "^", "v")
 _LONGEST_NAME = 19  # letters of a layer plot's line
 _CODE_PANELS = {"lookup": ("Hash lookup", "Recall"), "precision_at": ("Precision@N", "N")}
-_CODE_STYLES = (  # of the rows that have curves, the paper's own first
-    ("model", ()),
-    ("other", (6, 2, 1, 2)),
-    ("cca", (1.5, 1.5)),
-    ("sm", (5, 2)),
-    ("ink", (3, 1)),
-    ("right", ()),
-    ("wrong", (6, 2, 1, 2)),
-    ("model", (1.5, 1.5)),
-    ("other", (5, 2)),
-    ("cca", (3, 1)),
+_CODE_STYLES: tuple[_Style, ...] = (  # of the rows that have curves, the paper's own first
+    ("model", (), ""),
+    ("other", (6, 2, 1, 2), ""),
+    ("cca", (1.5, 1.5), ""),
+    ("sm", (5, 2), ""),
+    ("ink", (3, 1), ""),
+    ("right", (), ""),
+    ("wrong", (6, 2, 1, 2), ""),
+    ("model", (1.5, 1.5), ""),
+    ("other", (5, 2), ""),
+    ("cca", (3, 1), ""),
 )
-_METHODS: dict[str, _Style] = {  # of a figure's lines, the same in all figures
-    "SSPE": ("model", (), "o"),
-    "GMLDA": ("sm", (5, 2), "D"),
-    "ml-CCA": ("other", (6, 2, 1, 2), "s"),
-    "MMNN": ("muted", (3, 1), "^"),
-    "DSPE": ("ink", (1, 1), "v"),
-    "CCA": ("cca", (1.5, 1.5), "P"),
+_OWN: _Style = ("model", (), "o")  # of the paper's system in its figures
+_METHODS: dict[str, _Style] = {  # and of other methods, the same in all of them
+    "gmlda": ("sm", (5, 2), "D"),
+    "ml-cca": ("other", (6, 2, 1, 2), "s"),
+    "mmnn": ("muted", (3, 1), "^"),
+    "dspe": ("ink", (1, 1), "v"),
+    "cca": ("cca", (1.5, 1.5), "P"),
 }
 _OTHERS: tuple[_Style, ...] = (  # of other lines, in order
     ("model", (), "o"),
@@ -113,28 +115,28 @@ def code_plots(table: Table) -> list[Plot]:
     """Precision by recall within each Hamming radius, and precision@N, of each drawn column; a panel a
     direction, both on one scale, a line a row.
     """
-    plots = []
     columns = [column for column in table.columns if column.drawn]
     rows = [row for row in table.rows if any("lookup" in table.cell(row, c).curves for c in columns)]
     rows.sort(key=lambda row: not row.own)
+    # A row keeps its style where another has no curve.
+    styles = dict(zip((row.label for row in rows), itertools.cycle(_CODE_STYLES), strict=False))
+    plots = []
     for number, column in enumerate(columns):
         for kind, (title, x_label) in _CODE_PANELS.items():
-            lines = {
-                direction: [
-                    panels.Line(row.label, Series(row.label, role, dashes=dashes), curve.x, curve.mean, width)
-                    for row, (role, dashes), width in _styled(rows)
-                    if (curve := table.cell(row, column).curves.get(kind, {}).get(direction, Curve())).x
-                ]
+            pair = [
+                Panel(
+                    name=f"{kind.replace('_', '-')}-{number}-{direction}",
+                    data=column.drawn,
+                    title=f"{title}, {DIRECTIONS[direction].lower()}",
+                    x_label=x_label,
+                    reads=kind,
+                    rows=tuple(dataclasses.replace(row, reads=direction) for row in rows),
+                    columns=(column,),
+                    cells=table.cells,
+                )
                 for direction in ("text_query", "image_query")
-            }
-            top = ceiling(y for of_panel in lines.values() for line in of_panel for y in line.y)
-            for direction, of_panel in lines.items():
-                if not of_panel:
-                    continue
-                heading = f"{title}, {DIRECTIONS[direction].lower()}, {column.drawn}"
-                name = f"{kind.replace('_', '-')}-{number}-{direction}"
-                drawn = line_panel(heading, x_label, of_panel, top=top)
-                plots.append(Plot(name, drawn, f"{heading}: {_ends(of_panel, '.3g')}."))
+            ]
+            plots += [_lines(panel, pair, styles) for panel in pair if any(line.x for line in panel.lines())]
     return plots
 
 
@@ -142,7 +144,8 @@ def figure_plots(figure: Figure) -> list[Plot]:
     """A plot a panel; panels of one data set that draw the same have one scale."""
     plots = []
     for panel in figure.drawn:
-        alike = [other for other in figure.drawn if _kind(other) == _kind(panel)]
+        kind = (panel.data, panel.reads, panel.share)
+        alike = [other for other in figure.drawn if (other.data, other.reads, other.share) == kind]
         plots.append(_heat(panel) if panel.heat else _lines(panel, alike))
     return plots
 
@@ -167,60 +170,48 @@ def _layer_lines(table: Table, protocol: str, direction: str) -> list[panels.Lin
     return lines
 
 
-def _styled(rows: Sequence[Row]) -> list[tuple[Row, tuple[str, tuple[float, ...]], float]]:
-    """Each row with its style and its line's width; a row keeps its style where another has no curve."""
-    return [
-        (row, _CODE_STYLES[place % len(_CODE_STYLES)], 2.2 if place == 0 else 1.6)
-        for place, row in enumerate(rows)
-    ]
+def _lines(panel: Panel, alike: Sequence[Panel], code_styles: Mapping[str, _Style] | None = None) -> Plot:
+    """A panel of lines on the scale of those that are alike.
 
-
-def _ends(lines: Sequence[panels.Line], digits: str) -> str:
-    """Where lines begin and end, in words."""
-    return "; ".join(
-        f"{line.label} {short(line.y[0])} at {line.x[0]:{digits}} to {short(line.y[-1])} at "
-        f"{line.x[-1]:{digits}}"
-        for line in lines
-    )
-
-
-def _lines(panel: Panel, alike: Sequence[Panel]) -> Plot:
+    Args:
+        code_styles: by row, of the curves of binary codes: the first is wide, and none has a band.
+    """
     heading = f"{panel.title}, {panel.data}"
     drawn = [line for line in panel.lines() if line.x]
-    lines = [_line(line, place) for place, line in enumerate(drawn)]
     few = max(len(line.x) for line in drawn) <= _FEW
+    lines = []
+    for place, line in enumerate(drawn):
+        label, other = line.row.label, _OTHERS[place % len(_OTHERS)]
+        if code_styles:
+            (role, dashes, marker), first, band = code_styles[label], label == next(iter(code_styles)), ()
+        else:
+            role, dashes, marker = _OWN if line.row.own else _METHODS.get(line.row.method, other)
+            first, band = role == "model", tuple(std or 0.0 for std in line.std)
+        style = Series(label, role, dashes=dashes, marker=marker)
+        width, marked = 2.2 if first else 1.6, len(line.x) <= _FEW
+        lines.append(panels.Line(label, style, line.x, line.mean, width, band, marked))
+    highest = [
+        mean + (0.0 if code_styles else std or 0.0)
+        for other in alike
+        for line in other.lines()
+        for mean, std in zip(line.mean, line.std, strict=True)
+    ]
     shown = line_panel(
         heading,
         panel.x_label,
         lines,
-        top=_top(alike),
-        right=None if panel.reads == "scope" else _ROOM,
+        # Of MAP and precision the next tenth above all; of losses what the data ask for.
+        top=ceiling(highest) if panel.share else None,
+        right=_ROOM if panel.reads in ("map", "history") else None,
         ticks=sorted({x for line in drawn for x in line.x}) if few and panel.reads == "map" else None,
     )
-    return Plot(panel.name, shown, f"{heading}: {_ends(lines, 'g')}.")
-
-
-def _line(line: Line, place: int) -> panels.Line:
-    role, dashes, marker = _METHODS.get(line.label, _OTHERS[place % len(_OTHERS)])
-    style = Series(line.label, role, dashes=dashes, marker=marker)
-    width = 2.2 if role == "model" else 1.6
-    spread = tuple(std or 0.0 for std in line.std)
-    return panels.Line(line.label, style, line.x, line.mean, width, spread, marked=len(line.x) <= _FEW)
-
-
-def _kind(panel: Panel) -> tuple[str, str, bool]:
-    return panel.data, panel.reads, panel.share
-
-
-def _top(alike: Sequence[Panel]) -> float | None:
-    """The upper end of y: of MAP and precision the next tenth above all; of losses what the data ask for."""
-    highest = [
-        mean + (std or 0.0)
-        for panel in alike
-        for line in panel.lines()
-        for mean, std in zip(line.mean, line.std, strict=True)
-    ]
-    return ceiling(highest) if alike[0].share else None
+    digits = ".3g" if code_styles else "g"
+    words = "; ".join(
+        f"{line.row.label} {short(line.mean[0])} at {line.x[0]:{digits}} to {short(line.mean[-1])} at "
+        f"{line.x[-1]:{digits}}"
+        for line in drawn
+    )
+    return Plot(panel.name, shown, f"{heading}: {words}.")
 
 
 def _heat(panel: Panel) -> Plot:
@@ -235,7 +226,7 @@ def _heat(panel: Panel) -> Plot:
     heading = f"{panel.title}, {panel.data}"
     shown = heat_panel(
         heading,
-        [line.label for line in lines],
+        [line.row.label for line in lines],
         [f"{x:g}" for x in columns],
         values,
         spreads,
@@ -243,7 +234,7 @@ def _heat(panel: Panel) -> Plot:
         corner=f"{panel.x_label} =",
     )
     words = "; ".join(
-        f"{line.label}: {', '.join('none' if value is None else short(value) for value in row)}"
+        f"{line.row.label}: {', '.join('none' if value is None else short(value) for value in row)}"
         for line, row in zip(lines, values, strict=True)
     )
     names = ", ".join(f"{x:g}" for x in columns)

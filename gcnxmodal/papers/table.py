@@ -91,17 +91,6 @@ class Curve(NamedTuple):
     std: tuple[float | None, ...] = ()
 
 
-class Line(NamedTuple):
-    """A panel's row as a `Curve`, with the seeds that each mean is over and the commits of the runs."""
-
-    label: str
-    x: tuple[float, ...]
-    mean: tuple[float, ...]
-    std: tuple[float | None, ...]
-    seeds: tuple[tuple[int, ...], ...]
-    commits: tuple[str, ...]
-
-
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One row and column. All but `paper` and `source` is filled in from runs and baselines.
@@ -166,6 +155,17 @@ class Row:
     in_paper: str = ""
     in_plots: str = ""
     reads: str = ""
+
+
+class Line(NamedTuple):
+    """A panel's row as a `Curve`, with the seeds that each mean is over and the commits of the runs."""
+
+    row: Row
+    x: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float | None, ...]
+    seeds: tuple[tuple[int, ...], ...]
+    commits: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,7 +267,7 @@ class Panel(Grid):
     Attributes:
         name: of its file.
         data: the data set as the page names it.
-        reads: what of a cell is drawn: its MAP under `standard`, its precision-scope curve, or its history.
+        reads: what of a cell is drawn: "map", its MAP under `standard`; or a kind of its curves.
         heat: drawn as cells, a row a line, in place of lines.
         share: MAP or precision, from 0 to 1; a loss is none.
     """
@@ -276,7 +276,7 @@ class Panel(Grid):
     data: str
     title: str
     x_label: str
-    reads: Literal["map", "scope", "history"]
+    reads: str
     heat: bool = False
     share: bool = True
 
@@ -294,7 +294,7 @@ class Panel(Grid):
                     points.append((column.x, *moments, cell.seeds))
             commits = dict.fromkeys(commit for _, cell in cells for commit in cell.commits)
             x, mean, std, seeds = zip(*points, strict=True) if points else ((),) * 4
-            lines.append(Line(row.label, x, mean, std, seeds, tuple(commits)))
+            lines.append(Line(row, x, mean, std, seeds, tuple(commits)))
         return lines
 
 

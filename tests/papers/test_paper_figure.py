@@ -9,9 +9,20 @@ from typing import Literal
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from gcnxmodal.papers.output import as_csv, as_text, numbers, write_figure_page
+from gcnxmodal.papers.output import as_csv, as_text, numbers, write_page
 from gcnxmodal.papers.plots import figure_plots
-from gcnxmodal.papers.table import Cell, Column, Curve, Figure, Line, Moments, Panel, Row, Source
+from gcnxmodal.papers.table import (
+    METHODS_BY_LABEL,
+    Cell,
+    Column,
+    Curve,
+    Figure,
+    Line,
+    Moments,
+    Panel,
+    Row,
+    Source,
+)
 from gcnxmodal.report.svg import inline
 
 METHODS = ("SSPE", "GMLDA", "ml-CCA", "MMNN", "DSPE", "CCA")
@@ -19,7 +30,8 @@ METHODS = ("SSPE", "GMLDA", "ml-CCA", "MMNN", "DSPE", "CCA")
 
 def line(label: str, x: tuple[float, ...], level: float, std: float | None = 0.01) -> Line:
     mean = tuple(level / (1 + 0.001 * place) for place in x)
-    return Line(label, x, mean, (std,) * len(x), ((0, 1, 2),) * len(x), ("0123456789ab",))
+    row = Row(label, METHODS_BY_LABEL.get(label, "model"), own=label == "SSPE", reads="text_query")
+    return Line(row, x, mean, (std,) * len(x), ((0, 1, 2),) * len(x), ("0123456789ab",))
 
 
 def panel(
@@ -36,11 +48,11 @@ def panel(
         source, commits = Source("emoji"), of.commits
         if reads != "map":
             curves = {reads: {"text_query": Curve(of.x, of.mean, of.std)}}
-            cells[of.label, ""] = Cell(source=source, curves=curves, seeds=of.seeds[0], commits=commits)
+            cells[of.row.label, ""] = Cell(source=source, curves=curves, seeds=of.seeds[0], commits=commits)
             continue
         for x, mean, std, seeds in zip(of.x, of.mean, of.std, of.seeds, strict=True):
             ours = {"standard": {"text_query": Moments(mean, std)}}
-            cells[of.label, f"{x:g}"] = Cell(source=source, ours=ours, seeds=seeds, commits=commits)
+            cells[of.row.label, f"{x:g}"] = Cell(source=source, ours=ours, seeds=seeds, commits=commits)
     places = sorted({x for of in lines for x in of.x})
     return Panel(
         name=name,
@@ -48,7 +60,7 @@ def panel(
         title=title,
         x_label=x_label,
         reads=reads,
-        rows=tuple(Row(of.label, "model", reads="text_query") for of in lines),
+        rows=tuple(of.row for of in lines),
         columns=tuple(Column(f"{x:g}", x=x) for x in places) if reads == "map" else (Column(""),),
         cells=cells,
         **more,
@@ -69,7 +81,10 @@ def make_figure() -> Figure:
         for d, up in (("image queries", 0.0), ("text queries", 0.15))
     ]
     alphas = tuple(line(f"alpha1 = {a:g}", (0.0, 0.5, 1.0), 0.5 + a / 10) for a in (0, 0.5, 1))
-    alphas = (*alphas[:2], Line("alpha1 = 1", (0.0, 1.0), (0.6, 0.5), (None, None), ((), ()), ()))
+    alphas = (
+        *alphas[:2],
+        Line(Row("alpha1 = 1", reads="text_query"), (0.0, 1.0), (0.6, 0.5), (None, None), ((), ()), ()),
+    )
     few = tuple(line(name, (8.0, 16.0, 32.0, 64.0, 128.0), 0.5, None) for name in METHODS[:2])
     panels = (
         *scope,
@@ -158,7 +173,7 @@ def test_six_names_on_top_stay_inside_and_off_the_axes(figure: Figure):
 
 
 def test_the_page_has_every_panel_every_reason_and_the_same_bytes_again(figure: Figure, tmp_path: Path):
-    page = write_figure_page(tmp_path, figure)
+    page = write_page(tmp_path, figure)
     text = page.read_text()
     assert text.count("<svg") == len(figure.drawn)
     assert text.count('<table class="scores">') == len(figure.drawn) - 1  # cells have theirs in them
@@ -166,7 +181,7 @@ def test_the_page_has_every_panel_every_reason_and_the_same_bytes_again(figure: 
     for words in ("Precision &amp; scope", "give --pascal ROOT", "A note.", figure.command, "0123456789ab"):
         assert words in text
     assert "Mean and standard deviation over seeds." in text
-    write_figure_page(tmp_path, figure)
+    write_page(tmp_path, figure)
     assert page.read_text() == text
 
 

@@ -7,7 +7,7 @@ import pytest
 import report_browser
 from made_up_table import make_table, quoted, rows, with_cell
 
-from gcnxmodal.papers.output import as_markdown, as_text, lines, not_run, write_table_page
+from gcnxmodal.papers.output import as_markdown, as_text, lines, not_run, write_page
 from gcnxmodal.papers.plots import code_plots, heat_plots, layer_plots
 from gcnxmodal.papers.table import DIRECTIONS
 from gcnxmodal.report.svg import inline
@@ -178,7 +178,7 @@ def test_page_is_the_same_bytes_for_the_same_table_and_has_its_plots_beside_it(t
     pages = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        pages.append(write_table_page(tmp_path / name, make_table("scanet-4")))
+        pages.append(write_page(tmp_path / name, make_table("scanet-4")))
     assert pages[0].read_bytes() == pages[1].read_bytes()
     assert len(list((tmp_path / "one" / "plots").glob("heat-*.png"))) == 6
     text = pages[0].read_text()
@@ -193,7 +193,7 @@ def test_page_opens_without_errors_and_without_scrolling_sideways(tmp_path: Path
         pytest.skip(reason)
     with report_browser.open_browser(tmp_path / "profile") as browser:
         for name in ("scanet-3", "scanet-4", "gin-1", "gch-1"):
-            page = write_table_page(tmp_path, make_table(name))
+            page = write_page(tmp_path, make_table(name))
             for width in (1280, 390):
                 browser.open(page, width)
                 assert browser.console() == []
