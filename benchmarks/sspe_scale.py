@@ -42,7 +42,8 @@ from flax import nnx
 
 from benchmarks.harness import grown, table, write_result
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems.feature_graph import BLOCK, feature_graph, nearest_by_distance, nearest_by_index
+from gcnxmodal.retrieval.nearest import BLOCK, nearest_by_distance, nearest_by_index
+from gcnxmodal.systems.feature_graph import feature_graph
 from gcnxmodal.systems.semantic_graph import label_groups
 from gcnxmodal.systems.sspe_model import SSPE, centred_units
 from gcnxmodal.systems.sspe_step import METRICS, Graphs, Terms, make_sgd, make_step

@@ -1,8 +1,11 @@
 """What every experiment has: its data, what is read of the texts, and how long it trains."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+
+from pydantic import TypeAdapter
 
 from gcnxmodal.errors import InputError
 
@@ -174,3 +177,33 @@ def validate(experiment: Experiment) -> None:
     for option, (value, good, allowed) in rules.items():
         if not good:
             raise InputError(f"--{option} is {value}; it must be {allowed}")
+
+
+@functools.cache
+def adapter(kind: type[Experiment]) -> TypeAdapter[Any]:
+    """Reads an experiment from JSON values, and writes it as such."""
+    return TypeAdapter(kind)
+
+
+def experiment_dict(experiment: Experiment) -> dict[str, Any]:
+    """Every value of an experiment, as JSON has it."""
+    return adapter(type(experiment)).dump_python(experiment, mode="json")
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of dicts as one dict with dotted names.
+
+    >>> flat({"train": {"margin": 0.6}, "seed": 0})
+    {'train.margin': 0.6, 'seed': 0}
+    """
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return leaves
+
+
+def changed_values(experiment: Experiment) -> dict[str, Any]:
+    """The values of an experiment that are not the defaults of its kind, by dotted name."""
+    defaults = flat(experiment_dict(type(experiment)()))
+    values = flat(experiment_dict(experiment))
+    return {name: value for name, value in values.items() if value != defaults[name]}

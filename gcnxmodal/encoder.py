@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from gcnxmodal import __version__
-from gcnxmodal.config import Experiment
+from gcnxmodal.config import Experiment, experiment_dict
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
@@ -32,7 +32,7 @@ from gcnxmodal.nn.weights import read_weights
 from gcnxmodal.reading import ImageScaler, Reading, TextReader, read_pictures
 from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retriever import CHUNK, Retriever
-from gcnxmodal.runs import EXPERIMENTS, experiment_dict, write_json
+from gcnxmodal.runs import EXPERIMENTS, write_json
 from gcnxmodal.systems.base import System
 from gcnxmodal.systems.build import SYSTEMS
 from gcnxmodal.text.vocabulary import Vocabulary

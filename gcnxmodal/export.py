@@ -11,7 +11,8 @@ from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say, status_of
 from gcnxmodal.encoder import SHORTLISTS
 from gcnxmodal.finished_run import restore
-from gcnxmodal.stores.export import check_free, require_faiss, rows_among, write_export
+from gcnxmodal.retrieval.nearest import require_faiss
+from gcnxmodal.stores.export import check_free, rows_among, write_export
 
 _DESCRIPTION = """Write the embeddings of a run's items (of a hashing system, their codes as packed bits) and
 its encoders into a folder that needs neither the run nor its data set.
@@ -60,7 +61,7 @@ def run(arguments: Arguments) -> Path:
             written, or the package that a format needs is not installed.
     """
     if arguments.to == "faiss":
-        require_faiss()
+        require_faiss("--to faiss")
     out = arguments.out or arguments.run / f"export-{arguments.to}"
     check_free(out, overwrite=arguments.overwrite)
     run = restore(arguments.run, arguments.root, say)

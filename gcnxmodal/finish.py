@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gcnxmodal.config import Experiment
+from gcnxmodal.config import Experiment, experiment_dict, flat
 from gcnxmodal.environment import environment
 from gcnxmodal.measure import measure
 from gcnxmodal.papers.gch import GCH_1, GCH_2, GCH_BITS, GCH_DATA
@@ -17,7 +17,7 @@ from gcnxmodal.report.gallery import Gallery, build_gallery, choose_queries, ite
 from gcnxmodal.report.page import write_report
 from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
 from gcnxmodal.retriever import Retriever
-from gcnxmodal.runs import RunFolder, experiment_dict, flat, write_json
+from gcnxmodal.runs import RunFolder, write_json
 from gcnxmodal.systems import PRESETS
 from gcnxmodal.systems.base import System
 from gcnxmodal.systems.gch_config import HashingExperiment

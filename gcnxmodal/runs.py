@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from gcnxmodal.config import Experiment
+from gcnxmodal.config import Experiment, experiment_dict, flat
 from gcnxmodal.errors import InputError
 from gcnxmodal.systems.gch_config import HashingExperiment
 from gcnxmodal.systems.pair_config import PairExperiment
@@ -144,22 +144,9 @@ class RunFolder:
                 )
 
 
-def experiment_dict(experiment: Experiment) -> dict[str, Any]:
-    """Every value of an experiment, as JSON has it."""
-    return EXPERIMENTS[experiment.kind].dump_python(experiment, mode="json")
-
-
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write JSON whole or not at all."""
     partial = path.with_suffix(".partial")
     text = json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)
     partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(path)
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A tree of dicts as one dict with dotted names."""
-    leaves: dict[str, Any] = {}
-    for name, value in tree.items():
-        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return leaves

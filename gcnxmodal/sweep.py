@@ -15,10 +15,9 @@ from typing import Annotated, Any
 import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.config import Experiment
+from gcnxmodal.config import Experiment, experiment_dict, flat
 from gcnxmodal.console import how_to_go_on, say
 from gcnxmodal.errors import InputError
-from gcnxmodal.runs import experiment_dict, flat
 from gcnxmodal.sweeps import SweepFolder, run_sweep
 from gcnxmodal.systems import PRESETS
 from gcnxmodal.training.loop import Diverged, Interrupted

@@ -7,7 +7,6 @@ differ. Every member ends as a run folder of its own.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import json
 import shlex
@@ -24,7 +23,7 @@ from jaxtyping import Array
 from pydantic import ValidationError
 
 from gcnxmodal import finish
-from gcnxmodal.config import Experiment, validate
+from gcnxmodal.config import Experiment, experiment_dict, flat, validate
 from gcnxmodal.console import TrainingDisplay, describe, say, sweep_table
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.environment import environment
@@ -32,7 +31,7 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.measure import map_of_test_items, measure_yardsticks
 from gcnxmodal.report.sweep_page import write_sweep_report
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
-from gcnxmodal.runs import EXPERIMENTS, RunFolder, experiment_dict, flat, write_json
+from gcnxmodal.runs import EXPERIMENTS, RunFolder, write_json
 from gcnxmodal.systems.base import DROPOUT, System
 from gcnxmodal.systems.build import build
 from gcnxmodal.training.checkpoint import Checkpoints
@@ -142,8 +141,8 @@ class Program:
     def fingerprint(self) -> dict[str, str]:
         """As a system's, of all members."""
         prints = [member.fingerprint() for member in self.members]
-        models = "".join(of["model"] for of in prints)
-        return {"model": hashlib.sha256(models.encode()).hexdigest(), "corpus": prints[0]["corpus"]}
+        models = ", ".join(of["model"] for of in prints)
+        return {"model": f"[{models}]", "corpus": prints[0]["corpus"]}
 
 
 def over_members(step: Callable[[TrainState, Data, Any], tuple[TrainState, dict[str, Array]]]) -> Callable:

@@ -15,13 +15,13 @@ from tensorboardX import SummaryWriter
 
 from gcnxmodal import sweep
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.config import Experiment, validate
+from gcnxmodal.config import Experiment, experiment_dict, validate
 from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, results_table, say
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.finish import finish
 from gcnxmodal.measure import map_of_test_items
-from gcnxmodal.runs import RunFolder, experiment_dict
+from gcnxmodal.runs import RunFolder
 from gcnxmodal.systems import PRESETS
 from gcnxmodal.systems.base import DROPOUT, System
 from gcnxmodal.systems.build import build, mesh_for

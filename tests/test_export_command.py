@@ -1,6 +1,7 @@
 """Exports as a user meets them: every format, asked without the run, never half written."""
 
 import dataclasses
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -161,7 +162,7 @@ def test_by_default_it_lies_in_the_run(trained: Path):
 
 
 def test_faiss_is_asked_for_by_name_where_it_is_missing(trained: Path, monkeypatch, capsys):
-    monkeypatch.setattr(exported.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert export.main([str(trained), "--to", "faiss"]) == 2
     assert "pip install 'gcnxmodal[faiss]'" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import eigsh
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.nearest import nearest_neighbours, pair_cosines, unit_rows
+from gcnxmodal.retrieval.nearest import nearest_by_cosine, pair_cosines, unit_rows
 
 VARIANTS = ("union", "directed", "gaussian")
 LAMBDA_MAX = ("true", "two")
@@ -45,7 +45,7 @@ def word_graph(
         raise InputError(f"graph: variant '{variant}' is not known; choose one of {', '.join(VARIANTS)}")
     N = len(has_vector)
     words = np.flatnonzero(has_vector)
-    neighbours_Mk = nearest_neighbours(vectors[words], k)
+    neighbours_Mk = nearest_by_cosine(vectors[words], k)
     if variant == "directed":
         neighbours_Mk = np.column_stack([np.arange(len(words)), neighbours_Mk[:, : k - 1]])
     row = np.repeat(np.arange(len(words)), k)

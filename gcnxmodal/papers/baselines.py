@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from gcnxmodal.baselines import HASHING_METHODS, METHODS, selection
+from gcnxmodal.config import experiment_dict
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
@@ -24,7 +25,7 @@ from gcnxmodal.measure import Items, evaluate_baseline, evaluate_signs, fit_base
 from gcnxmodal.papers.table import Part, Source
 from gcnxmodal.retrieval.hamming import average_precisions, pack_codes
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS
-from gcnxmodal.runs import experiment_dict, write_json
+from gcnxmodal.runs import write_json
 
 _OF_TEXTS = ("words", "stop_words", "lemmatise", "segmenter")  # what word counts depend on
 

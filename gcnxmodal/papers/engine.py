@@ -22,7 +22,7 @@ import tyro
 
 from gcnxmodal import sweeps
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.config import validate
+from gcnxmodal.config import experiment_dict, flat, validate
 from gcnxmodal.console import how_to_go_on, say
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
@@ -47,7 +47,7 @@ from gcnxmodal.papers.table import (
     Source,
 )
 from gcnxmodal.retrieval.protocols import expected_name
-from gcnxmodal.runs import RunFolder, experiment_dict, flat
+from gcnxmodal.runs import RunFolder
 from gcnxmodal.sweeps import Member, SweepFolder, expand, sweep_config
 from gcnxmodal.systems.pair_config import PairExperiment
 from gcnxmodal.training.loop import Diverged, Interrupted
@@ -336,7 +336,7 @@ def fill(exhibit: Exhibit, folder: Path, seeds: int, command: str) -> Any:
 
 
 def main(
-    module: str, kind: type, description: str, arguments: Sequence[str], make: Callable[[Any], Exhibit]
+    module: str, kind: type, description: str | None, arguments: Sequence[str], make: Callable[[Any], Exhibit]
 ) -> int:
     """What the entry points do.
 

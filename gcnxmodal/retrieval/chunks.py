@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.ranking import ranked_relevance, share_a_label, similarity
+from gcnxmodal.retrieval.ranking import merge_top_k, ranked_relevance, share_a_label, similarity
 
 MAX_BYTES = 256 * 2**20
 """Memory that scores, and what is derived from them, may take at a time."""
@@ -249,15 +249,12 @@ def _top_k_chunk(
     blocks, block, _ = database_BbD.shape
 
     def merge(best, numbered_items):
-        (index_qk, score_qk), (number, items_bD) = best, numbered_items
+        number, items_bD = numbered_items
         item_b = number * block + jnp.arange(block)
         scores_qb = similarity(queries_qD, items_bD)
         # -0.0 is 0.0, and padding is never found.
         scores_qb = jnp.where(item_b < M, jnp.where(scores_qb == 0, 0.0, scores_qb), -jnp.inf)
-        # The best so far stand first and have the lower indices; of equal scores top_k takes the first.
-        score_qk, place_qk = lax.top_k(jnp.concatenate([score_qk, scores_qb], axis=1), k)
-        kept_qk = jnp.take_along_axis(index_qk, jnp.minimum(place_qk, k - 1), axis=1)
-        return (jnp.where(place_qk < k, kept_qk, number * block + place_qk - k), score_qk), None
+        return merge_top_k(best, scores_qb, number * block), None
 
     none = (jnp.zeros((rows, k), jnp.int32), jnp.full((rows, k), -jnp.inf))
     best, _ = lax.scan(merge, none, (jnp.arange(blocks), database_BbD))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Int, UInt32
 
-from gcnxmodal.retrieval.ranking import share_a_label
+from gcnxmodal.retrieval.ranking import merge_top_k, share_a_label
 
 RELEVANT = 2**16
 """What a relevant item adds to the sums over a block, in which all items fit below it."""
@@ -115,15 +115,11 @@ def nearest(
     farther = 32 * W + 1
 
     def merge(best, numbered_items):
-        (index_qk, nearness_qk), (number, items_bW) = best, numbered_items
+        number, items_bW = numbered_items
         item_b = number * block + jnp.arange(block)
         distance_qb = jnp.where(item_b < M, distances(queries_qW, items_bW), farther)
         # Floats, which hold every distance: on a CPU, XLA's top_k of whole numbers takes 20 times as long.
-        nearness_qn = jnp.concatenate([nearness_qk, -distance_qb.astype(jnp.float32)], axis=1)
-        # The best so far stand first and have the lower indices; of equal values top_k takes the first.
-        nearness_qk, place_qk = lax.top_k(nearness_qn, k)
-        kept_qk = jnp.take_along_axis(index_qk, jnp.minimum(place_qk, k - 1), axis=1)
-        return (jnp.where(place_qk < k, kept_qk, number * block + place_qk - k), nearness_qk), None
+        return merge_top_k(best, -distance_qb.astype(jnp.float32), number * block), None
 
     shape = len(queries_qW), k
     none = jnp.zeros(shape, jnp.int32), jnp.full(shape, -farther, jnp.float32)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from gcnxmodal.errors import InputError
 
@@ -69,6 +69,24 @@ def sort_on_host(
     np.bitwise_or(np.arange(bits_QM.shape[1], dtype=np.uint32) << 1, relevant_QM, out=low_QM)
     key_QM.sort(axis=1)
     return (key_QM.astype(np.uint8) & 1).view(bool)
+
+
+def merge_top_k(
+    best_so_far: tuple[Int[Array, "Q k"], Float[Array, "Q k"]],
+    scores_Qb: Float[Array, "Q b"],
+    first: Int[Array, ""] | int,
+) -> tuple[Int[Array, "Q k"], Float[Array, "Q k"]]:
+    """The k best of the best so far and of a block of items, best first: (indices, scores).
+
+    Item i of the block has the index `first` + i. The best so far have lower indices than these, or the score
+    -inf, and stand first: of equal scores `lax.top_k` takes the first, so ties go to the lower index. It
+    counts 0.0 as larger than -0.0.
+    """
+    indices_Qk, scores_Qk = best_so_far
+    k = scores_Qk.shape[1]
+    scores_Qk, place_Qk = lax.top_k(jnp.concatenate([scores_Qk, scores_Qb], axis=1), k)
+    earlier_Qk = jnp.take_along_axis(indices_Qk, jnp.minimum(place_Qk, k - 1), axis=1)
+    return jnp.where(place_Qk < k, earlier_Qk, first + place_Qk - k), scores_Qk
 
 
 def _refuse_nan(nan_Q: Bool[np.ndarray, " Q"]) -> None:

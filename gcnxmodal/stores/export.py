@@ -10,7 +10,6 @@ In place of the .npz: embeddings.safetensors, or texts.faiss and images.faiss.
 
 import dataclasses
 import functools
-import importlib.util
 import json
 import os
 import shutil
@@ -31,6 +30,7 @@ from gcnxmodal.finished_run import FinishedRun
 from gcnxmodal.nn.weights import read_weights
 from gcnxmodal.retrieval.chunks import top_k
 from gcnxmodal.retrieval.hamming import nearest
+from gcnxmodal.retrieval.nearest import require_faiss
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.runs import write_json
 
@@ -204,15 +204,6 @@ class Format:
     read: Callable[[Path, dict[str, Any]], tuple[Rows, Rows]]
 
 
-def require_faiss() -> Any:
-    """The package faiss. Raises InputError if it is not installed."""
-    if importlib.util.find_spec("faiss") is None:
-        raise InputError("--to faiss needs the package faiss; pip install 'gcnxmodal[faiss]'")
-    import faiss  # pyright: ignore[reportMissingImports]
-
-    return faiss
-
-
 def _write_npz(folder: Path, about: dict[str, Any], rows: dict[str, Rows]) -> None:
     with (folder / f"{about['rows']}.npz").open("wb") as file:
         np.savez(file, **rows)  # pyright: ignore[reportArgumentType]
@@ -239,7 +230,7 @@ def _safetensors(folder: Path, about: dict[str, Any]) -> Path:
 
 
 def _write_faiss(folder: Path, about: dict[str, Any], rows: dict[str, Rows]) -> None:
-    faiss = require_faiss()
+    faiss = require_faiss("--to faiss")
     for name, array in rows.items():
         path = str(folder / f"{name}.faiss")
         if about["rows"] == "codes":
@@ -253,7 +244,7 @@ def _write_faiss(folder: Path, about: dict[str, Any], rows: dict[str, Rows]) -> 
 
 
 def _read_faiss(folder: Path, about: dict[str, Any]) -> tuple[Rows, Rows]:
-    faiss = require_faiss()
+    faiss = require_faiss("--to faiss")
 
     def read(name: str) -> Rows:
         path = folder / f"{name}.faiss"

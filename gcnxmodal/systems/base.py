@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ import scipy.sparse as sp
 from flax import nnx
 from jax.sharding import Mesh
 
-from gcnxmodal.config import Experiment
+from gcnxmodal.config import Experiment, changed_values
 from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import Inputs
 from gcnxmodal.training import sharding
@@ -132,10 +133,20 @@ class System(abc.ABC):
         return corpus.labels[corpus.splits["train"]]
 
     def fingerprint(self) -> dict[str, str]:
-        """What a checkpoint belongs to: the model's configuration, and the data it reads."""
-        model = repr(
-            (self.experiment.model, self.experiment.train, self.experiment.seed, self.inputs.images.shape)
-        )
+        """What a checkpoint belongs to.
+
+        Returns:
+            model: canonical JSON of the kind, the shape of an image, and the values of model, training and
+                seed that are not their defaults - so a new option, which has its default in old runs, changes
+                no fingerprint; corpus: SHA-256 of the data it reads.
+        """
+        deciding = {
+            name: value
+            for name, value in changed_values(self.experiment).items()
+            if name.startswith(("model.", "train.")) or name == "seed"
+        }
+        about = {"kind": self.experiment.kind, "image": list(self.inputs.images.shape[1:]), **deciding}
+        model = json.dumps(about, sort_keys=True)
         digest = hashlib.sha256()
         corpus = self.inputs.corpus
         for array in (*_arrays(self.inputs.texts), self.inputs.images, corpus.labels):
@@ -144,7 +155,7 @@ class System(abc.ABC):
             digest.update(corpus.splits[name].tobytes())
         for array in self._read_beside():
             digest.update(array.tobytes())
-        return {"model": hashlib.sha256(model.encode()).hexdigest(), "corpus": digest.hexdigest()}
+        return {"model": model, "corpus": digest.hexdigest()}
 
     def _read_beside(self) -> tuple[np.ndarray, ...]:
         """Arrays that a checkpoint belongs to beside the corpus."""

@@ -1,26 +1,26 @@
 """Nearest neighbours in a large corpus, found once: kept under the hash of what they were found from."""
 
 import hashlib
+import inspect
 import logging
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from gcnxmodal.data.cache import cache_dir, replacing
-from gcnxmodal.systems import feature_graph
+from gcnxmodal.retrieval import nearest, ranking
 
 _log = logging.getLogger(__name__)
 
 Method = Literal["exact", "faiss"]
 
 METHODS: dict[Method, Callable[..., Int[np.ndarray, "n k"]]] = {
-    "exact": feature_graph.nearest_by_distance,
-    "faiss": feature_graph.nearest_by_index,
+    "exact": nearest.nearest_by_distance,
+    "faiss": nearest.nearest_by_index,
 }
 
 KEPT_FROM = 10_000
@@ -36,7 +36,7 @@ def nearest_neighbours(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method
         InputError: as the methods do.
     """
     if method == "faiss":
-        feature_graph.require_faiss()  # said at any size, and whatever is kept
+        _require_faiss()  # said at any size, and whatever is kept
     if len(rows_nd) < KEPT_FROM:
         return METHODS[method](rows_nd, k)
     path = cache_dir() / "neighbours" / f"{_key(rows_nd, k, method)}.npz"
@@ -60,8 +60,13 @@ def nearest_neighbours(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method
 
 def _key(rows_nd: Float[np.ndarray, "n d"], k: int, method: Method) -> str:
     """Of the rows and of what finds their neighbours: changed code is not answered from the cache."""
-    finder = jax.default_backend() if method == "exact" else feature_graph.require_faiss().__version__
+    finder = jax.default_backend() if method == "exact" else _require_faiss().__version__
     digest = hashlib.sha256(repr((rows_nd.shape, str(rows_nd.dtype), k, method, finder)).encode())
-    digest.update(Path(feature_graph.__file__).read_bytes())
+    for module in (nearest, ranking):
+        digest.update(inspect.getsource(module).encode())
     digest.update(np.ascontiguousarray(rows_nd).data)
     return digest.hexdigest()
+
+
+def _require_faiss() -> Any:
+    return nearest.require_faiss("--train.knn faiss", "--train.knn exact")

@@ -14,6 +14,9 @@ from gcnxmodal.training.sharding import named_leaves
 
 State = TypeVar("State")
 
+HASH = 64
+"""Characters of the hash that stood for the configuration in version 0.1.0 and before."""
+
 
 class Checkpoints:
     """The checkpoints of one run, in one folder; the newest `keep` are kept.
@@ -131,8 +134,12 @@ class Checkpoints:
         self._orbax.close()
 
     def _check_fingerprint(self, path: Path, stored: Any) -> None:
+        stored = stored if isinstance(stored, dict) else {}
         for part, expected in self._fingerprint.items():
-            if not isinstance(stored, dict) or stored.get(part) != expected:
+            # Older checkpoints have a hash of the whole configuration there, which no later version can make
+            # again. The run's config.json says what they were trained with.
+            of_older_version = part == "model" and len(stored.get(part, "")) == HASH and "{" in expected
+            if stored.get(part) != expected and not of_older_version:
                 raise InputError(
                     f"{path}: this checkpoint is of another {part}; run with the options in the run's "
                     "config.json, or train in another --run-dir"

@@ -1,19 +1,21 @@
-"""Nearest neighbours at scale: memory of a block, what faiss misses, and what is kept of them."""
+"""Nearest neighbours: ties by cosine, the memory of a block by distance, what faiss misses."""
 
 import importlib.util
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems import feature_neighbours
-from gcnxmodal.systems.feature_graph import (
+from gcnxmodal.retrieval.nearest import (
     BLOCK,
     _nearest_of_block,
+    nearest_by_cosine,
     nearest_by_distance,
     nearest_by_index,
+    require_faiss,
 )
 
 K = 8
@@ -85,40 +87,84 @@ def test_faiss_finds_k_neighbours_also_in_cells_of_fewer_rows():
     np.testing.assert_array_equal(nearest_by_index(clustered(9, 3, 2), 8).shape, (9, 8))
 
 
-def test_without_faiss_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_without_faiss_the_extra_is_named_and_who_needs_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'gcnxmodal\[faiss\]', or --train.knn exact"):
-        feature_neighbours.nearest_neighbours(clustered(20, 3, 2), 2, "faiss")
+    with pytest.raises(InputError, match=r"^--to faiss needs .* pip install 'gcnxmodal\[faiss\]'$"):
+        require_faiss("--to faiss")
+    with pytest.raises(InputError, match=r"`nearest_by_index` needs .*, or `nearest_by_distance`$"):
+        nearest_by_index(clustered(20, 3, 2), 2)
 
 
-def test_neighbours_of_a_large_corpus_are_found_once_and_again_where_the_file_is_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    monkeypatch.setenv("GCNXMODAL_CACHE", str(tmp_path))
-    monkeypatch.setattr(feature_neighbours, "KEPT_FROM", 100)
-    asked = []
+# Rows whose cosines float64 holds exactly (length 1 or 2, entries -1, 0, 1), so that every tie is a true tie.
+EXACT_ROWS = np.array(
+    [[*row] for row in np.ndindex(3, 3, 3, 3) if (np.abs(np.array(row) - 1).sum()) in (1, 4)], np.float32
+) - np.float32(1)
 
-    def counted(rows, k):
-        asked.append(k)
-        return nearest_by_distance(rows, k)
 
-    monkeypatch.setitem(feature_neighbours.METHODS, "exact", counted)
-    rows = clustered(120, 5, 3)
-    first = feature_neighbours.nearest_neighbours(rows, K, "exact")
-    np.testing.assert_array_equal(feature_neighbours.nearest_neighbours(rows, K, "exact"), first)
-    assert len(asked) == 1
-    [kept] = (tmp_path / "neighbours").iterdir()
-    kept.write_bytes(kept.read_bytes()[:200])
-    np.testing.assert_array_equal(feature_neighbours.nearest_neighbours(rows, K, "exact"), first)
-    assert len(asked) == 2
-    assert "damaged" in caplog.text
-    feature_neighbours.nearest_neighbours(rows + 1, K, "exact")
-    feature_neighbours.nearest_neighbours(rows, K - 1, "exact")
-    assert len(asked) == 4
-    feature_neighbours.nearest_neighbours(rows[:99], K, "exact")
-    assert len(list((tmp_path / "neighbours").iterdir())) == 3
-    for changed in (dict(method="faiss"), dict(k=K - 1), dict(rows_nd=rows + 1)):
-        given = {"rows_nd": rows, "k": K, "method": "exact", **changed}
-        if given["method"] == "faiss" and importlib.util.find_spec("faiss") is None:
-            continue
-        assert feature_neighbours._key(**given) != feature_neighbours._key(rows, K, "exact")
+def by_sorting_all_cosines(vectors, k):
+    """The whole N x N table of cosines in float64, each row sorted, the lower row number first in a tie."""
+    unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -np.inf)
+    return np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+
+
+@pytest.mark.parametrize("k", [1, 8, 299])
+def test_neighbours_equal_by_sorting_all_cosines(k):
+    vectors = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float32)
+    found = nearest_by_cosine(vectors, k)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, by_sorting_all_cosines(vectors, k))
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_neighbours_equal_by_sorting_all_cosines_where_cosines_tie(data):
+    rows = data.draw(st.lists(st.integers(0, len(EXACT_ROWS) - 1), min_size=2, max_size=25))
+    k = data.draw(st.integers(1, len(rows) - 1))
+    block = data.draw(st.integers(1, 700))
+    vectors = EXACT_ROWS[rows]
+    np.testing.assert_array_equal(nearest_by_cosine(vectors, k, block), by_sorting_all_cosines(vectors, k))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_rows_tie_wherever_a_block_puts_them(seed):
+    """A plain matrix product fails this: its last bits depend on where in the block a pair stands."""
+    rng = np.random.default_rng(seed)
+    distinct = rng.standard_normal((6, 50)).astype(np.float32)
+    kind = rng.permutation(np.repeat(np.arange(6), 4))[:-1]
+    copies = [np.flatnonzero(kind == i) for i in range(6)]
+    ranked = []
+    for word, order in enumerate(by_sorting_all_cosines(distinct, 5)[kind]):
+        own = copies[kind[word]]
+        ranked.append(np.concatenate([own[own != word], *(copies[other] for other in order)]))
+    for k in range(1, 23):
+        for rows_a_block in (1, 3, 23):
+            found = nearest_by_cosine(distinct[kind], k, rows_a_block * 23)
+            np.testing.assert_array_equal(found, np.array(ranked)[:, :k])
+
+
+def test_scaling_a_row_by_a_power_of_two_changes_nothing():
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((100, 5)).astype(np.float32)
+    scale = np.exp2(rng.integers(-30, 30, (100, 1))).astype(np.float32)
+    np.testing.assert_array_equal(nearest_by_cosine(vectors * scale, 9), nearest_by_cosine(vectors, 9))
+
+
+def test_a_row_is_never_its_own_neighbour():
+    neighbours = nearest_by_cosine(np.ones((6, 3), np.float32), 5)
+    assert all(sorted(row) == [i for i in range(6) if i != word] for word, row in enumerate(neighbours))
+
+
+@pytest.mark.parametrize("k", [0, 4, 9])
+def test_k_out_of_range_is_refused(k):
+    with pytest.raises(InputError, match=f"k = {k}, but 4 words have a vector and 1 <= k < 4 is needed"):
+        nearest_by_cosine(np.ones((4, 2), np.float32), k)
+
+
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_a_row_without_a_direction_is_refused(value):
+    vectors = np.ones((4, 2), np.float32)
+    vectors[2] = value
+    with pytest.raises(InputError, match="row 2 is zero or not finite"):
+        nearest_by_cosine(vectors, 1)

@@ -11,7 +11,8 @@ from jax.extend.core import jaxprs_in_params
 from reference import sspe_numpy
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems.feature_graph import draw_far, draw_near, feature_graph, nearest_by_distance
+from gcnxmodal.retrieval.nearest import nearest_by_distance
+from gcnxmodal.systems.feature_graph import draw_far, draw_near, feature_graph
 from gcnxmodal.systems.semantic_graph import Drawn, draw_connected, draw_unconnected, label_groups
 
 DRAWS = 40_000

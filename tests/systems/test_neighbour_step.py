@@ -10,7 +10,8 @@ import pytest
 from flax import nnx
 from reference import sspe_numpy
 
-from gcnxmodal.systems.feature_graph import feature_graph, nearest_by_distance
+from gcnxmodal.retrieval.nearest import nearest_by_distance
+from gcnxmodal.systems.feature_graph import feature_graph
 from gcnxmodal.systems.semantic_graph import label_groups
 from gcnxmodal.systems.sspe_model import SSPE, centred_units
 from gcnxmodal.systems.sspe_step import METRICS, Graphs, Terms, batch_loss, draw, make_sgd, make_step
