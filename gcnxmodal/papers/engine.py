@@ -45,6 +45,7 @@ from gcnxmodal.papers.table import (
     Panel,
     Part,
     Source,
+    Table,
 )
 from gcnxmodal.retrieval.protocols import expected_name
 from gcnxmodal.runs import RunFolder
@@ -75,10 +76,15 @@ class Job:
 
 
 class PartFolder:
-    """What is there of a part of a table or figure, and what is not: its sweeps, and its baselines."""
+    """What is there of a part of a table or figure, and what is not: its sweeps, and its baselines.
 
-    def __init__(self, part: Part, exhibit: Exhibit, folder: Path):
-        self.part = part
+    Args:
+        folder: of the table or figure.
+        seeds: how many are asked for, from 0 on.
+    """
+
+    def __init__(self, part: Part, exhibit: Exhibit, folder: Path, seeds: int):
+        self.part, self.seeds = part, seeds
         self.runs = folder / "runs" / part.name
         self.baselines = folder / "baselines" / part.name
         self.sources = [of for of in exhibit.sources if of.part == part.name and not of.of_runs]
@@ -91,33 +97,33 @@ class PartFolder:
                 begun[int(match[1]), int(match[2])] = SweepFolder(path)
         return dict(sorted(begun.items()))
 
-    def jobs(self, seeds: int) -> list[Job]:
-        """What must run until the first `seeds` seeds are there: unfinished sweeps, then missing seeds."""
+    def jobs(self) -> list[Job]:
+        """What must run until all seeds are there: unfinished sweeps, then missing seeds."""
         jobs, begun = [], set()
         for (first, last), sweep in self.sweeps().items():
             begun |= set(range(first, last + 1))
-            if first < seeds and not sweep.finished(self._members(range(first, last + 1))):
+            if first < self.seeds and not sweep.finished(self._members(range(first, last + 1))):
                 jobs.append(self._job(first, last, resume=True))
-        for seed in range(seeds):
+        for seed in range(self.seeds):
             if seed not in begun:
                 last = seed
-                while last + 1 < seeds and last + 1 not in begun:
+                while last + 1 < self.seeds and last + 1 not in begun:
                     last += 1
                 jobs.append(self._job(seed, last, resume=False))
                 begun |= set(range(seed, last + 1))
         return jobs
 
-    def asked(self, seeds: int) -> list[Measurement]:
+    def asked(self) -> list[Measurement]:
         """All measurements that are needed, one corpus after the other: the official features last."""
-        asked = [m for source in self.sources for m in measurements(self.part, source, seeds, self.baselines)]
+        asked = [measurement for source in self.sources for measurement in self._measurements(source)]
         asked.sort(key=lambda measurement: measurement.source.official)
         return list({measurement.path: measurement for measurement in asked}.values())
 
-    def to_measure(self, seeds: int) -> list[Measurement]:
+    def to_measure(self) -> list[Measurement]:
         """Those of `asked` that have neither numbers nor a reason."""
-        return [measurement for measurement in self.asked(seeds) if not measurement.path.exists()]
+        return [measurement for measurement in self.asked() if not measurement.path.exists()]
 
-    def check(self, seeds: int) -> None:
+    def check(self) -> None:
         """Refuse sweeps and measurements that were made with other options; changes nothing.
 
         Raises:
@@ -132,7 +138,7 @@ class PartFolder:
                 raise InputError(
                     f"{sweep.config}: these runs have {field} = {stored} but the command says {value}; {fix}"
                 )
-        for measurement, path in self._files(seeds):
+        for measurement, path in self._files():
             config, stored = measurement.config(), read_measurement(path)
             now, before = flat(config), flat({name: stored.get(name) for name in config})
             for field in sorted({*now, *before}):
@@ -142,7 +148,7 @@ class PartFolder:
                         f"{now.get(field)}; {fix}"
                     )
 
-    def check_data(self, seeds: int, hashes: Mapping[str, str], *, official: bool = False) -> None:
+    def check_data(self, hashes: Mapping[str, str], *, official: bool = False) -> None:
         """Refuse results and measurements of other data; changes nothing.
 
         Args:
@@ -156,7 +162,7 @@ class PartFolder:
             for sweep in self.sweeps().values():
                 for path in sorted(sweep.path.glob("members/*/results.json")):
                     refuse_other_data(path, _read(path).get("provenance", {}).get("hash"), hashes)
-        for measurement, path in self._files(seeds):
+        for measurement, path in self._files():
             if measurement.source.official == official:
                 refuse_other_data(path, read_measurement(path).get("corpus"), hashes)
 
@@ -171,7 +177,7 @@ class PartFolder:
         shutil.rmtree(self.baselines, ignore_errors=True)
 
     def fill(
-        self, cell: Cell, source: Source, seeds: int, *, curves: bool, history: str
+        self, cell: Cell, source: Source, *, curves: bool, history: str
     ) -> tuple[Cell, list[dict[str, Any]]]:
         """A cell with what is there of ours, and the results that this is from.
 
@@ -181,13 +187,13 @@ class PartFolder:
         """
         diverged, refused, system = (), "", source.system
         if source.of_runs:
-            members = self._runs_of(source.setting, seeds)
+            members = self._runs_of(source.setting)
             results = {
                 seed: (run, _read(run.results)) for seed, run in members.items() if run.results.exists()
             }
             diverged = tuple(seed for seed, run in members.items() if run.diverged.exists())
         else:
-            asked = measurements(self.part, source, seeds, self.baselines)
+            asked = self._measurements(source)
             all_results = {of.seed: (of, read_measurement(of.path)) for of in asked if of.path.exists()}
             results = {seed: of for seed, of in all_results.items() if not of[1]["reason"]}
             refused = "; ".join(dict.fromkeys(of["reason"] for _, of in all_results.values() if of["reason"]))
@@ -216,18 +222,21 @@ class PartFolder:
             used,
         )
 
-    def _runs_of(self, setting: Mapping[str, Any], seeds: int) -> dict[int, RunFolder]:
+    def _measurements(self, source: Source) -> list[Measurement]:
+        return measurements(self.part, source, self.seeds, self.baselines)
+
+    def _runs_of(self, setting: Mapping[str, Any]) -> dict[int, RunFolder]:
         """The folder of each seed that has been started, of the members with a setting."""
         runs = {}
         for (first, last), sweep in self.sweeps().items():
-            for member in self._members(range(first, min(last + 1, seeds))):
+            for member in self._members(range(first, min(last + 1, self.seeds))):
                 if member.setting == dict(setting):
                     runs[member.experiment.seed] = sweep.member(member)
         return dict(sorted(runs.items()))
 
-    def _files(self, seeds: int) -> list[tuple[Measurement, Path]]:
+    def _files(self) -> list[tuple[Measurement, Path]]:
         """The files that are there of what is asked for."""
-        files = [(of, path) for of in self.asked(seeds) for path in (of.chosen, of.path)]
+        files = [(of, path) for of in self.asked() for path in (of.chosen, of.path)]
         return [(measurement, path) for measurement, path in files if path.exists()]
 
     def _job(self, first: int, last: int, *, resume: bool) -> Job:
@@ -240,7 +249,7 @@ class PartFolder:
 
 
 def reproduce(
-    exhibit: Exhibit,
+    exhibit: Table | Figure,
     folder: Path,
     *,
     seeds: int,
@@ -268,39 +277,37 @@ def reproduce(
     names = [part.name for part in exhibit.parts]
     if unknown := [name for name in only if name not in names]:
         raise InputError(f"--only {unknown[0]}: {exhibit.name} has the parts {', '.join(names)}")
-    folders = {part.name: PartFolder(part, exhibit, path) for part in exhibit.parts}
-    chosen = [of for name, of in folders.items() if not of.part.missing and (not only or name in only)]
-    _check_options(exhibit, folders, chosen, seeds, overwrite=overwrite)
-    _check_data(chosen, seeds, overwrite=overwrite)
+    folders = [PartFolder(part, exhibit, path, seeds) for part in exhibit.parts]
+    chosen = [of for of in folders if not of.part.missing and (not only or of.part.name in only)]
+    _check_options(exhibit, folders, chosen, overwrite=overwrite)
+    _check_data(chosen, overwrite=overwrite)
     for part_folder in chosen if overwrite else ():
         part_folder.remove()
-    jobs = {of.part.name: of.jobs(seeds) for of in chosen}
-    to_measure = {of.part.name: of.to_measure(seeds) for of in chosen}
-    say(_plan(exhibit, path, folders, jobs, to_measure, seeds))
-    for job in (job for of_part in jobs.values() for job in of_part):
+    say(_plan(exhibit, path, folders, chosen))
+    for job in [job for part_folder in chosen for job in part_folder.jobs()]:
         say(f"\n{exhibit.name}: {job.part.name}, {_seeds(job.first, job.last)}")
         _train(job)
-    for name, asked in to_measure.items():
-        if asked:
-            say(f"\n{exhibit.name}: baselines of {name}")
-            measure(asked, say)
+    for part_folder in chosen:
+        if to_measure := part_folder.to_measure():
+            say(f"\n{exhibit.name}: baselines of {part_folder.part.name}")
+            measure(to_measure, say)
     return show(exhibit, path, seeds, command)
 
 
-def show(exhibit: Exhibit, path: Path, seeds: int, command: str) -> Path:
+def show(exhibit: Table | Figure, path: Path, seeds: int, command: str) -> Path:
     """Print the table or figure of the runs and baselines in its folder, and write its files."""
     filled = fill(exhibit, path, seeds, command)
     say(f"\n{as_text(filled)}\n\n{write(path, filled)}")
     return path
 
 
-def fill(exhibit: Exhibit, folder: Path, seeds: int, command: str) -> Any:
+def fill(exhibit: Table | Figure, folder: Path, seeds: int, command: str) -> Table | Figure:
     """The table or figure with the numbers of the runs and baselines in `folder`.
 
     A function of these alone: the same runs and baselines give the same table. What has no number has a
     reason.
     """
-    parts = {part.name: PartFolder(part, exhibit, folder) for part in exhibit.parts}
+    parts = {part.name: PartFolder(part, exhibit, folder, seeds) for part in exhibit.parts}
     used: list[dict[str, Any]] = []
 
     def filled(grid: Any) -> Any:
@@ -313,7 +320,7 @@ def fill(exhibit: Exhibit, folder: Path, seeds: int, command: str) -> Any:
                 curves = grid.reads == "scope" if in_panel else bool(column.drawn)
                 history = row.reads if in_panel and grid.reads == "history" else ""
                 part = parts[cell.source.part]
-                cell, results = part.fill(cell, cell.source, seeds, curves=curves, history=history)
+                cell, results = part.fill(cell, cell.source, curves=curves, history=history)
                 used.extend(results)
             cells[row.label, column.label] = cell
         return dataclasses.replace(grid, cells=cells)
@@ -336,7 +343,11 @@ def fill(exhibit: Exhibit, folder: Path, seeds: int, command: str) -> Any:
 
 
 def main(
-    module: str, kind: type, description: str | None, arguments: Sequence[str], make: Callable[[Any], Exhibit]
+    module: str,
+    kind: type,
+    description: str | None,
+    arguments: Sequence[str],
+    make: Callable[[Any], Table | Figure],
 ) -> int:
     """What the entry points do.
 
@@ -384,21 +395,15 @@ def mean_curve(xs: Sequence[Sequence[float | None]], ys: Sequence[Sequence[float
 
 
 def _check_options(
-    exhibit: Exhibit,
-    folders: Mapping[str, PartFolder],
-    chosen: Sequence[PartFolder],
-    seeds: int,
-    *,
-    overwrite: bool,
+    exhibit: Exhibit, folders: Sequence[PartFolder], chosen: Sequence[PartFolder], *, overwrite: bool
 ) -> None:
     """Refuse what cannot be done before anything is done."""
-    for folder in folders.values():
-        if folder.part.missing:
-            continue
-        validate(folder.part.experiment)
-        if not (overwrite and folder in chosen):
-            folder.check(seeds)
-    if not chosen and not any(folder.sweeps() for folder in folders.values()):
+    for folder in folders:
+        if not folder.part.missing:
+            validate(folder.part.experiment)
+            if not (overwrite and folder in chosen):
+                folder.check()
+    if not chosen and not any(folder.sweeps() for folder in folders):
         lacking: dict[str, list[str]] = {}
         for part in exhibit.parts:
             if part.missing:
@@ -407,7 +412,7 @@ def _check_options(
         raise InputError(f"{exhibit.name}: nothing can be run. {reasons}")
 
 
-def _check_data(folders: Sequence[PartFolder], seeds: int, *, overwrite: bool) -> None:
+def _check_data(folders: Sequence[PartFolder], *, overwrite: bool) -> None:
     """Read the data of parts that lack something, or whose data now lie elsewhere; Wikipedia's official
     features too, where baselines are of them.
 
@@ -418,47 +423,40 @@ def _check_data(folders: Sequence[PartFolder], seeds: int, *, overwrite: bool) -
     """
     hashes: dict[Any, Mapping[str, str]] = {}
     for folder in folders:
-        if not (overwrite or folder.jobs(seeds) or folder.to_measure(seeds) or folder.moved()):
+        if not (overwrite or folder.jobs() or folder.to_measure() or folder.moved()):
             continue
         data = folder.part.experiment.data, folder.part.experiment.text
         if data not in hashes:
             hashes[data] = load_corpus(*data).provenance["hash"]
         if not overwrite:
-            folder.check_data(seeds, hashes[data])
+            folder.check_data(hashes[data])
         if any(source.official for source in folder.sources):
             official = official_hashes(folder.part)
             if not overwrite:
-                folder.check_data(seeds, official, official=True)
+                folder.check_data(official, official=True)
 
 
-def _plan(
-    exhibit: Exhibit,
-    path: Path,
-    folders: Mapping[str, PartFolder],
-    jobs: Mapping[str, Sequence[Job]],
-    to_measure: Mapping[str, Sequence[Measurement]],
-    seeds: int,
-) -> str:
+def _plan(exhibit: Exhibit, path: Path, folders: Sequence[PartFolder], chosen: Sequence[PartFolder]) -> str:
     """What will be trained and measured, and what is used again."""
     lines = [f"{exhibit.title}\n{exhibit.training}; in {path}"]
     models = pairs = 0
     width = max(len(part.name) for part in exhibit.parts) + 2
-    for name, folder in folders.items():
-        part, of_part = folder.part, jobs.get(name, [])
+    for folder in folders:
+        part, jobs = folder.part, folder.jobs() if folder in chosen else []
         settings = math.prod(len(values) for values in part.over.values())
         words = [
             f"{'go on with' if job.resume else 'train'} {settings * job.seeds} models, "
             f"{_seeds(job.first, job.last)}"
-            for job in of_part
+            for job in jobs
         ]
-        resumed = [job.first for job in of_part if job.resume]
-        there = [_seeds(a, b) for a, b in folder.sweeps() if a < seeds and a not in resumed]
+        resumed = [job.first for job in jobs if job.resume]
+        there = [_seeds(a, b) for a, b in folder.sweeps() if a < folder.seeds and a not in resumed]
         words += [f"{', '.join(there)}: finished, used again"] if there else []
-        baselines = len(to_measure.get(name, []))
+        baselines = len(folder.to_measure()) if folder in chosen else 0
         words += [f"measure {baselines} baselines"] if baselines else []
-        lines.append(f"  {name:<{width}}{'; '.join(words) or part.missing or 'left out by --only'}")
+        lines.append(f"  {part.name:<{width}}{'; '.join(words) or part.missing or 'left out by --only'}")
         if isinstance(part.experiment, PairExperiment) and part.experiment.train.pairing != "grid":
-            train, new = part.experiment.train, settings * sum(job.seeds for job in of_part)
+            train, new = part.experiment.train, settings * sum(job.seeds for job in jobs)
             models += new
             pairs += new * part.experiment.epochs * (train.positives + train.negatives)
     if models:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcnxmodal.papers.plots import figure_plots, table_plots
-from gcnxmodal.papers.table import DIRECTIONS, Cell, Exhibit, Figure, Panel, Source, Table, short
+from gcnxmodal.papers.table import DIRECTIONS, Cell, Figure, Panel, Row, Source, Table, short
 from gcnxmodal.report import page
 from gcnxmodal.report.plots import save_png
 from gcnxmodal.report.tables import PROTOCOLS
@@ -55,7 +55,7 @@ class Numbers(NamedTuple):
     rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def write(folder: Path, exhibit: Exhibit) -> str:
+def write(folder: Path, exhibit: Table | Figure) -> str:
     """Write a table or figure with its page and plots; the same gives the same bytes. Returns where it is."""
     folder.mkdir(parents=True, exist_ok=True)
     kind = "table" if isinstance(exhibit, Table) else "figure"
@@ -106,12 +106,12 @@ def numbers(panel: Panel, most: int = 6) -> Numbers:
     )
 
 
-def not_run(exhibit: Exhibit) -> list[str]:
+def not_run(exhibit: Table | Figure) -> list[str]:
     """Which cells have no number of ours, or not of every seed, and for lack of what: a sentence a reason."""
     return _lacking_cells(exhibit) if isinstance(exhibit, Table) else _lacking_points(exhibit)
 
 
-def as_text(exhibit: Exhibit) -> str:
+def as_text(exhibit: Table | Figure) -> str:
     """What is printed."""
     blocks = [f"{exhibit.title}\n{exhibit.training}"]
     if isinstance(exhibit, Table):
@@ -121,7 +121,6 @@ def as_text(exhibit: Exhibit) -> str:
             rows = [(f"{name:<{wide}}{line.source}", line.texts) for name, line in _named_once(block)]
             blocks.append(_aligned(heading, [column.label for column in exhibit.columns], rows))
     else:
-        assert isinstance(exhibit, Figure)
         for shown in map(numbers, exhibit.drawn):
             rows = [(f"{label}  ", texts) for label, texts in shown.rows]
             blocks.append(f"{shown.heading}\n{_aligned(f'{shown.x_label}  ', shown.columns, rows)}")
@@ -142,7 +141,7 @@ def as_markdown(table: Table) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def as_csv(exhibit: Exhibit) -> str:
+def as_csv(exhibit: Table | Figure) -> str:
     """A line a row, column, protocol and direction of a table; of a figure a line a point that is drawn."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -150,7 +149,7 @@ def as_csv(exhibit: Exhibit) -> str:
     return file.getvalue()
 
 
-def write_page(folder: Path, exhibit: Exhibit) -> Path:
+def write_page(folder: Path, exhibit: Table | Figure) -> Path:
     """Write `folder/table.html` or `figure.html`, and `folder/plots/*.png`; returns the path of the page."""
     if isinstance(exhibit, Table):
         kind, plots = "table", table_plots(exhibit)
@@ -162,7 +161,6 @@ def write_page(folder: Path, exhibit: Exhibit) -> Path:
             "drawn": any(column.drawn for column in exhibit.columns),
         }
     else:
-        assert isinstance(exhibit, Figure)
         kind, plots = "figure", figure_plots(exhibit)
         drawn = exhibit.drawn
         content = {
@@ -184,29 +182,25 @@ def write_page(folder: Path, exhibit: Exhibit) -> Path:
 
 
 def _lacking_cells(table: Table) -> list[str]:
-    rows: dict[str, dict[str, list[str]]] = {}
-    every_column: set[str] = set()
+    rows: dict[str, dict[Row, list[str]]] = {}
     for row, column, cell in table:
         if cell.reason:
-            columns = rows.setdefault(cell.reason, {}).setdefault(row.label, [])
-            columns.append(column.label)
-            if row.quoted:
-                every_column.add(row.label)
+            rows.setdefault(cell.reason, {}).setdefault(row, []).append(column.label)
     sentences = []
     for reason, of_rows in rows.items():
         names: dict[str, list[str]] = {}  # rows that lack the same columns are named together
         for row, columns in of_rows.items():
-            every = row in every_column or len(columns) == len(table.columns)
-            names.setdefault("" if every else f" ({'; '.join(columns)})", []).append(row)
+            every = row.quoted or len(columns) == len(table.columns)
+            names.setdefault("" if every else f" ({'; '.join(columns)})", []).append(row.label)
         words = ", ".join(f"{', '.join(same)}{columns}" for columns, same in names.items())
         sentences.append(f"{words}: {reason.removesuffix('.')}.")
     return sentences
 
 
-def _lacking_points(figure: Exhibit) -> list[str]:
+def _lacking_points(figure: Figure) -> list[str]:
     missing: dict[str, dict[str, None]] = {}
-    for grid in figure.grids:
-        for _, _, cell in grid:
+    for panel in figure.panels:
+        for _, _, cell in panel:
             for name, reason in _lacks(cell, cell.source, figure.seeds) if cell.source else ():
                 missing.setdefault(reason, {})[name] = None
     return [f"{'; '.join(names)}: {reason}." for reason, names in missing.items()]
@@ -254,8 +248,7 @@ def _table_rows(table: Table) -> Iterable[Sequence[Any]]:
                 )
 
 
-def _figure_rows(figure: Exhibit) -> Iterable[Sequence[Any]]:
-    assert isinstance(figure, Figure)
+def _figure_rows(figure: Figure) -> Iterable[Sequence[Any]]:
     yield "panel", "data", "measure", "line", "x_label", "x", "mean", "std", "seeds", "commit"
     for panel in figure.drawn:
         for line in panel.lines():
@@ -300,7 +293,7 @@ def _text(mean: float | None, std: float | None) -> str:
     return short(mean) + ("" if std is None else f" ± {short(std)}")
 
 
-def _made(exhibit: Exhibit) -> str:
+def _made(exhibit: Table | Figure) -> str:
     return "; ".join(f"{name} {value}" for name, value in exhibit.made)
 
 

@@ -4,6 +4,7 @@ A cell has the paper's number and the source of ours; the engine fills in ours. 
 columns of cells too: its lines are rows, its points are cells.
 """
 
+import abc
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -202,7 +203,7 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Exhibit:
+class Exhibit(abc.ABC):
     """A table or figure of a paper, and how it is made again. The last four are filled in.
 
     Attributes:
@@ -228,8 +229,9 @@ class Exhibit:
     command: str = ""
 
     @property
+    @abc.abstractmethod
     def grids(self) -> tuple[Grid, ...]:
-        raise NotImplementedError
+        """What its cells are in."""
 
     @property
     def sources(self) -> list[Source]:

@@ -249,12 +249,12 @@ def test_numbers_of_other_data_are_refused_and_the_same_data_elsewhere_are_not(
     figure = small("sspe-4", data)
     kept = json.loads((scope / "baselines/corel5k/cca-32.json").read_text())["corpus"]
     shutil.rmtree(shutil.copytree(scope, tmp_path / "scope") / "runs")
-    folder = PartFolder(figure.parts[0], figure, tmp_path / "scope")
-    folder.check_data(2, kept)
+    folder = PartFolder(figure.parts[0], figure, tmp_path / "scope", 2)
+    folder.check_data(kept)
     with pytest.raises(
         InputError, match=r"baselines/corel5k/.*: images of the corpus differ; name the folder"
     ):
-        folder.check_data(2, {**kept, "images": "other"})
+        folder.check_data({**kept, "images": "other"})
 
 
 def test_baselines_are_those_of_the_table():

@@ -219,7 +219,7 @@ def test_a_method_that_cannot_take_the_data_is_a_cell_with_its_reason(
     for name in ("table.md", "table.html"):
         assert f"LDA: {reason}" in (path / name).read_text()
     # And is not tried again.
-    assert not PartFolder(table.parts[0], table, path).to_measure(2)
+    assert not PartFolder(table.parts[0], table, path, 2).to_measure()
 
 
 def test_a_code_is_the_signs_of_a_hashing_method_at_the_length_of_its_column(root: Path, tmp_path: Path):

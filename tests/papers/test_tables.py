@@ -334,10 +334,10 @@ def test_tables_that_differ_have_folders_of_their_own():
 
 def test_missing_seeds_become_as_few_sweeps_as_can_be(tmp_path: Path):
     table = small(write_folder(tmp_path / "data"))
-    folder = PartFolder(table.parts[2], table, tmp_path)
+    folder = PartFolder(table.parts[2], table, tmp_path, 5)
     (folder.runs / "seeds2-2").mkdir(parents=True)
     (folder.runs / "seeds2-2" / "sweep.json").write_text("{}")
-    jobs = folder.jobs(5)
+    jobs = folder.jobs()
     assert [(job.first, job.seeds, job.resume) for job in jobs] == [
         (2, 1, True),
         (0, 2, False),
