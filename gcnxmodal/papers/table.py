@@ -235,8 +235,8 @@ class Exhibit(abc.ABC):
 
     @property
     def sources(self) -> list[Source]:
-        """Of all of our numbers."""
-        return [cell.source for grid in self.grids for _, _, cell in grid if cell.source is not None]
+        """Of all of our numbers, in the order in which they are measured."""
+        return [cell.source for grid in self.grids for cell in grid.cells.values() if cell.source is not None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
