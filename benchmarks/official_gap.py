@@ -24,7 +24,7 @@ from gcnxmodal.baselines import METHODS, SemanticMatching
 from gcnxmodal.baselines.linear import LinearSpace
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
-from gcnxmodal.papers.published import GIN_1
+from gcnxmodal.papers.gin import GIN_1
 from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings, standard_map
 from gcnxmodal.systems import PRESETS
 

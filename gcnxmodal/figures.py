@@ -17,22 +17,14 @@ only. The numbers are printed and written as figure.csv, plots/*.png and figure.
 """
 
 import dataclasses
-import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
-from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.console import say
-from gcnxmodal.papers.figure_page import write_figure_page
-from gcnxmodal.papers.figure_parts import Options, PaperFigure
-from gcnxmodal.papers.figure_runs import fill
-from gcnxmodal.papers.figure_text import as_csv, as_text
-from gcnxmodal.papers.paper_figures import FIGURES
-from gcnxmodal.papers.remake import complete, exit_code
+from gcnxmodal.papers import FIGURES, engine
+from gcnxmodal.papers.options import Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +33,6 @@ class Arguments:
 
     figure: tyro.conf.Positional[Literal["sspe-4", "sspe-5", "sspe-6", "sspe-7", "sspe-8"]]
     """The figure."""
-    options: Annotated[Options, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Options)
     seeds: int = 5
     """How many seeds each model is trained with, from 0 on."""
     folder: Path = Path("runs/figures")
@@ -52,82 +43,34 @@ class Arguments:
     overwrite: bool = False
     """Train again what is there."""
 
-
-def parse(arguments: list[str]) -> Arguments:
-    """Arguments of a command line."""
-    return tyro.cli(
-        Arguments,
-        prog="python -m gcnxmodal.figures",
-        description=__doc__,
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-
-
-def run(
-    figure: PaperFigure,
-    folder: Path,
-    *,
-    seeds: int,
-    only: Sequence[str] = (),
-    overwrite: bool = False,
-    command: str,
-) -> Path:
-    """Train and fit what the figure lacks, print it and write it; returns its folder.
-
-    Args:
-        figure: the figure.
-        folder: where figures are kept.
-        seeds: how many, from 0 on.
-        only: names of the parts that may be trained; all, if empty.
-        overwrite: train again what is there.
-        command: the line that makes it.
-
-    Raises:
-        InputError: for what the user can mend.
-        Interrupted: after saving, on SIGTERM or SIGINT.
-    """
-    path = complete(
-        figure,
-        folder,
-        seeds=seeds,
-        only=only,
-        overwrite=overwrite,
-        # Reports of 36 settings take longer than the training.
-        reports=lambda part: not part.over,
-    )
-    return write(figure, path, seeds, command)
-
-
-def write(figure: PaperFigure, path: Path, seeds: int, command: str) -> Path:
-    """Print the figure of the runs in its folder, and write its files."""
-    filled = fill(figure, path, seeds, command)
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "figure.csv").write_text(as_csv(filled), encoding="utf-8")
-    page = write_figure_page(path, filled)
-    say(f"\n{as_text(filled)}\n\nfigure: {page}, {path / 'figure.csv'} and {path / 'plots'}")
-    return path
+    # The options that figures have a use for, of `Options`.
+    data: Literal["paper", "emoji", "corel5k"] = "paper"
+    """The data sets that the paper has in the figure; or the embedded emoji corpus (several labels an item,
+    nothing to download), or Corel5k in the folder layout."""
+    root: Path | None = None
+    """Corel5k: its folder (docs/your-own-data.md)."""
+    pascal: Path | None = None
+    """Pascal VOC 2007: folder of the official distribution, tags and features (docs/data-sets.md)."""
+    mirflickr: Path | None = None
+    """MIRFLICKR-25K: folder of the two archives."""
+    nus_wide: Path | None = None
+    """NUS-WIDE: folder of the official distribution (sspe-4)."""
+    image_feature: str | None = None
+    """In place of the presets' image feature, on all data sets but emoji (docs/data-sets.md)."""
+    epochs: int | None = None
+    """Epochs of every model; by default its preset's."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code: 0 done, 1 a fault, 2 bad arguments or data, 128 + n stopped by signal n."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    keep_compiled_programs()
-    parsed = parse(arguments)
-    words = [word for word in arguments if word != "--overwrite"]
-    command = f"python -m gcnxmodal.figures {shlex.join(words)}"
-
-    def make() -> Path:
-        return run(
-            FIGURES[parsed.figure](parsed.options),
-            parsed.folder,
-            seeds=parsed.seeds,
-            only=parsed.only,
-            overwrite=parsed.overwrite,
-            command=command,
-        )
-
-    return exit_code("gcnxmodal.figures", arguments, command, make)
+    names = ("data", "root", "pascal", "mirflickr", "nus_wide", "image_feature", "epochs")
+    return engine.main(
+        "gcnxmodal.figures",
+        Arguments,
+        __doc__,
+        sys.argv[1:] if arguments is None else arguments,
+        lambda parsed: FIGURES[parsed.figure](Options(**{name: getattr(parsed, name) for name in names})),
+    )
 
 
 if __name__ == "__main__":

@@ -27,22 +27,14 @@ scanet-3 and scanet-4 --data emoji.
 """
 
 import dataclasses
-import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.console import say
-from gcnxmodal.papers.paper_tables import TABLES
-from gcnxmodal.papers.remake import complete, exit_code
-from gcnxmodal.papers.table_page import write_table_page
-from gcnxmodal.papers.table_parts import Options, PaperTable
-from gcnxmodal.papers.table_runs import fill
-from gcnxmodal.papers.table_text import as_csv, as_markdown, as_text
+from gcnxmodal.papers import TABLES, engine
+from gcnxmodal.papers.options import Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,74 +59,15 @@ class Arguments:
     """Train and measure again what is there."""
 
 
-def parse(arguments: list[str]) -> Arguments:
-    """Arguments of a command line."""
-    return tyro.cli(
-        Arguments,
-        prog="python -m gcnxmodal.tables",
-        description=__doc__,
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-
-
-def run(
-    table: PaperTable,
-    folder: Path,
-    *,
-    seeds: int,
-    only: Sequence[str] = (),
-    overwrite: bool = False,
-    command: str,
-) -> Path:
-    """Train what the table lacks, print it and write it; returns its folder.
-
-    Args:
-        table: the table.
-        folder: where tables are kept.
-        seeds: how many, from 0 on.
-        only: names of the parts that may be trained; all, if empty.
-        overwrite: train again what is there.
-        command: the line that makes it.
-
-    Raises:
-        InputError: for what the user can mend.
-        Interrupted: after saving, on SIGTERM or SIGINT.
-    """
-    path = complete(table, folder, seeds=seeds, only=only, overwrite=overwrite)
-    return write(table, path, seeds, command)
-
-
-def write(table: PaperTable, path: Path, seeds: int, command: str) -> Path:
-    """Print the table of the runs and baselines in its folder, and write its files."""
-    filled = fill(table, path, seeds, command)
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "table.md").write_text(as_markdown(filled), encoding="utf-8")
-    (path / "table.csv").write_text(as_csv(filled), encoding="utf-8")
-    page = write_table_page(path, filled)
-    say(f"\n{as_text(filled)}\n\ntable: {page}, {path / 'table.md'} and {path / 'table.csv'}")
-    return path
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code: 0 done, 1 a fault, 2 bad arguments or data, 128 + n stopped by signal n."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    keep_compiled_programs()
-    parsed = parse(arguments)
-    words = [word for word in arguments if word != "--overwrite"]
-    command = f"python -m gcnxmodal.tables {shlex.join(words)}"
-
-    def make() -> Path:
-        return run(
-            TABLES[parsed.table](parsed.options),
-            parsed.folder,
-            seeds=parsed.seeds,
-            only=parsed.only,
-            overwrite=parsed.overwrite,
-            command=command,
-        )
-
-    return exit_code("gcnxmodal.tables", arguments, command, make)
+    return engine.main(
+        "gcnxmodal.tables",
+        Arguments,
+        __doc__,
+        sys.argv[1:] if arguments is None else arguments,
+        lambda parsed: TABLES[parsed.table](parsed.options),
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Many models trained together: the same models as apart, and a sweep as a user meets it."""
 
+import dataclasses
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +16,9 @@ from test_train_command import final_weights
 
 from gcnxmodal import evaluate, sweep, train
 from gcnxmodal.errors import InputError
-from gcnxmodal.members import expand, groups, parse_over
+from gcnxmodal.sweep import parse_over
+from gcnxmodal.sweeps import command_line, expand, groups
+from gcnxmodal.systems import PRESETS
 from gcnxmodal.systems.pair_config import PairExperiment
 
 SMALL = [
@@ -229,6 +233,17 @@ def test_groups_hold_members_of_one_shape():
     assert [len(group) for group in groups(members)] == [6, 6]
     assert {member.experiment.model.dimension for member in groups(members)[0]} == {8}
     assert [member.experiment.seed for member in members[:3]] == [0, 1, 2]
+
+
+def test_the_line_in_a_sweeps_report_makes_the_same_sweep():
+    preset, experiment = "gin-emoji", PRESETS["gin-emoji"][1]
+    over = {"data.image_scale": ["raw", "unit"], "model.filters": [[1, 1], [4, 4]], "train.l2": [0, 0.5]}
+    line = command_line(preset, dataclasses.replace(experiment, epochs=3), over, 2, member_reports=False)
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "gcnxmodal.sweep"]
+    again, parsed = sweep.parse(words[3:])
+    assert (again, parsed.experiment.epochs, parsed.seeds, parsed.member_reports) == (preset, 3, 2, False)
+    assert parse_over(parsed.experiment, parsed.over) == over
 
 
 def test_help_says_what_may_be_swept(capsys):

@@ -1,10 +1,47 @@
-"""A filled-in table: made-up numbers of ours beside the papers'."""
+"""Tables for tests: with made-up numbers of ours or other rows, and what of a table is where."""
+
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
-from gcnxmodal.papers.paper_tables import TABLES
-from gcnxmodal.papers.table_parts import Options
-from gcnxmodal.papers.table_text import DIRECTIONS, Cell, Curve, FilledTable, Moments
+from gcnxmodal.papers import TABLES
+from gcnxmodal.papers.options import Options
+from gcnxmodal.papers.table import DIRECTIONS, Cell, Curve, Moments, Published, Row, Source, Table, cells_of
+
+
+def published(table: Table) -> dict[tuple[str, str], Published]:
+    """The paper's numbers, by labels of row and column."""
+    return {key: cell.paper for key, cell in table.cells.items() if cell.paper is not None}
+
+
+def sources(table: Table) -> dict[tuple[str, str], Source]:
+    """Where our numbers are, by labels of row and column."""
+    return {key: cell.source for key, cell in table.cells.items() if cell.source is not None}
+
+
+def rows(table: Table) -> list[str]:
+    """The labels of the rows."""
+    return [row.label for row in table.rows]
+
+
+def quoted(table: Table) -> list[str]:
+    """The labels of the rows that are quoted only."""
+    return [row.label for row in table.rows if row.quoted]
+
+
+def with_rows(table: Table, of_rows: Mapping[str, Source], column: str = "Corel5k") -> Table:
+    """The table with these rows in place of its own, in a column."""
+    cells = cells_of({(label, column): source for label, source in of_rows.items()}, {})
+    return dataclasses.replace(
+        table, rows=tuple(Row(label, of.system) for label, of in of_rows.items()), cells=cells
+    )
+
+
+def with_cell(table: Table, row: str, column: str, **changes) -> Table:
+    """The table with one cell changed."""
+    cell = dataclasses.replace(table.cells[row, column], **changes)
+    return dataclasses.replace(table, cells={**table.cells, (row, column): cell})
 
 
 def make_curves(level: float, random: np.random.Generator) -> dict[str, dict[str, Curve]]:
@@ -12,9 +49,10 @@ def make_curves(level: float, random: np.random.Generator) -> dict[str, dict[str
     points = {"lookup": np.linspace(0.01, 1, 50), "precision_at": np.arange(1.0, 1001)}
     return {
         kind: {
-            direction: (
+            direction: Curve(
                 tuple(xs.tolist()),
                 tuple((level * (1.2 - 0.3 * xs / xs[-1]) + random.uniform(0, 0.03)).tolist()),
+                (0.01,) * len(xs),
             )
             for direction in ("text_query", "image_query")
         }
@@ -22,16 +60,16 @@ def make_curves(level: float, random: np.random.Generator) -> dict[str, dict[str
     }
 
 
-def make_table(name: str, without: tuple[str, ...] = (), seed: int = 0, **options) -> FilledTable:
-    """The table `name`; the rows `without` have no number of ours."""
+def make_table(name: str, without: tuple[str, ...] = (), seed: int = 0, **options) -> Table:
+    """The table `name` filled in; the rows `without` have no number of ours."""
     random = np.random.default_rng(seed)
     table = TABLES[name](Options(**options))
     cells = {}
     for row in table.rows:
         level = random.uniform(0.3, 0.7)
         for column in table.columns:
-            key = (row, column)
-            if key in table.ours and row not in without:
+            cell = table.cells.get((row.label, column.label))
+            if cell is not None and cell.source is not None and row.label not in without:
                 ours = {
                     protocol: {
                         direction: Moments(
@@ -41,20 +79,15 @@ def make_table(name: str, without: tuple[str, ...] = (), seed: int = 0, **option
                     }
                     for protocol in table.protocols
                 }
-                drawn = column in table.drawn and table.ours[key].system in ("model", "cca-sign")
-                cells[key] = Cell(
-                    table.paper.get(key),
-                    ours,
-                    seeds=(0, 1, 2),
-                    commits=("0123456789ab",),
-                    curves=make_curves(level, random) if drawn else {},
-                )
-            elif key in table.paper or key in table.ours:
-                reason = table.quoted.get(row, "not run: give --root ROOT")
-                cells[key] = Cell(table.paper.get(key), reason=reason)
-    names = ("name", "title", "kinds", "rows", "columns", "quoted", "digits", "caption", "training", "notes")
-    return FilledTable(
-        **{name: getattr(table, name) for name in (*names, "plot", "shown", "protocols", "drawn", "own")},
+                drawn = column.drawn and cell.source.system in ("model", "cca-sign")
+                curves = make_curves(level, random) if drawn else {}
+                cell = Cell(cell.paper, cell.source, ours, curves, (0, 1, 2), commits=("0123456789ab",))
+            elif cell is not None:
+                cell = dataclasses.replace(cell, absent=row.quoted or "not run: give --root ROOT")
+            if cell is not None:
+                cells[row.label, column.label] = cell
+    return dataclasses.replace(
+        table,
         cells=cells,
         made=(("commit", "0123456789ab"), ("device", "1 x test")),
         runs=("runs/gcn/seeds0-4/report.html",),

@@ -9,28 +9,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_table import sources
 from small_folder import write_folder
 
-from gcnxmodal import figures, finish, sweep
+from gcnxmodal import figures, finish, sweeps
 from gcnxmodal.baselines import METHODS
-from gcnxmodal.config import validate
+from gcnxmodal.config import Experiment, validate
 from gcnxmodal.errors import InputError
-from gcnxmodal.members import expand, groups
-from gcnxmodal.papers import paper_figures, table_baselines, table_parts, table_runs
-from gcnxmodal.papers.figure_parts import Options, PaperFigure
-from gcnxmodal.papers.paper_figures import FIGURES
-from gcnxmodal.papers.paper_tables import TABLES
-from gcnxmodal.papers.table_baselines import BaselineFolder
+from gcnxmodal.papers import FIGURES, TABLES, baselines, engine, sspe
+from gcnxmodal.papers.engine import PartFolder, reproduce, show
+from gcnxmodal.papers.options import Options
+from gcnxmodal.papers.table import Figure
 from gcnxmodal.runs import RunFolder
+from gcnxmodal.sweeps import expand, groups
 from gcnxmodal.systems import PRESETS
 
 ALPHAS = (0.0, 0.4)
 
 
-def small(name: str, root: Path) -> PaperFigure:
+def small(name: str, root: Path) -> Figure:
     """The figure `name` on a small folder: narrow models of two epochs, two values of each alpha."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paper_figures, "ALPHAS", ALPHAS)
+        patch.setattr(sspe, "ALPHAS", ALPHAS)
         figure = FIGURES[name](Options(data="corel5k", root=root, epochs=2))
     parts = []
     for part in figure.parts:
@@ -44,7 +44,7 @@ def small(name: str, root: Path) -> PaperFigure:
 
 
 def make(name: str, root: Path, folder: Path, *, seeds: int, **more) -> Path:
-    return figures.run(small(name, root), folder, seeds=seeds, command="python -m gcnxmodal.figures", **more)
+    return reproduce(small(name, root), folder, seeds=seeds, command="python -m gcnxmodal.figures", **more)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -71,7 +71,7 @@ def _quick():
     quick = {name: few_steps(METHODS[name]) for name in ("mmnn", "dspe")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finish, "write_report", lambda *_, **__: None)
-        patch.setattr(table_baselines, "METHODS", {**METHODS, **quick})
+        patch.setattr(baselines, "METHODS", {**METHODS, **quick})
         yield
 
 
@@ -180,8 +180,8 @@ def test_the_second_time_trains_and_fits_nothing_and_writes_the_same_bytes(
 ):
     before = bytes_of(scope)
     assert {file.suffix for file in before} == {".csv", ".html", ".png"}
-    monkeypatch.setattr(sweep, "run", lambda *_: pytest.fail("something is trained"))
-    monkeypatch.setattr(table_runs, "load_corpus", lambda *_: pytest.fail("data are read"))
+    monkeypatch.setattr(sweeps, "run_sweep", lambda *_, **__: pytest.fail("something is trained"))
+    monkeypatch.setattr(engine, "load_corpus", lambda *_: pytest.fail("data are read"))
     assert make("sspe-4", data, scope.parent, seeds=2) == scope
     assert bytes_of(scope) == before
 
@@ -191,22 +191,21 @@ def test_more_seeds_train_and_fit_the_new_ones_only(
 ):
     shutil.copytree(scope, tmp_path / scope.name)
     trained, fitted = [], []
-    evaluate = table_baselines._evaluate
+    evaluate = baselines._evaluate
 
-    def copy(preset: str, arguments: sweep.Arguments):
+    def copy(preset: str, experiment: Experiment, *, seeds: int, folder: Path, **_):
         """What a sweep would leave behind; trained elsewhere."""
-        assert arguments.run_dir is not None
-        trained.append((arguments.experiment.seed, arguments.seeds))
-        shutil.copytree(arguments.run_dir.parent / "seeds0-1", arguments.run_dir)
-        members = arguments.run_dir / "members"
+        trained.append((experiment.seed, seeds))
+        shutil.copytree(folder.parent / "seeds0-1", folder)
+        members = folder / "members"
         (members / "seed=0").rename(members / "seed=2")
 
     def recorded(measurement, *rest):
         fitted.append((measurement.source.system, measurement.seed))
         return evaluate(measurement, *rest)
 
-    monkeypatch.setattr(sweep, "run", copy)
-    monkeypatch.setattr(table_baselines, "_evaluate", recorded)
+    monkeypatch.setattr(sweeps, "run_sweep", copy)
+    monkeypatch.setattr(baselines, "_evaluate", recorded)
     path = make("sspe-4", data, tmp_path, seeds=3)
     assert trained == [(2, 1)]
     assert fitted == [("mmnn", 2), ("dspe", 2)]
@@ -227,7 +226,7 @@ def test_a_point_has_the_seeds_that_are_there_and_a_reason_where_they_are_fewer_
     member = runs / "corel5k-12/seeds0-1/members/seed=1"
     (member / "results.json").unlink()
     (member / "diverged.json").write_text('{"step": 3}')
-    path = figures.write(figure, tmp_path, 2, "python -m gcnxmodal.figures")
+    path = show(figure, tmp_path, 2, "python -m gcnxmodal.figures")
     rows = [row for row in rows_of(path) if row["line"] == "image queries"]
     found = {row["x"]: (row["seeds"], bool(row["std"])) for row in rows}
     assert found == {"4": ("0 1", True), "8": ("0", False), "12": ("0", False)}
@@ -242,30 +241,32 @@ def test_a_point_has_the_seeds_that_are_there_and_a_reason_where_they_are_fewer_
 def test_numbers_of_other_data_are_refused_and_the_same_data_elsewhere_are_not(
     data: Path, history: Path, scope: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sweep, "run", lambda *_: pytest.fail("something is trained"))
+    monkeypatch.setattr(sweeps, "run_sweep", lambda *_, **__: pytest.fail("something is trained"))
     make("sspe-8", shutil.copytree(data, tmp_path / "elsewhere"), history.parent, seeds=2)
     other = write_folder(tmp_path / "other", seed=1)
     with pytest.raises(InputError, match=r"seed=0/results\.json: these numbers are of other data: items and"):
         make("sspe-8", other, history.parent, seeds=2)
     figure = small("sspe-4", data)
-    baselines = BaselineFolder(figure.sources, scope / "baselines")
     kept = json.loads((scope / "baselines/corel5k/cca-32.json").read_text())["corpus"]
-    baselines.check_corpus(figure.parts[0], 2, kept)
+    shutil.rmtree(shutil.copytree(scope, tmp_path / "scope") / "runs")
+    folder = PartFolder(figure.parts[0], figure, tmp_path / "scope", 2)
+    folder.check_data(kept)
     with pytest.raises(
         InputError, match=r"baselines/corel5k/.*: images of the corpus differ; name the folder"
     ):
-        baselines.check_corpus(figure.parts[0], 2, {**kept, "images": "other"})
+        folder.check_data({**kept, "images": "other"})
 
 
 def test_baselines_are_those_of_the_table():
-    table = TABLES["sspe-1"](table_parts.Options(data="emoji"))
+    table = TABLES["sspe-1"](Options(data="emoji"))
     figure = FIGURES["sspe-4"](Options(data="emoji"))
     assert figure.parts[0].experiment == table.parts[0].experiment  # the same data, read in the same way
-    lines = {line.label: line.points[0].source for line in figure.panels[0].lines}
+    lines = {row.label: cell.source for row, _, cell in figure.panels[0]}
     for label in ("GMLDA", "ml-CCA", "MMNN", "DSPE", "CCA"):
-        ours = table.ours[label, "emoji"]
-        assert (lines[label].system, lines[label].fixed) == (ours.system, ours.fixed)
-        assert not lines[label].of_runs
+        source, ours = lines[label], sources(table)[label, "emoji"]
+        assert source is not None
+        assert (source.system, source.fixed) == (ours.system, ours.fixed)
+        assert not source.of_runs
 
 
 def test_losses_and_map_by_iteration_are_mean_and_spread_of_the_lines_of_the_runs(history: Path):
@@ -314,7 +315,7 @@ def test_on_the_papers_data_sets_what_has_no_folder_is_named_with_its_option(nam
     for part in figure.parts:
         validate(part.experiment)
     with pytest.raises(InputError, match=r"nothing can be run\. .*--mirflickr ROOT, or --data emoji"):
-        figures.run(figure, tmp_path, seeds=1, command="")
+        reproduce(figure, tmp_path, seeds=1, command="")
     assert not list(tmp_path.iterdir())
 
 
@@ -325,7 +326,7 @@ def test_runs_of_other_options_are_refused(data: Path, scope: Path):
         for part in figure.parts
     )
     with pytest.raises(InputError, match=r"have experiment\.epochs = 2 but the command says 3"):
-        figures.run(dataclasses.replace(figure, parts=parts), scope.parent, seeds=2, command="")
+        reproduce(dataclasses.replace(figure, parts=parts), scope.parent, seeds=2, command="")
 
 
 def test_bad_arguments_are_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

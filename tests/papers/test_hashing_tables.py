@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_table import published as published_of
+from made_up_table import quoted, sources
+from made_up_table import rows as rows_of
 from small_folder import write_folder
 
-from gcnxmodal import finish, sweep, tables
-from gcnxmodal.members import expand, groups
-from gcnxmodal.papers.paper_tables import TABLES
-from gcnxmodal.papers.published import GCH_1, GCH_2, GCH_3
-from gcnxmodal.papers.table_parts import Options, PaperTable
-from gcnxmodal.papers.table_runs import mean_curves
+from gcnxmodal import finish, sweeps, tables
+from gcnxmodal.papers import TABLES
+from gcnxmodal.papers.engine import mean_curve, reproduce
+from gcnxmodal.papers.gch import GCH_1, GCH_2, GCH_3
+from gcnxmodal.papers.options import Options
+from gcnxmodal.papers.table import Curve, Table
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS, expected_name
+from gcnxmodal.sweeps import expand, groups
 from gcnxmodal.systems import PRESETS
 from gcnxmodal.systems.gch import GCHExperiment
 
@@ -23,7 +27,7 @@ GCH_TABLES = ("gch-1", "gch-2", "gch-3")
 DIRECTIONS = ("text_query", "image_query", "average")
 
 
-def small(root: Path) -> PaperTable:
+def small(root: Path) -> Table:
     """gch-1 on a small folder: narrow models of one epoch, at 64 bits."""
     table = TABLES["gch-1"](Options(data="corel5k", root=root))
     parts = []
@@ -38,14 +42,14 @@ def small(root: Path) -> PaperTable:
         )
         parts.append(dataclasses.replace(part, experiment=e, over={"model.bits": (64,)}))
     # What the table measures by itself has its tests in test_table_baselines.py.
-    ours = {cell: source for cell, source in table.ours.items() if source.of_runs}
-    rows = tuple(dict.fromkeys(row for row, _ in ours))
-    return dataclasses.replace(table, parts=tuple(parts), ours=ours, rows=rows)
+    cells = {key: cell for key, cell in table.cells.items() if cell.source and cell.source.of_runs}
+    rows = tuple(row for row in table.rows if row.label in {label for label, _ in cells})
+    return dataclasses.replace(table, parts=tuple(parts), cells=cells, rows=rows)
 
 
 def make(root: Path, folder: Path) -> Path:
     line = "python -m gcnxmodal.tables ..."
-    return tables.run(small(root), folder, seeds=2, only=("corel5k-paper",), command=line)
+    return reproduce(small(root), folder, seeds=2, only=("corel5k-paper",), command=line)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +121,7 @@ def test_what_was_not_trained_has_a_reason(rows):
 def test_the_second_time_trains_nothing_and_writes_the_same_bytes(finished, monkeypatch):
     data, path = finished
     before = {file: file.read_bytes() for file in [*path.glob("table.*"), *path.glob("plots/*")]}
-    monkeypatch.setattr(sweep, "run", lambda *_: pytest.fail("something is trained"))
+    monkeypatch.setattr(sweeps, "run_sweep", lambda *_, **__: pytest.fail("something is trained"))
     assert make(data, path.parent) == path
     assert {file: file.read_bytes() for file in before} == before
 
@@ -167,12 +171,9 @@ def test_five_decimals_are_kept_of_a_curve_and_what_was_not_measured_stays_none(
 
 
 def test_mean_curve_has_the_points_that_every_run_has():
-    def run(precision: list[float | None], recall: list[float | None]) -> dict:
-        return {"lookup": {"text_query": {"precision": precision, "recall": recall}}}
-
-    found = mean_curves([run([None, 0.5, 0.25], [None, 0.25, 1.0]), run([1.0, 0.25, 0.25], [0.1, 0.5, 1.0])])
-    assert found == {"lookup": {"text_query": ((0.375, 1.0), (0.375, 0.25))}}
-    assert mean_curves([]) == {}
+    recall, precision = [[None, 0.25, 1.0], [0.1, 0.5, 1.0]], [[None, 0.5, 0.25], [1.0, 0.25, 0.25]]
+    assert mean_curve(recall, precision) == Curve((0.375, 1.0), (0.375, 0.25), (0.125, 0.0))
+    assert mean_curve(recall[:1], precision[:1]) == Curve((0.25, 1.0), (0.5, 0.25), (None, None))
 
 
 def test_each_length_of_code_is_one_program_over_the_seeds_and_so_is_each_beacon():
@@ -188,7 +189,7 @@ def test_every_cell_of_ours_is_a_setting_that_its_part_trains(name: str):
         part.name: [member.setting for member in expand(part.experiment, part.over, 1)]
         for part in table.parts
     }
-    for source in table.ours.values():
+    for source in table.sources:
         assert dict(source.setting) in settings[source.part]
 
 
@@ -197,7 +198,7 @@ def test_rows_differ_in_what_they_are_named_after():
         official = part.name == "emoji-official"
         assert part.experiment.train.objective == ("official" if official else "paper")
     table = TABLES["gch-2"](Options(data="emoji"))
-    for row, source in ((row, source) for (row, _), source in table.ours.items()):
+    for row, source in ((row, source) for (row, _), source in sources(table).items()):
         assert (source.setting["model.beacon"] == "dense") == row.startswith("GCH-A")
         assert ("official" in source.part) == ("official" in row)
     assert {part.experiment.model.bits for part in table.parts} == {16}
@@ -219,7 +220,7 @@ def test_rows_differ_in_what_they_are_named_after():
     ],
 )
 def test_published_numbers_are_the_papers(name, row, column, published):
-    assert TABLES[name](Options()).paper[row, column] == published
+    assert TABLES[name](Options()).cells[row, column].paper == published
 
 
 def test_the_papers_tables_contradict_each_other_where_the_notes_say_and_nowhere_else():
@@ -243,10 +244,10 @@ def test_the_papers_tables_contradict_each_other_where_the_notes_say_and_nowhere
 @pytest.mark.parametrize("name", GCH_TABLES)
 def test_where_the_paper_has_no_numbers_only_rows_of_ours_are_there_and_the_others_are_named(name: str):
     table, elsewhere = TABLES[name](Options()), TABLES[name](Options(data="emoji"))
-    assert not elsewhere.paper
-    assert not elsewhere.quoted
-    assert set(elsewhere.rows) == set(table.rows) - set(table.quoted)
-    for row in table.quoted:
+    assert not published_of(elsewhere)
+    assert not quoted(elsewhere)
+    assert set(rows_of(elsewhere)) == set(rows_of(table)) - set(quoted(table))
+    for row in quoted(table):
         assert row in " ".join(elsewhere.notes)
     assert elsewhere.name == f"{name}-emoji"
     assert not any("Table 1" in note for note in elsewhere.notes)  # nor the slips of the paper

@@ -1,16 +1,15 @@
 """A paper's table as text and as a page, and its plots."""
 
-import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 import report_browser
-from made_up_table import make_table
+from made_up_table import make_table, quoted, rows, with_cell
 
-from gcnxmodal.papers.table_page import write_table_page
-from gcnxmodal.papers.table_plots import code_plots, heat_plots, layer_plots
-from gcnxmodal.papers.table_text import DIRECTIONS, as_markdown, as_text, lines, not_run
+from gcnxmodal.papers.output import as_markdown, as_text, lines, not_run, write_page
+from gcnxmodal.papers.plots import code_plots, heat_plots, layer_plots
+from gcnxmodal.papers.table import DIRECTIONS
 from gcnxmodal.report.inline import inline_svg
 
 VGG = "GCN + VGG-19 (here cnn)"
@@ -62,7 +61,7 @@ def test_layers_have_a_panel_a_protocol_and_direction_on_one_scale():
         f"layers-{protocol}-{direction}" for protocol in ("authors", "standard") for direction in DIRECTIONS
     ]
     assert len({plot.figure.axes[0].get_ylim() for plot in plots}) == 1
-    assert layer_plots(make_table("scanet-3", without=make_table("scanet-3").rows)) == []
+    assert layer_plots(make_table("scanet-3", without=tuple(rows(make_table("scanet-3"))))) == []
 
 
 def test_where_the_paper_has_no_numbers_no_line_is_dashed():
@@ -88,18 +87,17 @@ def test_a_paper_without_averages_has_no_line_of_them_and_ours_are_there():
     table = make_table("gch-1")
     block = lines(table, "average")
     assert {line.kind for line in block} == {"ours"}
-    assert {line.row for line in block} == set(table.rows) - set(table.quoted)
+    assert {line.row for line in block} == set(rows(table)) - set(quoted(table))
     assert any(line.kind == "quoted" for line in lines(table, "image_query"))
 
 
 def test_ties_are_of_codes_so_that_sm_has_no_line_of_them():
     table = make_table("gch-1")
-    cells = dict(table.cells)
     for (row, column), cell in table.cells.items():
         if row == "SM":
             ours = {name: found for name, found in cell.ours.items() if "expected" not in name}
-            cells[row, column] = dataclasses.replace(cell, ours=ours)
-    block = lines(dataclasses.replace(table, cells=cells), "text_query")
+            table = with_cell(table, row, column, ours=ours)
+    block = lines(table, "text_query")
     shown = {row: [line.source for line in block if line.row == row] for row in ("CCA + sign", "SM")}
     assert shown["CCA + sign"] == ["ours, hashing@500", "ours, hashing@500 expected", "ours, hashing"]
     assert shown["SM"] == ["ours, hashing@500", "ours, hashing"]
@@ -121,15 +119,13 @@ def test_curves_of_codes_are_four_panels_a_data_set_a_line_a_row_and_two_directi
         assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == 3
     ours = table.cells["GCH (official)", "COCO 64"].curves["lookup"]["image_query"]
     (plot,) = [plot for plot in plots if plot.name == "lookup-2-image_query"]
-    assert tuple(plot.figure.axes[0].get_lines()[1].get_xdata()) == ours[0]
-    assert tuple(plot.figure.axes[0].get_lines()[1].get_ydata()) == ours[1]
+    assert tuple(plot.figure.axes[0].get_lines()[1].get_xdata()) == ours.x
+    assert tuple(plot.figure.axes[0].get_lines()[1].get_ydata()) == ours.mean
 
 
 def test_a_row_keeps_its_style_where_another_has_no_curve():
-    with_all, without = make_table("gch-1"), make_table("gch-1")
-    cells = dict(without.cells)
-    cells["GCH", "COCO 64"] = dataclasses.replace(cells["GCH", "COCO 64"], curves={})
-    plots = [code_plots(with_all)[8], code_plots(dataclasses.replace(without, cells=cells))[8]]
+    table = make_table("gch-1")
+    plots = [code_plots(of)[8] for of in (table, with_cell(table, "GCH", "COCO 64", curves={}))]
     official = [
         {line.get_label(): line.get_color() for line in plot.figure.axes[0].get_lines()} for plot in plots
     ]
@@ -139,21 +135,18 @@ def test_a_row_keeps_its_style_where_another_has_no_curve():
 
 def test_a_legend_of_many_rows_stays_within_its_panel_and_the_papers_system_is_drawn_first():
     table = make_table("gch-1", data="emoji")
-    cells = dict(table.cells)
-    rows = [row for row in table.rows if row != "chance"]
-    for row in rows:
-        cells[row, "emoji 64"] = dataclasses.replace(
-            cells[row, "emoji 64"], curves=table.cells["GCH", "emoji 64"].curves
-        )
-    (plot, *_) = code_plots(dataclasses.replace(table, cells=cells))
+    with_curves = [row for row in table.rows if row.label != "chance"]
+    for row in with_curves:
+        table = with_cell(table, row.label, "emoji 64", curves=table.cells["GCH", "emoji 64"].curves)
+    (plot, *_) = code_plots(table)
     plot.figure.draw_without_rendering()
     (legend,), (axes,) = plot.figure.legends, plot.figure.axes
-    assert [text.get_text() for text in legend.get_texts()] == sorted(
-        rows, key=lambda row: row not in table.own
-    )
+    assert [text.get_text() for text in legend.get_texts()] == [
+        row.label for row in sorted(with_curves, key=lambda row: not row.own)
+    ]
     assert len(
         {(line.get_color(), line.get_linestyle(), str(line._dash_pattern)) for line in axes.get_lines()}
-    ) == len(rows)
+    ) == len(with_curves)
     assert legend.get_window_extent().x1 <= plot.figure.bbox.x1
     assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
 
@@ -185,7 +178,7 @@ def test_page_is_the_same_bytes_for_the_same_table_and_has_its_plots_beside_it(t
     pages = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        pages.append(write_table_page(tmp_path / name, make_table("scanet-4")))
+        pages.append(write_page(tmp_path / name, make_table("scanet-4")))
     assert pages[0].read_bytes() == pages[1].read_bytes()
     assert len(list((tmp_path / "one" / "plots").glob("heat-*.png"))) == 6
     text = pages[0].read_text()
@@ -200,7 +193,7 @@ def test_page_opens_without_errors_and_without_scrolling_sideways(tmp_path: Path
         pytest.skip(reason)
     with report_browser.open_browser(tmp_path / "profile") as browser:
         for name in ("scanet-3", "scanet-4", "gin-1", "gch-1"):
-            page = write_table_page(tmp_path, make_table(name))
+            page = write_page(tmp_path, make_table(name))
             for width in (1280, 390):
                 browser.open(page, width)
                 assert browser.console() == []

@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_table import published as published_of
+from made_up_table import quoted, rows, sources, with_rows
 from sklearn.base import BaseEstimator
 from small_folder import write_folder
 
-from gcnxmodal import finish, sweep, tables
+from gcnxmodal import finish, sweeps, tables
 from gcnxmodal.baselines import CCA, HASHING_METHODS, METHODS, selection
 from gcnxmodal.baselines.base import Items
 from gcnxmodal.baselines.pls import PLS
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.measure import evaluate_baseline, evaluate_signs, fit_baseline
-from gcnxmodal.papers import remake, table_baselines
-from gcnxmodal.papers.paper_tables import TABLES
-from gcnxmodal.papers.published import SSPE_1
-from gcnxmodal.papers.table_baselines import BaselineFolder
-from gcnxmodal.papers.table_parts import Options, PaperTable, Source
+from gcnxmodal.evaluation import evaluate_baseline, evaluate_signs, fit_baseline
+from gcnxmodal.papers import TABLES, baselines, engine
+from gcnxmodal.papers.engine import PartFolder, reproduce
+from gcnxmodal.papers.options import Options
+from gcnxmodal.papers.sspe import SSPE_1
+from gcnxmodal.papers.table import Column, Source, Table
 from gcnxmodal.retrieval.evaluate_codes import evaluate_codes
 from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.protocols import PROTOCOLS, expected_name
@@ -82,7 +84,7 @@ def _made_up_methods(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(METHODS, "no-several", NoSeveral)
     monkeypatch.setitem(METHODS, "no-solution", NoSolution)
     monkeypatch.setitem(HASHING_METHODS, "noise", Noise)
-    monkeypatch.setattr(sweep, "run", lambda *_: None)
+    monkeypatch.setattr(sweeps, "run_sweep", lambda *_, **__: None)
     monkeypatch.setattr(
         selection, "average_standard_map", lambda method, *_: -abs(getattr(method, "weight", 2) - 2)
     )
@@ -94,17 +96,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("baselines") / "data", items=45)
 
 
-def small(root: Path, **more: Source) -> PaperTable:
+def small(root: Path, **more: Source) -> Table:
     """sspe-1 on a small folder with the rows PLS, noise and what else is given."""
     table = TABLES["sspe-1"](Options(data="corel5k", root=root))
-    sources = {"PLS": Source("corel5k", system="pls", fixed=FIVE), "noise": Source("corel5k", system="noise")}
-    sources |= more
-    ours = {(row, "Corel5k"): source for row, source in sources.items()}
-    return dataclasses.replace(table, ours=ours, rows=tuple(sources))
+    ours = {"PLS": Source("corel5k", system="pls", fixed=FIVE), "noise": Source("corel5k", system="noise")}
+    return with_rows(table, ours | more)
 
 
-def make(table: PaperTable, folder: Path, *, seeds: int = 2, **more) -> Path:
-    return tables.run(table, folder, seeds=seeds, command="python -m gcnxmodal.tables ...", **more)
+def make(table: Table, folder: Path, *, seeds: int = 2, **more) -> Path:
+    return reproduce(table, folder, seeds=seeds, command="python -m gcnxmodal.tables ...", **more)
 
 
 def cell(path: Path, row: str, protocol: str = "standard", direction: str = "average") -> dict[str, str]:
@@ -137,7 +137,7 @@ def test_a_method_is_measured_once_and_a_random_one_once_a_seed_and_the_second_t
         assert words in output
     assert output.count(" s  MAP text ") == 3
     before = files(path)
-    monkeypatch.setattr(remake, "measure", lambda *_: pytest.fail("something is measured"))
+    monkeypatch.setattr(engine, "measure", lambda *_: pytest.fail("something is measured"))
     assert make(small(root), tmp_path) == path
     assert files(path) == before
 
@@ -220,13 +220,15 @@ def test_a_method_that_cannot_take_the_data_is_a_cell_with_its_reason(
     for name in ("table.md", "table.html"):
         assert f"LDA: {reason}" in (path / name).read_text()
     # And is not tried again.
-    assert not BaselineFolder(table.ours.values(), path / "baselines").missing(table.parts[0], 2)
+    assert not PartFolder(table.parts[0], table, path, 2).to_measure()
 
 
 def test_a_code_is_the_signs_of_a_hashing_method_at_the_length_of_its_column(root: Path, tmp_path: Path):
     table = small(root, code=Source("corel5k", system="noise", fixed={"bits": 9}))
     table = dataclasses.replace(
-        table, protocols=(*PROTOCOLS, expected_name("hashing")), drawn={"Corel5k": "Corel5k"}
+        table,
+        protocols=(*PROTOCOLS, expected_name("hashing")),
+        columns=(Column("Corel5k", drawn="Corel5k"),),
     )
     path = make(table, tmp_path, seeds=1)
     corpus = load_corpus(table.parts[0].experiment.data, table.parts[0].experiment.text)
@@ -253,7 +255,7 @@ def test_codes_are_chosen_by_hashing_at_500_of_the_items_held_out_among_those_fi
     splits = {"train": np.arange(600), "test": np.arange(600, 640)}
     found = evaluate_codes(texts, images, np.concatenate([fitted.labels, held.labels]), splits, 9)
     expected = found["protocols"]["hashing@500"]["average"]
-    assert table_baselines._map_of_signs(Turned(), held, fitted) == pytest.approx(expected, abs=1e-9)
+    assert baselines._map_of_signs(Turned(), held, fitted) == pytest.approx(expected, abs=1e-9)
     for other in ("hashing", "standard"):
         assert abs(found["protocols"][other]["average"] - expected) > 1e-4
 
@@ -286,25 +288,26 @@ def test_rows_of_wikipedia_are_of_the_official_features_beside_those_that_the_mo
     for name, system in (("gin-1", "GIN"), ("scanet-2", "SCANet")):
         table, without = TABLES[name](Options(root=tmp_path)), TABLES[name](Options(root=root))
         same = f"Eng-Wiki as {system}"
-        assert table.columns[:2] == ("Eng-Wiki", same)
-        assert same not in without.columns
-        assert table.paper == without.paper
+        assert [column.label for column in table.columns[:2]] == ["Eng-Wiki", same]
+        assert same not in {column.label for column in without.columns}
+        assert published_of(table) == published_of(without)
+        ours, ours_without = sources(table), sources(without)
         assert "raw_features.mat is not in --root" in without.caption
         for row in ("SCM", "CCA", "GMLDA"):
-            assert table.ours[row, "Eng-Wiki"].official
-            assert not table.ours[row, same].official
-            assert not without.ours[row, "Eng-Wiki"].official
-        assert table.ours[system, "Eng-Wiki"] == table.ours[system, same] == Source("wikipedia")
-        assert table.ours["CCA", same].of_runs
+            assert ours[row, "Eng-Wiki"].official
+            assert not ours[row, same].official
+            assert not ours_without[row, "Eng-Wiki"].official
+        assert ours[system, "Eng-Wiki"] == ours[system, same] == Source("wikipedia")
+        assert ours["CCA", same].of_runs
         # The published CCA neither weighs its axes nor scales features.
-        assert CCA(**table.ours["CCA", "Eng-Wiki"].fixed).power == 0
+        assert CCA(**ours["CCA", "Eng-Wiki"].fixed).power == 0
     random = np.random.default_rng(0)
     sides = {"tr": 30, "te": 15}
     official = {
         f"{name}_{side}": random.standard_normal((n, 7)) for name in "IT" for side, n in sides.items()
     }
     official |= {f"labels_{side}": np.eye(3, dtype=bool)[np.arange(n) % 3] for side, n in sides.items()}
-    monkeypatch.setattr(table_baselines, "official_features", lambda _: official)
+    monkeypatch.setattr(baselines, "official_features", lambda _: official)
     table = small(root, official=Source("corel5k", system="pls", fixed=FIVE, official=True))
     path = make(table, tmp_path / "tables")
     images, texts, labels = (
@@ -329,8 +332,8 @@ def test_rows_of_wikipedia_are_of_the_official_features_beside_those_that_the_mo
 )
 def test_published_numbers_are_the_papers(row, column, published):
     table = TABLES["sspe-1"](Options())
-    assert table.paper[row, column] == published
-    assert len(table.paper) == 27
+    assert table.cells[row, column].paper == published
+    assert len(published_of(table)) == 27
 
 
 def test_in_the_papers_table_sspe_is_best_in_every_column_as_its_text_says():
@@ -343,35 +346,36 @@ def test_in_the_papers_table_sspe_is_best_in_every_column_as_its_text_says():
 def test_every_space_of_sspe_1_has_32_dimensions():
     table = TABLES["sspe-1"](Options())
     for row in ("CCA", "PLS", "GMLDA", "ml-CCA", "MMNN", "DSPE"):
-        fixed = table.ours[row, "NUS-WIDE"].fixed
-        assert fixed.get("components", fixed.get("widths", (0,))[-1]) == 32
-        assert set(fixed) <= set(METHODS[row.lower()]().get_params())
-    assert set(table.quoted) == {"LGCFL", "CMOS"} - {row for row, _ in table.ours}
+        source = sources(table)[row, "NUS-WIDE"]
+        assert source.fixed.get("components", source.fixed.get("widths", (0,))[-1]) == 32
+        assert set(source.fixed) <= set(METHODS[source.system]().get_params())
+    assert set(quoted(table)) == {"LGCFL", "CMOS"} - {row for row, _ in sources(table)}
 
 
 def test_where_the_paper_has_no_numbers_quoted_rows_are_left_out_and_named():
-    for name, quoted in (("sspe-1", "CMOS"), ("gin-1", "AUSL")):
+    for name, left_out in (("sspe-1", "CMOS"), ("gin-1", "AUSL")):
         for data in ("emoji", "corel5k"):
             table = TABLES[name](Options(data=data, root=Path("there") if data == "corel5k" else None))
-            assert not table.paper
-            assert not table.quoted
-            assert {row for row, _ in table.ours} == set(table.rows)
-            assert quoted not in table.rows
-            assert quoted in " ".join(table.notes)
+            assert not published_of(table)
+            assert not quoted(table)
+            assert {row for row, _ in sources(table)} == set(rows(table))
+            assert left_out not in rows(table)
+            assert left_out in " ".join(table.notes)
             assert table.name == f"{name}-{data}"
-            assert {"CCA", "SM", "chance"} < set(table.rows)
+            assert {"CCA", "SM", "chance"} < set(rows(table))
     assert TABLES["gin-1"](Options(data="emoji")).parts[0].experiment.data.name == "emoji"
 
 
 def test_every_hashing_method_is_a_row_of_gch_at_each_length_of_code():
     table = TABLES["gch-1"](Options())
-    assert table.ours["SePH", "COCO 32"] == Source("coco-paper", {"model.bits": 32}, "seph", {"bits": 32})
-    assert table.paper["SePH", "COCO 64"] == (0.650, 0.648, None)
-    for column in table.columns:
-        at = {row: source for (row, of), source in table.ours.items() if of == column and source.fixed}
+    ours = sources(table)
+    assert ours["SePH", "COCO 32"] == Source("coco-paper", {"model.bits": 32}, "seph", {"bits": 32})
+    assert table.cells["SePH", "COCO 64"].paper == (0.650, 0.648, None)
+    for column in (column.label for column in table.columns):
+        at = {row: source for (row, of), source in ours.items() if of == column and source.fixed}
         assert sorted(source.system for source in at.values()) == sorted({*HASHING_METHODS} - {"noise"})
         assert {source.fixed["bits"] for source in at.values()} == {int(column.split()[-1])}
-        assert not {*at} & {*table.quoted}
+        assert not {*at} & {*quoted(table)}
 
 
 def test_what_the_user_can_mend_is_said_and_exits_with_2(tmp_path: Path, capsys):

@@ -1,25 +1,27 @@
 """Wikipedia's official features in a table: a fault of them, or other ones, shows before anything is done."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
+from made_up_table import with_rows
 from small_folder import write_folder
 
-from gcnxmodal import sweep, tables
+from gcnxmodal import sweeps
 from gcnxmodal.errors import InputError
-from gcnxmodal.papers.paper_tables import TABLES
-from gcnxmodal.papers.table_parts import Options, PaperTable, Source
+from gcnxmodal.papers import TABLES
+from gcnxmodal.papers.engine import reproduce
+from gcnxmodal.papers.options import Options
+from gcnxmodal.papers.table import Source, Table
 
 SIDES = {"tr": 30, "te": 15}
 
 
 @pytest.fixture(autouse=True)
 def _no_training(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sweep, "run", lambda *_: None)
+    monkeypatch.setattr(sweeps, "run_sweep", lambda *_, **__: None)
 
 
 @pytest.fixture
@@ -41,19 +43,17 @@ def write_official(root: Path, **more: np.ndarray) -> None:
     scipy.io.savemat(root / "raw_features.mat", {**arrays, **more})
 
 
-def small(root: Path) -> PaperTable:
+def small(root: Path) -> Table:
     table = TABLES["sspe-1"](Options(data="corel5k", root=root))
     rows = {
         "PLS": Source("corel5k", system="pls", fixed={"components": 5}),
         "official": Source("corel5k", system="pls", fixed={"components": 5}, official=True),
     }
-    return dataclasses.replace(
-        table, ours={(row, "Corel5k"): source for row, source in rows.items()}, rows=tuple(rows)
-    )
+    return with_rows(table, rows)
 
 
 def make(root: Path, folder: Path, **more) -> Path:
-    return tables.run(small(root), folder, seeds=1, command="python -m gcnxmodal.tables ...", **more)
+    return reproduce(small(root), folder, seeds=1, command="python -m gcnxmodal.tables ...", **more)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_fault_of_the_official_features_shows_before_anything_is_trained_or_de
     kept = sorted((tmp_path / "tables").rglob("pls.json"))
     assert len(kept) == 2
     write_official(root, **arrays)
-    monkeypatch.setattr(sweep, "run", lambda *_: pytest.fail("something is trained"))
+    monkeypatch.setattr(sweeps, "run_sweep", lambda *_, **__: pytest.fail("something is trained"))
     with pytest.raises(InputError, match=rf"raw_features\.mat: .*{words}"):
         make(root, tmp_path / "tables", overwrite=overwrite)
     assert sorted((tmp_path / "tables").rglob("pls.json")) == kept

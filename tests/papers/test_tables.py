@@ -10,21 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_table import published as published_of
+from made_up_table import quoted, rows, sources
 from small_folder import write_folder
 
-from gcnxmodal import finish, sweep, tables
-from gcnxmodal.config import DataConfig
+from gcnxmodal import finish, sweeps, tables
+from gcnxmodal.config import DataConfig, Experiment
 from gcnxmodal.errors import InputError
-from gcnxmodal.papers.paper_tables import TABLES
-from gcnxmodal.papers.published import GIN_1_SLIPS
-from gcnxmodal.papers.table_parts import Options, PaperTable
-from gcnxmodal.papers.table_runs import PartFolder
+from gcnxmodal.papers import TABLES
+from gcnxmodal.papers.engine import PartFolder, reproduce
+from gcnxmodal.papers.gin import GIN_1_SLIPS
+from gcnxmodal.papers.options import Options
+from gcnxmodal.papers.table import Table
 from gcnxmodal.retrieval.protocols import PROTOCOLS
 
 FILES = ("table.md", "table.csv", "table.html")
 
 
-def small(root: Path, name: str = "scanet-3", *, epochs: int = 1, rate: float = 0.02) -> PaperTable:
+def small(root: Path, name: str = "scanet-3", *, epochs: int = 1, rate: float = 0.02) -> Table:
     """The table `name` with its parts on a small folder, D of 8, at few settings."""
     (root / "cnn_features.npz").touch()
     table = TABLES[name](Options(root=root))
@@ -47,18 +50,16 @@ def small(root: Path, name: str = "scanet-3", *, epochs: int = 1, rate: float = 
     return dataclasses.replace(table, parts=tuple(parts))
 
 
-def make(
-    table: PaperTable, folder: Path, *, seeds: int = 2, only: tuple[str, ...] = ("gcn",), **more
-) -> Path:
-    return tables.run(table, folder, seeds=seeds, only=only, command="python -m gcnxmodal.tables ...", **more)
+def make(table: Table, folder: Path, *, seeds: int = 2, only: tuple[str, ...] = ("gcn",), **more) -> Path:
+    return reproduce(table, folder, seeds=seeds, only=only, command="python -m gcnxmodal.tables ...", **more)
 
 
 def rows_of(path: Path) -> dict[tuple[str, str, str, str], dict[str, str]]:
     with (path / "table.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        lines = list(csv.DictReader(file))
     keys = ("row", "column", "protocol", "direction")
-    found = {(row[keys[0]], row[keys[1]], row[keys[2]], row[keys[3]]): row for row in rows}
-    assert len(found) == len(rows)
+    found = {(row[keys[0]], row[keys[1]], row[keys[2]], row[keys[3]]): row for row in lines}
+    assert len(found) == len(lines)
     return found
 
 
@@ -74,14 +75,13 @@ def _without_reports_of_members():
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     """The sweeps that are run from here on: part, first seed, seeds."""
     calls = []
-    really = sweep.run
+    really = sweeps.run_sweep
 
-    def run(preset: str, arguments: sweep.Arguments):
-        assert arguments.run_dir is not None
-        calls.append((arguments.run_dir.parent.name, arguments.experiment.seed, arguments.seeds))
-        return really(preset, arguments)
+    def run(preset: str, experiment: Experiment, *, seeds: int, folder: Path, **more):
+        calls.append((folder.parent.name, experiment.seed, seeds))
+        return really(preset, experiment, seeds=seeds, folder=folder, **more)
 
-    monkeypatch.setattr(sweep, "run", run)
+    monkeypatch.setattr(sweeps, "run_sweep", run)
     return calls
 
 
@@ -110,21 +110,21 @@ def test_the_second_time_trains_nothing_and_writes_the_same_bytes(finished, trai
 def test_csv_is_the_papers_numbers_and_the_mean_and_spread_of_the_members_results(finished):
     _, folder = finished
     path = folder / "scanet-3"
-    rows = rows_of(path)
+    found = rows_of(path)
     gcn = "GCN + VGG-19 (here cnn)"
     for layers, paper in enumerate(("0.75", "0.76")):
         members = [path / f"runs/gcn/seeds0-1/members/attention_layers={layers},seed={s}" for s in (0, 1)]
         results = [json.loads((member / "results.json").read_text()) for member in members]
         for protocol in PROTOCOLS:
             for direction in ("text_query", "image_query", "average"):
-                row = rows[gcn, f"A = {layers}", protocol, direction]
+                row = found[gcn, f"A = {layers}", protocol, direction]
                 values = [result["protocols"][protocol][direction] for result in results]
                 assert float(row["mean"]) == np.mean(values)
                 assert float(row["std"]) == np.std(values)
                 assert row["seeds"] == "0 1"
                 assert row["commit"] == results[0]["commit"]
                 assert row["reason"] == ""
-        assert rows[gcn, f"A = {layers}", "authors", "text_query"]["paper"] == paper
+        assert found[gcn, f"A = {layers}", "authors", "text_query"]["paper"] == paper
 
 
 def test_a_row_that_cannot_be_run_is_there_with_the_papers_number_and_its_reason(finished):
@@ -178,7 +178,7 @@ def test_a_stopped_table_goes_on_with_the_same_line(
     line = ["scanet-3", "--only", "gcn", "--seeds", "1", "--folder", str(tmp_path / "tables")]
     monkeypatch.setitem(tables.TABLES, "scanet-3", lambda _: table)
     with monkeypatch.context() as stopping:
-        stopping.setattr(sweep, "Interrupt", Stop)
+        stopping.setattr(sweeps, "Interrupt", Stop)
         assert tables.main([*line, "--overwrite"]) == 128 + signal.SIGTERM
     again = capsys.readouterr().out.splitlines()[-1]
     assert again.split() == ["python", "-m", "gcnxmodal.tables", *line]
@@ -198,12 +198,11 @@ def test_runs_of_other_options_are_not_mixed_in(finished):
 
 
 def test_overwrite_replaces_the_chosen_parts_only(tmp_path: Path, monkeypatch):
-    def run(preset: str, arguments: sweep.Arguments):
-        assert arguments.run_dir is not None
-        arguments.run_dir.mkdir(parents=True, exist_ok=True)
+    def run(preset: str, experiment: Experiment, *, folder: Path, **_):
+        folder.mkdir(parents=True, exist_ok=True)
 
     data = write_folder(tmp_path / "data")
-    monkeypatch.setattr(sweep, "run", run)
+    monkeypatch.setattr(sweeps, "run_sweep", run)
     runs = tmp_path / "tables" / "scanet-3" / "runs"
     for part in ("gcn", "lstm"):
         (runs / part / "seeds0-1" / "mark").mkdir(parents=True)
@@ -216,19 +215,19 @@ def test_members_that_diverge_are_named_and_not_trained_again(tmp_path: Path, fo
     path = make(small(folder, "scanet-4", rate=1e30), tmp_path / "tables", seeds=1, only=())
     assert make(small(folder, "scanet-4", rate=1e30), tmp_path / "tables", seeds=1, only=()) == path
     assert trained == [("grid", 0, 1)]
-    rows = rows_of(path)
-    row = rows["m = 0.6", "lambda = 0.35", "authors", "text_query"]
+    found = rows_of(path)
+    row = found["m = 0.6", "lambda = 0.35", "authors", "text_query"]
     assert (row["paper"], row["mean"]) == ("0.808", "")
     assert row["reason"] == "the loss was not a number with 1 of 1 seeds"
-    assert len(rows) == 9 * len(PROTOCOLS) * 3
+    assert len(found) == 9 * len(PROTOCOLS) * 3
     assert "diverged" in (path / "table.md").read_text()
 
 
 def test_margin_and_balance_are_one_program_of_nine_settings():
     (part,) = TABLES["scanet-4"](Options(data="emoji")).parts
-    members = sweep.expand(part.experiment, part.over, 5)
+    members = sweeps.expand(part.experiment, part.over, 5)
     assert len(members) == 45
-    assert len(sweep.groups(members)) == 1
+    assert len(sweeps.groups(members)) == 1
 
 
 def test_each_pair_of_encoders_is_one_program_over_depths_and_seeds():
@@ -236,8 +235,8 @@ def test_each_pair_of_encoders_is_one_program_over_depths_and_seeds():
     runnable = [part for part in table.parts if not part.missing]
     assert [part.name for part in runnable] == ["lstm", "cnn", "gcn", "gcn-cnn5"]
     for part in runnable:
-        members = sweep.expand(part.experiment, part.over, 5)
-        assert [len(group) for group in sweep.groups(members)] == [20]
+        members = sweeps.expand(part.experiment, part.over, 5)
+        assert [len(group) for group in sweeps.groups(members)] == [20]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +258,7 @@ def test_each_pair_of_encoders_is_one_program_over_depths_and_seeds():
     ],
 )
 def test_published_numbers_are_the_papers(name, row, column, published):
-    assert TABLES[name](Options()).paper[row, column] == published
+    assert TABLES[name](Options()).cells[row, column].paper == published
 
 
 @pytest.mark.parametrize(
@@ -267,14 +266,16 @@ def test_published_numbers_are_the_papers(name, row, column, published):
 )
 def test_published_averages_are_the_means_of_their_rows_but_for_the_named_slips(name: str, count: int):
     table = TABLES[name](Options())
-    assert len(table.paper) == count
-    for cell, (text, image, average) in table.paper.items():
+    paper = published_of(table)
+    assert len(paper) == count
+    for cell, (text, image, average) in paper.items():
+        assert average is not None
         # Both halves and the average are rounded.
         near = math.isclose(average, (text + image) / 2, abs_tol=1.001 * 10**-table.digits)
         assert near == (name != "gin-1" or cell not in GIN_1_SLIPS), cell
     if name == "gin-1":
         for (row, column), right in GIN_1_SLIPS.items():
-            text, image, _ = table.paper[row, column]
+            text, image, _ = paper[row, column]
             assert right == pytest.approx((text + image) / 2)
             assert f"{row} on {column}" in table.notes[0]
 
@@ -282,11 +283,15 @@ def test_published_averages_are_the_means_of_their_rows_but_for_the_named_slips(
 @pytest.mark.parametrize("name", list(TABLES))
 def test_every_row_has_a_source_or_a_reason_why_it_is_quoted(name: str):
     table = TABLES[name](Options())
-    sources = {row for row, _ in table.ours}
-    assert set(table.rows) == sources | set(table.quoted)
-    assert not sources & set(table.quoted)
-    assert {source.part for source in table.ours.values()} == {part.name for part in table.parts}
-    assert set(table.paper) <= {(row, column) for row in table.rows for column in table.columns}
+    measured = {row for row, _ in sources(table)}
+    assert set(rows(table)) == measured | set(quoted(table))
+    assert not measured & set(quoted(table))
+    assert {source.part for source in table.sources} == {part.name for part in table.parts}
+    columns = [column.label for column in table.columns]
+    assert set(table.cells) <= {(row, column) for row in rows(table) for column in columns}
+    assert list(table.cells)
+    for row, _, cell in table:
+        assert cell.source is None or cell.source.system == row.method
 
 
 def test_what_the_user_can_mend_is_said_and_exits_with_2(tmp_path: Path, capsys):
@@ -328,11 +333,11 @@ def test_tables_that_differ_have_folders_of_their_own():
 
 
 def test_missing_seeds_become_as_few_sweeps_as_can_be(tmp_path: Path):
-    part = small(write_folder(tmp_path / "data")).parts[2]
-    folder = PartFolder(part, tmp_path / "runs")
-    (folder.path / "seeds2-2").mkdir(parents=True)
-    (folder.path / "seeds2-2" / "sweep.json").write_text("{}")
-    jobs = folder.jobs(5)
+    table = small(write_folder(tmp_path / "data"))
+    folder = PartFolder(table.parts[2], table, tmp_path, 5)
+    (folder.runs / "seeds2-2").mkdir(parents=True)
+    (folder.runs / "seeds2-2" / "sweep.json").write_text("{}")
+    jobs = folder.jobs()
     assert [(job.first, job.seeds, job.resume) for job in jobs] == [
         (2, 1, True),
         (0, 2, False),
