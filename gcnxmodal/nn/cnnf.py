@@ -117,19 +117,19 @@ class CNNF(nnx.Module):
         mean = tensors.get("mean")
         if mean is not None and mean.size == 3:  # one colour, for each position
             tensors = {**tensors, "mean": np.broadcast_to(mean.reshape(3), self.mean.get_value().shape)}
-        weights, found = Weights(tensors, str(path), "CNN-F"), []
+        weights, new_values = Weights(tensors, str(path), "CNN-F"), []
         layers = {f"conv{number}": layer for number, layer in enumerate(self.convolutions, 1)}
         for name, layer in {**layers, "fc6": self.fc6, "fc7": self.fc7}.items():
             shape = layer.kernel.get_value().shape
             # A matrix on a whole map is a convolution with one position, and kept as one.
             side = {"fc6": _LAST_SIDE, "fc7": 1}.get(name)
             named = shape if side is None else (side, side, shape[0] // side**2, shape[1])
-            found.append((layer.kernel, weights.take(f"{name}.weight", named).reshape(shape)))
-            found.append((layer.bias, weights.take(f"{name}.bias", shape[-1:])))
+            new_values.append((layer.kernel, weights.take(f"{name}.weight", named).reshape(shape)))
+            new_values.append((layer.bias, weights.take(f"{name}.bias", shape[-1:])))
         if mean is not None:
-            found.append((self.mean, weights.take("mean", self.mean.get_value().shape)))
+            new_values.append((self.mean, weights.take("mean", self.mean.get_value().shape)))
         weights.require_all_taken("fc8")
-        return found
+        return new_values
 
 
 def local_response_normalisation(
@@ -185,7 +185,7 @@ def read_matconvnet(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with path.open("rb") as file:
-            found = scipy.io.loadmat(file, variable_names=["layers", "meta", "normalization"])
+            content = scipy.io.loadmat(file, variable_names=["layers", "meta", "normalization"])
     except OSError as error:
         raise InputError(
             f"{path}: the weights cannot be read ({error.strerror or error}); give an existing file"
@@ -196,12 +196,12 @@ def read_matconvnet(path: Path) -> dict[str, np.ndarray]:
         raise InputError(
             f"{path}: cannot be read as a MATLAB file ({type(error).__name__}: {error}); fetch it again"
         ) from error
-    tensors = dict(_layers(found.get("layers")))
+    tensors = dict(_layers(content.get("layers")))
     if not tensors:
         raise InputError(
             f"{path}: has no cell array `layers` with weights; give a network that MatConvNet saved"
         )
-    for holder in (_field(found.get("meta"), "normalization"), found.get("normalization")):
+    for holder in (_field(content.get("meta"), "normalization"), content.get("normalization")):
         mean = _field(holder, "averageImage")
         if isinstance(mean, np.ndarray) and mean.size:
             tensors["mean"] = mean

@@ -63,8 +63,8 @@ def exact_pair_rows(
     columns = ("recall@1", "recall@5", "recall@10", "median_rank")
     scores = {"model": results["exact_pair"].get(direction, {})}
     for key in results.get("yardsticks", {}):
-        if found := details.get(key, {}).get("exact_pair", {}).get(direction):
-            scores[key] = found
+        if pairs := details.get(key, {}).get("exact_pair", {}).get(direction):
+            scores[key] = pairs
     rows = [_row(series(key, system), entry, columns) for key, entry in scores.items()]
     return _with_best(rows, lower_is_better="median_rank")
 

@@ -81,7 +81,7 @@ def build_gallery(
     return Gallery(_queries(corpus, queries, images_found), _queries(corpus, queries, texts_found))
 
 
-def _queries(corpus: Corpus, queries: np.ndarray, found: np.ndarray) -> tuple[Query, ...]:
+def _queries(corpus: Corpus, queries: np.ndarray, retrieved: np.ndarray) -> tuple[Query, ...]:
     return tuple(
         Query(
             item_of(corpus, query),
@@ -94,7 +94,7 @@ def _queries(corpus: Corpus, queries: np.ndarray, found: np.ndarray) -> tuple[Qu
                 for row in rows
             ),
         )
-        for query, rows in zip(queries, found, strict=True)
+        for query, rows in zip(queries, retrieved, strict=True)
     )
 
 

@@ -66,8 +66,8 @@ def heaviest_words(words: Sequence[str], values: Float[np.ndarray, " T"]) -> tup
 def describe_attention(name: str, weights_D: Float[np.ndarray, " D"]) -> Attention:
     """A distribution, whatever its scale.
 
-    >>> found = describe_attention("", np.array([0.5, 0.5, 0.0, 0.0]))
-    >>> found.peaks[0], round(found.spread, 6)
+    >>> attention = describe_attention("", np.array([0.5, 0.5, 0.0, 0.0]))
+    >>> attention.peaks[0], round(attention.spread, 6)
     ((0, 2.0), 2.0)
     """
     p = np.asarray(weights_D, float) / np.sum(weights_D)

@@ -52,7 +52,7 @@ def write_sweep_report(
         rows=rows,
         best=best,
         protocols=list(best["protocols"]) if best else [],
-        baselines={name.upper(): found for name, found in report["yardsticks"].items()},
+        baselines={name.upper(): scores for name, scores in report["yardsticks"].items()},
         plot=None if plot is None else figure(plot),
         linked=[name for row in rows for name in row["members"] if linked is None or name in linked],
         command=command,

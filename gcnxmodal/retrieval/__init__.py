@@ -1,1 +1,1 @@
-"""Ranking, MAP under the named protocols, curves."""
+"""Rank and search by embeddings, codes and scores; measure rankings under the named protocols."""

@@ -38,9 +38,9 @@ def interpolated_precision(hits_QM: Bool[Array | np.ndarray, "Q M"]) -> Float[Ar
     [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5]
     """
     xp = hits_QM.__array_namespace__()
-    found_QM = xp.cumsum(hits_QM, axis=1, dtype=xp.int32)
+    count_QM = xp.cumsum(hits_QM, axis=1, dtype=xp.int32)
     real = xp.float32 if isinstance(hits_QM, jax.Array) else xp.float64
-    precision_QM = found_QM.astype(real) / xp.arange(1, hits_QM.shape[1] + 1, dtype=real)
+    precision_QM = count_QM.astype(real) / xp.arange(1, hits_QM.shape[1] + 1, dtype=real)
     if isinstance(hits_QM, jax.Array):
         best_QM = lax.cummax(precision_QM, axis=1, reverse=True)
     else:
@@ -48,7 +48,7 @@ def interpolated_precision(hits_QM: Bool[Array | np.ndarray, "Q M"]) -> Float[Ar
     # In whole numbers: 0.1 * 10 relevant items is above 1 in float32. The first rank whose recall reaches l.
     reach = RECALL_LEVELS - 1
     first_QL = xp.stack(
-        [xp.argmax(found_QM * reach >= level * found_QM[:, -1:], axis=1) for level in range(RECALL_LEVELS)],
+        [xp.argmax(count_QM * reach >= level * count_QM[:, -1:], axis=1) for level in range(RECALL_LEVELS)],
         axis=1,
     )
     return xp.take_along_axis(best_QM, first_QL, axis=1)
@@ -66,7 +66,7 @@ def hits_by_rank(hits_QM: Bool[Array | np.ndarray, "Q M"]) -> Int[Array | np.nda
 
 def mean_curves(
     interpolated_QL: Float[np.ndarray, "Q 11"],
-    found_QG: Int[np.ndarray, "Q G"],
+    hits_QG: Int[np.ndarray, "Q G"],
     relevant_Q: Int[np.ndarray, " Q"],
     M: int,
 ) -> dict[str, Any]:
@@ -79,8 +79,8 @@ def mean_curves(
         pr_by_rank: {"recall", "precision"} at each scope.
     """
     ranks_G = curve_ranks(M)
-    precision_G = np.mean(found_QG / ranks_G, axis=0).tolist()
-    recall_G = np.mean(found_QG / np.maximum(relevant_Q, 1)[:, None], axis=0).tolist()
+    precision_G = np.mean(hits_QG / ranks_G, axis=0).tolist()
+    recall_G = np.mean(hits_QG / np.maximum(relevant_Q, 1)[:, None], axis=0).tolist()
     return {
         "recall": [level / (RECALL_LEVELS - 1) for level in range(RECALL_LEVELS)],
         "precision": np.mean(interpolated_QL, axis=0, dtype=np.float64).tolist(),

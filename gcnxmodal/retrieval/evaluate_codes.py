@@ -127,10 +127,10 @@ def hash_lookup(
     Two queries, of which one finds a relevant item and another one at distance 0, and the other, whose only
     relevant item lies at distance 1, nothing:
 
-    >>> found = hash_lookup(np.array([[2, 0], [0, 1]]), np.array([[1, 0], [0, 1]]), 1)
-    >>> found["precision"], found["recall"], found["queries_with_hits"]
+    >>> lookup = hash_lookup(np.array([[2, 0], [0, 1]]), np.array([[1, 0], [0, 1]]), 1)
+    >>> lookup["precision"], lookup["recall"], lookup["queries_with_hits"]
     ([0.5, 0.75], [1.0, 1.0], [1, 2])
-    >>> found["precision_of_all"], found["recall_of_all"]
+    >>> lookup["precision_of_all"], lookup["recall_of_all"]
     ([0.25, 0.75], [0.5, 1.0])
 
     Returns:
@@ -140,8 +140,8 @@ def hash_lookup(
     """
     # Paper: "radius varying from 0 to 1,000 with a stepsize of 1"; here 0..bits, because no two codes lie
     # farther apart.
-    found_QR, hits_QR = (np.cumsum(counts[:, : bits + 1], axis=1) for counts in (all_QT, relevant_QT))
-    precision_QR = hits_QR / np.maximum(found_QR, 1)
+    within_QR, hits_QR = (np.cumsum(counts[:, : bits + 1], axis=1) for counts in (all_QT, relevant_QT))
+    precision_QR = hits_QR / np.maximum(within_QR, 1)
     recall_QR = hits_QR / np.maximum(hits_QR[:, -1:], 1)
     # `pr_curve`, which circulates with the code of DCMH and its successors and draws this figure, divides the
     # sums of both by the number of queries whose precision is positive: an empty ball is left out, and so is
@@ -173,13 +173,13 @@ def precision_at(
         n; precision: ties by index; expected: of n items whose ties come in random order.
     """
     n_N = np.arange(1, min(len(data[1]), PRECISION_AT) + 1)
-    found_N = np.zeros(len(n_N), np.int64)
+    hits_N = np.zeros(len(n_N), np.int64)
     for _, hits_qN in _rankings(data, len(n_N), max_bytes, on_host):
-        found_N += np.cumsum(hits_qN, axis=1).sum(axis=0)
+        hits_N += np.cumsum(hits_qN, axis=1).sum(axis=0)
     Q = len(data[0])
     return {
         "n": n_N.tolist(),
-        "precision": (found_N / (Q * n_N)).tolist(),
+        "precision": (hits_N / (Q * n_N)).tolist(),
         "expected": (expected_hits(*counts, n_N).sum(axis=0) / (Q * n_N)).tolist(),
     }
 

@@ -99,12 +99,12 @@ def average_precisions(
     if _on_host(data[1], on_host):
         from gcnxmodal.retrieval import hamming_host
 
-        sum_Q, found_Q, relevant_Q = hamming_host.precision_sums(*_host_layout(*data), R).T
+        sum_Q, hits_Q, relevant_Q = hamming_host.precision_sums(*_host_layout(*data), R).T
     else:
         sums = functools.partial(hamming_device.precision_sums, M=M, cutoff=R)
-        sum_Q4, found_Q, relevant_Q = _by_chunks(sums, data, max_bytes)
+        sum_Q4, hits_Q, relevant_Q = _by_chunks(sums, data, max_bytes)
         sum_Q = sum_Q4 @ (1 / hamming_device.BASE ** np.arange(sum_Q4.shape[1]))
-    Z_Q = {"hits": found_Q, "relevant": relevant_Q, "min": np.minimum(relevant_Q, R)}[norm]
+    Z_Q = {"hits": hits_Q, "relevant": relevant_Q, "min": np.minimum(relevant_Q, R)}[norm]
     return sum_Q / np.maximum(Z_Q, 1.0)
 
 

@@ -34,8 +34,8 @@ def average_precision(
     within R = 2 it is 1 over 1 hit, 3 relevant, or min(2, 3):
 
     >>> scores, relevant = np.float32([[0.9, 0.8, 0.7, 0.6]]), np.array([[True, False, True, True]])
-    >>> found = [average_precision(scores, relevant, 2, norm) for norm in ("hits", "relevant", "min")]
-    >>> [round(float(ap_Q[0]), 4) for ap_Q in found]
+    >>> precisions = [average_precision(scores, relevant, 2, norm) for norm in ("hits", "relevant", "min")]
+    >>> [round(float(ap_Q[0]), 4) for ap_Q in precisions]
     [1.0, 0.3333, 0.5]
 
     Raises:
@@ -56,13 +56,13 @@ def average_precision_of_hits(
     """
     xp = hits_QR.__array_namespace__()
     if isinstance(hits_QR, np.ndarray):
-        sum_Q, found_Q = _precision_sums(hits_QR)
+        sum_Q, count_Q = _precision_sums(hits_QR)
     else:
-        found_QR = xp.cumsum(hits_QR, axis=1, dtype=xp.int32)
-        precision_QR = found_QR.astype(xp.float32) / xp.arange(1, hits_QR.shape[1] + 1, dtype=xp.float32)
-        sum_Q, found_Q = xp.sum(precision_QR * hits_QR, axis=1), found_QR[:, -1]
+        count_QR = xp.cumsum(hits_QR, axis=1, dtype=xp.int32)
+        precision_QR = count_QR.astype(xp.float32) / xp.arange(1, hits_QR.shape[1] + 1, dtype=xp.float32)
+        sum_Q, count_Q = xp.sum(precision_QR * hits_QR, axis=1), count_QR[:, -1]
     if norm == "hits":
-        Z_Q = found_Q
+        Z_Q = count_Q
     else:
         Z_Q = relevant_Q if norm == "relevant" else xp.minimum(relevant_Q, hits_QR.shape[1])
     return sum_Q / xp.maximum(Z_Q, 1).astype(xp.float32)
@@ -73,12 +73,12 @@ def _precision_sums(
 ) -> tuple[Float[np.ndarray, " Q"], Int[np.ndarray, " Q"]]:
     """sum_r P(r) rel(r) and the number of hits of each query."""
     # Most ranks are no hit: to visit the hits only takes a third of the time of a running count over all.
-    sum_Q, found_Q = np.zeros(len(hits_QR), np.float32), np.zeros(len(hits_QR), np.int32)
+    sum_Q, count_Q = np.zeros(len(hits_QR), np.float32), np.zeros(len(hits_QR), np.int32)
     for query, hits_R in enumerate(hits_QR):
         ranks = 1 + np.flatnonzero(hits_R)
-        found_Q[query] = len(ranks)
+        count_Q[query] = len(ranks)
         sum_Q[query] = np.sum(np.arange(1, len(ranks) + 1) / ranks)
-    return sum_Q, found_Q
+    return sum_Q, count_Q
 
 
 def expected_average_precision(
@@ -136,15 +136,15 @@ def expected_average_precision(
         return sum_QT.sum(axis=1) / np.maximum(Z_Q, 1)
     cut_QT = (c_QT > 0) & (c_QT < all_QT)
     whole_Q = np.sum(np.where(cut_QT, 0, sum_QT), axis=1)
-    found_Q = np.sum(np.where(c_QT == all_QT, relevant_QT, 0), axis=1)
-    ap_Q = whole_Q / np.maximum(found_Q, 1)
+    hits_Q = np.sum(np.where(c_QT == all_QT, relevant_QT, 0), axis=1)
+    ap_Q = whole_Q / np.maximum(hits_Q, 1)
     for q, t in np.argwhere(cut_QT):
         n, r, c = int(all_QT[q, t]), int(relevant_QT[q, t]), int(c_QT[q, t])
         k = np.arange(max(0, c - (n - r)), min(r, c) + 1)
         log_p = _log_choose(r, k) + _log_choose(n - r, c - k)
         p = np.exp(log_p - log_p.max())
         inside = k / c * ((H_QT[q, t] + 1) * a_QT[q, t] + (k - 1) / max(c - 1, 1) * b_QT[q, t])
-        ap_Q[q] = p @ ((whole_Q[q] + inside) / np.maximum(found_Q[q] + k, 1)) / p.sum()
+        ap_Q[q] = p @ ((whole_Q[q] + inside) / np.maximum(hits_Q[q] + k, 1)) / p.sum()
     return ap_Q
 
 

@@ -128,12 +128,12 @@ def nearest_by_distance(
     halves_n = _checked_halves(rows_nd, k)
     halves_n = jnp.asarray(halves_n - halves_n.mean(), jnp.float32)  # of unit rows nothing is left of them
     rows_nd, n = jnp.asarray(rows_nd, jnp.float32), len(rows_nd)
-    found_nk = np.empty((n, k), np.int32)
+    near_nk = np.empty((n, k), np.int32)
     queries, block = queries or n, min(block, n)
     for start in _blocks(queries, block, "exact nearest neighbours", progress):
         start = min(start, n - block)  # the last block is a whole one too
-        found_nk[start : start + block] = _nearest_of_block(rows_nd, halves_n, start, k=k, block=block)
-    return found_nk[:queries]
+        near_nk[start : start + block] = _nearest_of_block(rows_nd, halves_n, start, k=k, block=block)
+    return near_nk[:queries]
 
 
 def nearest_by_index(
@@ -163,19 +163,19 @@ def nearest_by_index(
     index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = seed, 10, 64
     index.train(rows_nd)
     index.add(rows_nd)
-    found_nk = np.empty((n, k), np.int32)
+    near_nk = np.empty((n, k), np.int32)
     for start in _blocks(n, BLOCK, "nearest neighbours by faiss", progress):
         index.nprobe = probes
         block = rows_nd[start : start + BLOCK]
-        found = index.search(block, k + 1)[1]
-        few = (found < 0).any(axis=1)  # these cells have not so many rows
+        near_qK = index.search(block, k + 1)[1]
+        few = (near_qK < 0).any(axis=1)  # these cells have not so many rows
         if few.any():
             index.nprobe = cells
-            found[few] = index.search(block[few], k + 1)[1]
-        left_out = found == np.arange(start, start + len(block))[:, None]
+            near_qK[few] = index.search(block[few], k + 1)[1]
+        left_out = near_qK == np.arange(start, start + len(block))[:, None]
         left_out[~left_out.any(axis=1), -1] = True  # more than k rows equal this one
-        found_nk[start : start + BLOCK] = found[~left_out].reshape(-1, k)
-    return found_nk
+        near_nk[start : start + BLOCK] = near_qK[~left_out].reshape(-1, k)
+    return near_nk
 
 
 def require_faiss(wanted_by: str, otherwise: str = "") -> Any:

@@ -42,7 +42,7 @@ HASHING_PROTOCOLS = {
 def database_split(protocol: Protocol, splits: Collection[str]) -> str:
     """The split that the protocol ranks: without a split `retrieval`, that is the training split.
 
-    Hashing papers train on a part of what they search; elsewhere all that is no query is trained on.
+    Hashing papers train on a part of what they search; elsewhere every item but the queries is trained on.
 
     >>> database_split(HASHING_PROTOCOLS["hashing"], ("test", "train"))
     'train'

@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
-# Ours are tested in tests/chebyshev, against more.
+# Ours are tested in tests/graph, against more.
 OTHERS = [name for name in PEERS if not name.startswith("ours")]
 
 
