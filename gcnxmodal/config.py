@@ -59,8 +59,8 @@ class DataConfig:
     validation: Fraction = 0.0
     """Fraction of the training items held out and used in place of the test set, to choose options."""
 
-    # Options of some loaders, each under the name of the loader's argument (`data.load.OPTIONS`); None: as the
-    # loader has it.
+    # Options of some loaders, each under the name of the loader's argument (`data.load.OPTIONS`); None: as
+    # the loader has it.
     classes: int | None = None
     """nus-wide: how many concepts, those with the most photos."""
     labels: Literal[24, 38] | None = None

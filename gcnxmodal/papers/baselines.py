@@ -184,7 +184,7 @@ def _chosen(measurement: Measurement, items: Corpus | Items) -> dict[str, Any]:
             flat_images(items.images)[train],
             items.counts[train],
             items.labels[train],
-            groups=None if items.groups is None else items.groups[train],
+            groups=None if items.groups is None else np.asarray(items.groups)[train],
             fixed=source.fixed,
             measure=_map_of_signs if "bits" in source.fixed else selection.average_standard_map,
             report=candidates.append,
