@@ -35,6 +35,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
+
 def imports_of(path: Path) -> set[str]:
     """The top-level parts of the package that a module imports, not those for type checkers only."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
