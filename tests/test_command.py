@@ -1,6 +1,7 @@
 """The command `gcnxmodal`: verbs, version, presets."""
 
 import importlib
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def test_presets_are_listed_as_a_table(capsys: pytest.CaptureFixture[str]):
     assert main(["train", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(PRESETS)
-    assert len({line.index(PRESETS[line.split()[0]][1].data.name) for line in lines}) == 1
+    for line in lines:
+        name, data, *_ = line.split()
+        assert data == PRESETS[name][1].data.name
 
 
 def test_training_from_python_takes_short_names_and_refuses_what_is_none(tmp_path: Path):
@@ -51,3 +54,22 @@ def test_training_from_python_takes_short_names_and_refuses_what_is_none(tmp_pat
     with pytest.raises(ValueError, match="--train.margin is -1; it must be at least 0"):
         train("gin-emoji", run_dir=tmp_path / "run", margin=-1)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_shell_completes_verbs_presets_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["completion"]) == 0
+    script = capsys.readouterr().out
+    (tmp_path / "my-run").mkdir()
+
+    def completed(*words: str) -> set[str]:
+        line = (
+            f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _gcnxmodal; echo ${{COMPREPLY[@]}}"
+        )
+        done = subprocess.run(
+            ["bash", "-c", f"{script}\n{line}"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return set(done.stdout.split())
+
+    assert completed("gcnxmodal", "se") == {"search"}
+    assert completed("gcnxmodal", "train", "gin-emoji") == {"gin-emoji", "gin-emoji-tuned"}
+    assert completed("gcnxmodal", "search", "my") == {"my-run"}
