@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import CCA, METHODS, SemanticCorrelationMatching
 from gcnxmodal.data.wikipedia import official_features
-from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings
+from gcnxmodal.retrieval.evaluate import evaluate_embeddings
 
 EXPECTED = {"text_query": 0.188, "image_query": 0.240}
 

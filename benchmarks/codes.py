@@ -7,7 +7,7 @@ labels. Each method gets what it works on (packed words, or codes of -1 and 1 in
 
     ours                              `retrieval.hamming.average_precisions`
     ours, XLA                         the same without numba
-    ours, expected over ties          `retrieval.hamming.expected_average_precisions`
+    ours, expected over ties          `retrieval.metrics.expected_average_precision`
     NumPy, the papers' loop           `calc_map` of DCMH's and SSAH's evaluation, a query at a time:
                                       0.5 * (bits - code @ codes), argsort, mean of 1..hits / ranks
     the papers' loop, ties by index   its argsort made stable: the ranking is ours, hence the value too
@@ -21,7 +21,7 @@ stops. Both libraries have a thread for each core.
 
 "Memory" is how much a process that holds codes and labels grows at most over 2,000 queries x 200,000 codes,
 each measure in a process of its own (Linux only). The matrix of their distances takes 400 MB with a byte
-each; what is ours must stay within `chunks.MAX_BYTES`, or it stops. MAP is written to results/codes.json,
+each; what is ours must stay within `ranking.MAX_BYTES`, or it stops. MAP is written to results/codes.json,
 search and memory to results/codes_search.json.
 """
 
@@ -40,8 +40,9 @@ import numpy as np
 
 from benchmarks.harness import grown, interleave, table, write_result
 from gcnxmodal.retrieval import hamming
-from gcnxmodal.retrieval.chunks import MAX_BYTES
-from gcnxmodal.retrieval.evaluate_codes import evaluate_codes
+from gcnxmodal.retrieval.evaluate import evaluate_codes
+from gcnxmodal.retrieval.metrics import expected_average_precision
+from gcnxmodal.retrieval.ranking import MAX_BYTES
 
 BITS = 64
 SEED = 0
@@ -126,7 +127,7 @@ def ours_xla(codes: Codes, cutoff: int | None) -> Callable[[], np.ndarray]:
 
 def ours_expected(codes: Codes, cutoff: int | None) -> Callable[[], np.ndarray]:
     data = codes.packed()
-    return lambda: hamming.expected_average_precisions(*data, cutoff)
+    return lambda: expected_average_precision(*hamming.distance_histograms(*data), cutoff)
 
 
 def papers_loop(codes: Codes, cutoff: int | None, kind: Any = None) -> Callable[[], np.ndarray]:

@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.harness import interleave, table, write_result
 from benchmarks.torch_filters import torch_device
-from gcnxmodal.retrieval.evaluate_embeddings import protocol_average_precisions
+from gcnxmodal.retrieval.evaluate import protocol_average_precisions
 from gcnxmodal.retrieval.protocols import Protocol
 
 OURS = "ours"

@@ -24,7 +24,7 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.environment import environment
 from gcnxmodal.evaluation import fit_baseline
-from gcnxmodal.retrieval.evaluate_codes import evaluate_codes
+from gcnxmodal.retrieval.evaluate import evaluate_codes
 from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS
 from gcnxmodal.systems import PRESETS

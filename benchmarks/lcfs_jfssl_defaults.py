@@ -19,7 +19,7 @@ from gcnxmodal.baselines import METHODS
 from gcnxmodal.baselines.base import Items, fit
 from gcnxmodal.baselines.selection import average_standard_map, select
 from gcnxmodal.data.wikipedia import official_features
-from gcnxmodal.retrieval.evaluate_embeddings import standard_map
+from gcnxmodal.retrieval.evaluate import standard_map
 
 UNIT_LENGTH = {"unit_length": (True, False)}
 

@@ -24,7 +24,7 @@ from gcnxmodal.baselines.selection import select
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.papers.gin import GIN_1
-from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings, standard_map
+from gcnxmodal.retrieval.evaluate import evaluate_embeddings, standard_map
 from gcnxmodal.systems import PRESETS
 
 PAPER = {name: GIN_1["Eng-Wiki"][name.upper()][:2] for name in ("lcfs", "jfssl")}

@@ -25,7 +25,7 @@ from gcnxmodal.baselines.linear import LinearSpace
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.papers.gin import GIN_1
-from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings, standard_map
+from gcnxmodal.retrieval.evaluate import evaluate_embeddings, standard_map
 from gcnxmodal.systems import PRESETS
 
 TOLERANCE = 0.03
@@ -96,7 +96,7 @@ def coordinates(data: Wikipedia, name: str, choice: Mapping[str, Any]) -> tuple[
     images, texts = data.views(**views)
     method = METHODS[name](**options).fit(images[data.train], texts[data.train], data.labels[data.train])
     if isinstance(method, LinearSpace):
-        return method.project_texts(texts), method.project_images(images)
+        return method.project(texts, "texts"), method.project(images, "images")
     return method.encode_texts(texts), method.encode_images(images)
 
 
@@ -185,7 +185,7 @@ def semantic(data: Wikipedia) -> dict[str, Any]:
     for features in data.features:
         images, texts = data.views(features)
         method = SemanticMatching().fit(images[data.train], texts[data.train], data.labels[data.train])
-        posteriors = method.text_posteriors(texts), method.image_posteriors(images)
+        posteriors = method.posteriors(texts, "texts"), method.posteriors(images, "images")
         right = [np.mean(p[test].argmax(axis=1) == data.labels[test].argmax(axis=1)) for p in posteriors]
         result[f"sm, {features}"] = {
             "accuracy": right, **{score: standard(data, *posteriors, score) for score in SCORES}

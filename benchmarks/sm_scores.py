@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.harness import write_result
 from gcnxmodal.baselines import SemanticMatching
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings
+from gcnxmodal.retrieval.evaluate import evaluate_embeddings
 from gcnxmodal.systems import PRESETS
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from gcnxmodal.config import Experiment
 from gcnxmodal.errors import InputError
-from gcnxmodal.report.sweep_page import setting_name
+from gcnxmodal.report.page import setting_name
 from gcnxmodal.systems import System
 from gcnxmodal.training.loop import Progress
 
@@ -89,16 +89,14 @@ def how_to_go_on(module: str, step: int, arguments: Sequence[str], *, resume: bo
 class TrainingDisplay:
     """A bar with loss, speed and time left on a terminal; one line an epoch everywhere."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int, counted: tuple[int, str], first_step: int):
-        self._epochs = epochs
-        self._steps = steps_per_epoch
-        self._per_step, self._unit = counted
+    def __init__(self, system: System, first_step: int, models: int = 1):
+        self._epochs, self._steps = system.experiment.epochs, system.steps_per_epoch
+        self._per_step, self._unit = system.per_step * models, system.unit
         self._left = 0.0
         self._first_step = ""
         # disable=None: tqdm draws only where there is a terminal.
-        self._bar = tqdm(
-            total=epochs * steps_per_epoch, initial=first_step, unit="step", disable=None, leave=False
-        )
+        total = self._epochs * self._steps
+        self._bar = tqdm(total=total, initial=first_step, unit="step", disable=None, leave=False)
 
     def progress(self, progress: Progress) -> None:
         """Take up a report of the training loop."""
@@ -139,9 +137,9 @@ def results_table(system: str, results: dict[str, Any]) -> str:
     cca        .500   .250  .375
     """
     rows = {system: results["protocols"], **results["yardsticks"]}
-    found = results["protocols"]
+    measured = results["protocols"]
     # Of codes, what hashing papers measure; the report has all.
-    names = ["hashing@500", "hashing", "standard"] if "hashing" in found else list(found)
+    names = ["hashing@500", "hashing", "standard"] if "hashing" in measured else list(measured)
     width = max(7, *map(len, rows)) + 1
     lines = [f"{'MAP':<{width}}" + "".join(f"{name:>20}  " for name in names).rstrip()]
     lines.append(" " * width + "".join(f"{'text':>7}{'image':>7}{'avg':>6}  " for _ in names).rstrip())
@@ -157,8 +155,8 @@ def results_table(system: str, results: dict[str, Any]) -> str:
 def sweep_table(title: str, summary: Sequence[dict[str, Any]], yardsticks: dict[str, Any]) -> str:
     """Mean and standard deviation over seeds of the average MAP of each protocol, by setting.
 
-    >>> found = {"average": {"mean": 0.5, "std": 0.0125}}
-    >>> row = {"setting": {"train.margin": 0.6}, "protocols": {"standard": found}}
+    >>> moments = {"average": {"mean": 0.5, "std": 0.0125}}
+    >>> row = {"setting": {"train.margin": 0.6}, "protocols": {"standard": moments}}
     >>> print(sweep_table("gin", [row], {"cca": {"standard": {"average": 0.375}}}))
     average MAP       standard
     margin 0.6     .500 ± .013
@@ -172,8 +170,8 @@ def sweep_table(title: str, summary: Sequence[dict[str, Any]], yardsticks: dict[
         cells = [row["protocols"].get(protocol, {}).get("average") for protocol in protocols]
         words = [f"{_short(c['mean'])} ± {_short(c['std'])}" if c else "not a number" for c in cells]
         lines.append(f"{name:<{width}}" + "".join(f"{word:>13}  " for word in words).rstrip())
-    for name, found in yardsticks.items():
-        words = [f"{_short(found[protocol]['average']):<11}" for protocol in protocols]
+    for name, scores in yardsticks.items():
+        words = [f"{_short(scores[protocol]['average']):<11}" for protocol in protocols]
         lines.append(f"{name:<{width}}" + "".join(f"{word:>13}  " for word in words).rstrip())
     return "\n".join(lines)
 

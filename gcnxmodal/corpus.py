@@ -135,18 +135,16 @@ def _check_alignment(corpus: Corpus, source: str) -> None:
     n = len(corpus.texts)
     n_counts, n_words = corpus.counts.shape  # pyright: ignore[reportGeneralTypeIssues] (scipy has no stubs)
     rows = {"images": len(corpus.images), "counts": n_counts, "labels": len(corpus.labels)}
-    if corpus.pictures is not None:
-        rows["pictures"] = len(corpus.pictures)
-    if corpus.groups is not None:
-        rows["groups"] = len(corpus.groups)
+    optional = {"pictures": corpus.pictures, "groups": corpus.groups}
+    rows |= {field: len(values) for field, values in optional.items() if values is not None}
     if corpus.labels.dtype != bool or corpus.labels.ndim != 2:
         raise InputError(
             f"{source}: labels must be bool [n, C], not {corpus.labels.dtype} {list(corpus.labels.shape)}"
         )
-    for field, found in rows.items():
-        if found != n:
+    for field, count in rows.items():
+        if count != n:
             raise InputError(
-                f"{source}: {field} has {found} rows but there are {n} texts; give one row an item"
+                f"{source}: {field} has {count} rows but there are {n} texts; give one row an item"
             )
     if corpus.labels.shape[1] != len(corpus.class_names):
         raise InputError(

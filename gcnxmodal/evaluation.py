@@ -16,16 +16,23 @@ from gcnxmodal.baselines.base import Items, fit
 from gcnxmodal.config import experiment_dict
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.environment import environment
-from gcnxmodal.report.gallery import Gallery, build_gallery, choose_queries, item_of
+from gcnxmodal.report.gallery import (
+    Gallery,
+    Reasons,
+    build_gallery,
+    choose_queries,
+    describe_attention,
+    heaviest_words,
+    item_of,
+)
 from gcnxmodal.report.page import write_report
-from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
 from gcnxmodal.retrieval.database import Codes, Embeddings
-from gcnxmodal.retrieval.evaluate_codes import ALL_PROTOCOLS
-from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings
+from gcnxmodal.retrieval.evaluate import ALL_PROTOCOLS, evaluate_embeddings
 from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
 from gcnxmodal.retriever import Retriever, save_run_model
 from gcnxmodal.runs import RunFolder, command_line, write_json
 from gcnxmodal.systems import System
+from gcnxmodal.training.state import TrainState
 
 REASONS = 3  # queries of the gallery whose own pairs are explained
 
@@ -95,7 +102,8 @@ def finish(
     }
     # Before the results, which say that a member of a sweep is finished.
     save_run_model(folder, retriever)
-    write_json(folder.curves, kept_curves(details) or kept_scopes(details), indent=None)
+    scopes = {name: {"scope": kept_scope(of["curves"])} for name, of in details.items()}
+    write_json(folder.curves, kept_curves(details) or scopes, indent=None)
     write_json(folder.results, results)
     if not report:
         return results
@@ -137,17 +145,24 @@ def measure(
     baselines = measure_baselines(corpus, bits) if baselines is None else baselines
     chance = _chance(corpus, system.experiment.seed, bits)
     results = {
-        "protocols": model["protocols"],
-        "exact_pair": model["exact_pair"],
-        "queries_without_relevant": model["queries_without_relevant"],
-        "yardsticks": {name: found["protocols"] for name, found in baselines.items()},
+        **{name: model[name] for name in ("protocols", "exact_pair", "queries_without_relevant")},
+        "yardsticks": {name: of["protocols"] for name, of in baselines.items()},
         "chance": chance["protocols"],
     }
     if bits is not None:
-        of_codes = {name: found["expected"] for name, found in baselines.items() if "expected" in found}
+        of_codes = {name: of["expected"] for name, of in baselines.items() if "expected" in of}
         results["cca_axes"] = baselines["cca-sign"]["axes"]  # the other bits of its codes never differ
         results["expected"] = {"model": model["expected"], **of_codes, "chance": chance["expected"]}
     return results, {"model": model, **baselines}
+
+
+def epoch_line(
+    system: System, epoch: int, state: TrainState, metrics: dict[str, Any], seconds: float, models: int = 1
+) -> dict[str, Any]:
+    """The line of metrics of one of so many models that were trained together in these seconds."""
+    rate = system.steps_per_epoch * system.per_step * models / seconds
+    line = {"epoch": epoch + 1, "step": int(state.step), **metrics, "seconds": seconds / models}
+    return {**line, f"{system.unit}_per_second": rate}
 
 
 def map_of_test_items(system: System, params: Any) -> dict[str, float]:
@@ -167,10 +182,12 @@ def measure_baselines(corpus: Corpus, bits: int | None = None) -> dict[str, dict
     """
     if bits is None:
         return {name: evaluate_baseline(method(), corpus) for name, method in BASELINES.items()}
-    texts, images = fit_baseline(CCA(bits), corpus)
-    signs = evaluate_signs(_padded(texts, bits), _padded(images, bits), corpus)
+    embedded = fit_baseline(CCA(bits), corpus)
+    axes = embedded[0].shape[1]
+    # Columns of zeros, bits that never differ, where there are fewer axes than bits.
+    signs = evaluate_signs(*(np.pad(x_nD, ((0, 0), (0, bits - axes))) for x_nD in embedded), corpus)
     return {
-        "cca-sign": {**signs, "axes": texts.shape[1]},
+        "cca-sign": {**signs, "axes": axes},
         "sm": evaluate_baseline(BASELINES["sm"](), corpus, ALL_PROTOCOLS),
     }
 
@@ -198,29 +215,21 @@ def fit_baseline(method: Any, corpus: Corpus | Items) -> tuple[np.ndarray, np.nd
     return method.encode_texts(corpus.counts), method.encode_images(features)
 
 
-def flat_images(images: np.ndarray) -> np.ndarray:
-    """What a baseline is given of images: their features, or of pixels coarse means."""
-    return images if images.ndim == 2 else _coarse(images)
+def flat_images(images: np.ndarray, side: int = 16) -> np.ndarray:
+    """What a baseline is given of images: their features, or of pixels 3 side^2 mean values, 0 to 1."""
+    if images.ndim == 2:
+        return images
+    n, R = images.shape[:2]
+    edges = np.linspace(0, R, side, endpoint=False).astype(int)
+    rows = np.add.reduceat(images, edges, axis=1, dtype=np.float32)
+    sums = np.add.reduceat(rows, edges, axis=2)
+    size = np.diff([*edges, R])
+    return (sums / (255 * size[:, None, None] * size[:, None])).reshape(n, -1)
 
 
 def evaluate_signs(texts_nK: np.ndarray, images_nK: np.ndarray, corpus: Corpus | Items) -> dict[str, Any]:
     """Every protocol of the codes that the signs of embeddings are."""
     return Codes.of_signs(texts_nK, images_nK).evaluate(corpus.labels, corpus.splits)
-
-
-def _padded(embedded_nD: np.ndarray, bits: int) -> np.ndarray:
-    """With columns of zeros, bits that never differ, where there are fewer axes than bits."""
-    return np.pad(embedded_nD, ((0, 0), (0, bits - embedded_nD.shape[1])))
-
-
-def _coarse(pixels_nRR3: np.ndarray, side: int = 16) -> np.ndarray:
-    """Pictures as 3 side^2 mean values, 0 to 1: what a baseline of features is given of pixels."""
-    n, R = pixels_nRR3.shape[:2]
-    edges = np.linspace(0, R, side, endpoint=False).astype(int)
-    rows = np.add.reduceat(pixels_nRR3, edges, axis=1, dtype=np.float32)
-    sums = np.add.reduceat(rows, edges, axis=2)
-    size = np.diff([*edges, R])
-    return (sums / (255 * size[:, None, None] * size[:, None])).reshape(n, -1)
 
 
 def _chance(corpus: Corpus, seed: int, bits: int | None) -> dict[str, Any]:
@@ -239,20 +248,15 @@ def kept_curves(details: Mapping[str, Any]) -> dict[str, Any]:
     """
     kinds = ("lookup", "precision_at")
     return {
-        system: {kind: _rounded(found[kind]) for kind in kinds}
-        for system, found in details.items()
-        if all(kind in found for kind in kinds)
+        system: {kind: _rounded(measured[kind]) for kind in kinds}
+        for system, measured in details.items()
+        if all(kind in measured for kind in kinds)
     }
-
-
-def kept_scopes(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Precision by scope of each system that has no codes: what `curves.json` holds then."""
-    return {system: {"scope": kept_scope(found["curves"])} for system, found in details.items()}
 
 
 def kept_scope(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
     """Precision among the first n items by direction, at enough n to draw it: the first 50, then 100 more."""
-    found = {}
+    scopes = {}
     for direction, curve in curves.items():
         n = np.array(curve["scope"])
         drawn = np.flatnonzero(n <= 50)
@@ -260,8 +264,8 @@ def kept_scope(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, l
             far = np.searchsorted(n, np.geomspace(50, n[-1], 101)[1:].round())
             drawn = np.unique([*drawn, *far])
         precision = [curve["precision_at_scope"][place] for place in drawn]
-        found[direction] = _rounded({"n": n[drawn].tolist(), "precision": precision})
-    return found
+        scopes[direction] = _rounded({"n": n[drawn].tolist(), "precision": precision})
+    return scopes
 
 
 def _rounded(tree: Any) -> Any:
@@ -283,10 +287,10 @@ def _gallery(system: System, retriever: Retriever, queries: np.ndarray) -> Galle
 def _reasons(system: System, retriever: Retriever, rows: np.ndarray) -> list[Reasons]:
     """Why the pairs of these rows score as they do, of a model that can tell."""
     corpus, texts = system.inputs.corpus, system.inputs.texts
-    found = retriever.explain(system.inputs, rows)
-    if found is None:
+    explanation = retriever.explain(system.inputs, rows)
+    if explanation is None:
         return []
-    layers = len(found.text_attention)
+    attention_by_side = {"text": explanation.text_attention, "image": explanation.image_attention}
     reasons = []
     for number, row in enumerate(rows):
         # Of counts the words that are there; of a sequence every place that is filled.
@@ -294,17 +298,10 @@ def _reasons(system: System, retriever: Retriever, rows: np.ndarray) -> list[Rea
         words = texts[row][places] if isinstance(texts, np.ndarray) else places
         attention = [
             describe_attention(f"layer {layer + 1}, from the {side}", np.asarray(weights[layer, number]))
-            for layer in range(layers)
-            for side, weights in (("text", found.text_attention), ("image", found.image_attention))
+            for layer in range(len(explanation.text_attention))
+            for side, weights in attention_by_side.items()
         ]
-        reasons.append(
-            Reasons(
-                item_of(corpus, row),
-                float(found.scores[number]),
-                heaviest_words(
-                    [corpus.vocabulary.words[w] for w in words], np.asarray(found.words[number])[places]
-                ),
-                tuple(attention),
-            )
-        )
+        spelt, values = [corpus.vocabulary.words[w] for w in words], np.asarray(explanation.words[number])
+        score, heaviest = float(explanation.scores[number]), heaviest_words(spelt, values[places])
+        reasons.append(Reasons(item_of(corpus, row), score, heaviest, tuple(attention)))
     return reasons

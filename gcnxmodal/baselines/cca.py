@@ -1,4 +1,4 @@
-"""Canonical correlation analysis: of two views, of three with the labels, and over pairs of like labels."""
+"""Axes along which views vary together: CCA of two views, of three, over pairs of like labels; PLS; BLM."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg
 from sklearn.preprocessing import normalize
 
-from gcnxmodal.baselines.base import NonNegative
+from gcnxmodal.baselines.base import Count, NonNegative, Share
 from gcnxmodal.baselines.linear import LinearSpace, Maps, top_eigenpairs
 
 
@@ -23,19 +23,15 @@ class CCA(LinearSpace):
 
         (P^T P / n + ridge I)^(-1/2)  (P^T Q / n)  (Q^T Q / n + ridge I)^(-1/2)  =  U diag(rho) V^T
 
-    and item i of the common space is (whitened P_i) U diag(rho^power), cosine the score. All in
-    float64; the labels are not used.
-
-    The defaults were chosen once, on a held-out fifth of Wikipedia's training items, and hold for all data
-    sets: with features of unit length `ridge` means the same for each of them.
+    and item i of the common space is (whitened P_i) U diag(rho^power). The labels are not used. The defaults
+    were chosen once, on a held-out fifth of Wikipedia's training items, and hold for all data sets: with
+    features of unit length `ridge` means the same for each of them.
 
     Args:
         components: canonical axes kept; None for all. With power > 0 the weak ones hardly count.
-        energy: share of the variance that the principal axes of each modality keep (SSPE, Section 4.4: .95).
         ridge: added to the variance along each principal axis.
         power: each axis is scaled by its correlation to this power (Gong et al. 2014); 0 for plain CCA.
-        unit_length: scale each item's centred features to length 1 first (SSPE, Section 4.4).
-        axes: see `LinearSpace`.
+        energy, unit_length, axes: see `LinearSpace`.
     """
 
     space: ClassVar = {"components": (5, 10, 20, None), "ridge": (1e-3, 3e-3, 1e-2, 1e-1)}
@@ -115,8 +111,7 @@ class MLCCA(LinearSpace):
 
     Args:
         components: canonical axes kept; None for all, of which there are as many as classes.
-        ridge: added to the variances, as in `CCA`.
-        power: each axis is scaled by its correlation to this power, as in `CCA`.
+        ridge, power: as in `CCA`.
         energy, unit_length, axes: see `LinearSpace`.
     """
 
@@ -139,12 +134,75 @@ class MLCCA(LinearSpace):
         )
         cross = (M.T @ P).T @ (M.T @ Q) / total
         U, correlations, Vt = scipy.linalg.svd(white_p @ cross @ white_q, full_matrices=False)
-        kept = correlations > 1e-9 * correlations[0]  # not more than classes; the other axes are arbitrary
-        kept[0] = True
-        self.correlations_ = correlations[kept][: self.components]
-        U, V = U[:, kept][:, : self.components], Vt.T[:, kept][:, : self.components]
+        nonzero = correlations > 1e-9 * correlations[0]  # not more than classes; the other axes are arbitrary
+        nonzero[0] = True
+        self.correlations_ = correlations[nonzero][: self.components]
+        U, V = U[:, nonzero][:, : self.components], Vt.T[:, nonzero][:, : self.components]
         scale = self.correlations_**self.power
         return white_p @ U * scale, white_q @ V * scale
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class PLS(LinearSpace):
+    """PLS by singular vectors of the cross-covariance (Bookstein 1994; Sharma and Jacobs 2011).
+
+    With P and Q the centred principal components of images and texts:
+
+        P^T Q / n  =  U diag(covariance) V^T
+
+    and item i of the common space is P_i U (a text: Q_i V): CCA without whitening. The labels are not used.
+
+    Args:
+        components: pairs of axes kept; None for all.
+        energy, unit_length, axes: see `LinearSpace`.
+    """
+
+    space: ClassVar = {"components": (5, 10, 20, None)}
+
+    # Paper: deflation of the views after each pair of axes; here all pairs at once, which keeps U and V
+    # orthonormal, because the first pair is the same and retrieval needs no orthogonal score vectors.
+
+    _: KW_ONLY
+    energy: Share = 1.0
+
+    def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
+        U, self.covariances_, Vt = scipy.linalg.svd(P.T @ Q / len(P), full_matrices=False)
+        return U[:, : self.components], Vt.T[:, : self.components]
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class BLM(LinearSpace):
+    """Bilinear model (Tenenbaum and Freeman 2000, the asymmetric one), as Sharma et al. 2012 have it.
+
+    Item i has a content b_i [D]; the modalities are styles A, P_i = A_img b_i and Q_i = A_txt b_i. The least
+    squares of both are the singular vectors of the stacked views
+
+        [P, Q]  =  B diag(s) [A_img; A_txt]^T
+
+    and an item of the common space is P_i A_img (a text: Q_i A_txt). With alpha = 1 these are the
+    eigenvectors of what Sharma's code has in their place; the labels are not used.
+
+        [[P^T P, alpha P^T Q], [alpha Q^T P, Q^T Q]]
+
+    Args:
+        components: D; None for all. Later axes vary in one modality only and harm: .177 / .214 with 5,
+            .150 / .198 with 32 (text / image query, a fifth of Wikipedia's training items held out).
+        alpha: weight of the pairs; 1 for the bilinear model, and the larger the closer to `PLS`.
+        energy, unit_length, axes: see `LinearSpace`. The views should have about the same variance.
+    """
+
+    space: ClassVar = {"components": (3, 5, 10, 20)}
+
+    components: Count | None = 5
+    _: KW_ONLY
+    alpha: NonNegative = 1.0
+    energy: Share = 1.0
+
+    def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
+        C = self.alpha * P.T @ Q
+        A = np.block([[P.T @ P, C], [C.T, Q.T @ Q]])
+        _, styles_mD = top_eigenpairs(A, np.eye(len(A)), self.components)
+        return styles_mD[: P.shape[1]], styles_mD[P.shape[1] :]
 
 
 def _inverse_root(C: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
+from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from gcnxmodal.baselines.base import (
     Groups,
     NonNegative,
     Positive,
+    Side,
     equal_rows,
     mean_of,
     unit_rows,
@@ -73,10 +75,8 @@ class CoupledRegression(Baseline):
         for name, features in (("images", images), ("texts", texts)):
             if _all_equal(features):
                 raise equal_rows(name)
-        self._image_mean, self._text_mean = mean_of(images), mean_of(texts)
-        problem = self._problem(
-            self._prepare(images, self._image_mean), self._prepare(texts, self._text_mean), labels_nC
-        )
+        self._mean: dict[Side, np.ndarray] = {"images": mean_of(images), "texts": mean_of(texts)}
+        problem = self._problem(self._prepare(images, "images"), self._prepare(texts, "texts"), labels_nC)
         maps = problem.start()
         self.objective_ = [problem.objective(maps)]
         for _ in range(self.steps):
@@ -86,20 +86,16 @@ class CoupledRegression(Baseline):
                 break
         self.image_map_, self.text_map_ = maps
 
-    def _encode_images(self, images: Features) -> Float[np.ndarray, "n C"]:
-        return unit_vectors(self._prepare(images, self._image_mean) @ self.image_map_)
-
-    def _encode_texts(self, texts: Features) -> Float[np.ndarray, "n C"]:
-        return unit_vectors(self._prepare(texts, self._text_mean) @ self.text_map_)
+    def _encode(self, features: Features, side: Side) -> Float[np.ndarray, "n C"]:
+        map_dC = self.image_map_ if side == "images" else self.text_map_
+        return unit_vectors(self._prepare(features, side) @ map_dC)
 
     @abc.abstractmethod
     def _problem(self, images: Features, texts: Features, labels_nC: np.ndarray) -> Problem:
         """What the method minimises, on features that are prepared."""
 
-    def _prepare(self, features: Features, mean_d: np.ndarray) -> Features:
-        if self.unit_length:
-            return unit_rows(features, mean_d)
-        return features.astype(np.float64)
+    def _prepare(self, features: Features, side: Side) -> Features:
+        return unit_rows(features, self._mean[side]) if self.unit_length else features.astype(np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +119,7 @@ class View:
 class Problem(abc.ABC):
     """An objective of two maps, and a step that does not raise it."""
 
-    views: tuple[View, View]
+    views: Sequence[View]  # of images and of texts
     labels: Float[np.ndarray, "n C"]
     sparsity: float
 
@@ -231,8 +227,8 @@ class LCFS(CoupledRegression):
     low_rank: NonNegative = 1.0
 
     def _problem(self, images: Features, texts: Features, labels_nC: np.ndarray) -> Problem:
-        Y = labels_nC.astype(np.float64)
-        return _LowRank((View(images), View(texts)), Y, self.sparsity, self.low_rank)
+        views = View(images), View(texts)
+        return _LowRank(views, labels_nC.astype(np.float64), self.sparsity, self.low_rank)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,35 +289,29 @@ class JFSSL(CoupledRegression):
 
     def _problem(self, images: Features, texts: Features, labels_nC: np.ndarray) -> Problem:
         M = class_vectors(labels_nC)
-        n = len(M)
         across = sp.diags_array(M @ M.sum(axis=0))
-        laplacians = []
+        views, laplacians = [], []
         for features in (images, texts):
             near = neighbour_weights(features, self.neighbours)
             degree = sp.diags_array(np.asarray(near.sum(axis=1)).ravel())
-            laplacians.append(sp.csr_array(across + self.within * (degree - near)))
-        image_view, text_view = (
-            View(features, sp.csr_array(sp.eye_array(n) + self.graph * L))
-            for features, L in zip((images, texts), laplacians, strict=True)
-        )
-        Y = labels_nC.astype(np.float64)
-        return _Graph(
-            (image_view, text_view), Y, self.sparsity, self.graph, M, (laplacians[0], laplacians[1])
-        )
+            L = sp.csr_array(across + self.within * (degree - near))
+            laplacians.append(L)
+            views.append(View(features, sp.csr_array(sp.eye_array(len(M)) + self.graph * L)))
+        return _Graph(views, labels_nC.astype(np.float64), self.sparsity, self.graph, M, laplacians)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Graph(Problem):
     graph: float
     classes: np.ndarray  # M [n, C]
-    laplacians: tuple[Any, Any]  # diagonal blocks of L, sparse [n, n]
+    laplacians: Sequence[Any]  # of images and of texts: diagonal blocks of L, sparse [n, n]
 
     def step(self, maps: Maps) -> Maps:
         maps = list(maps)
-        for here, there in ((0, 1), (1, 0)):
-            other = self.views[there].features @ maps[there]
-            target = self.labels + self.graph * self.classes @ (self.classes.T @ other)
-            maps[here] = solve(self.views[here], self.sparsity_weights(maps[here]), target)
+        for side, other in ((0, 1), (1, 0)):
+            output = self.views[other].features @ maps[other]
+            target = self.labels + self.graph * self.classes @ (self.classes.T @ output)
+            maps[side] = solve(self.views[side], self.sparsity_weights(maps[side]), target)
         return maps
 
     def coupling(self, F: np.ndarray, G: np.ndarray) -> float:

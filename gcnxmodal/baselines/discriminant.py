@@ -94,9 +94,8 @@ class GMMFA(_GeneralizedMultiview):
     where one is among the other's nearest such, and A the same over items that share none.
 
     Args:
-        components, alpha, align, ridge: see `_GeneralizedMultiview`.
         like, unlike: neighbours of an item that share a label with it, and that share none.
-        energy, unit_length, axes: see `LinearSpace`.
+        others: as of `GMLDA`.
     """
 
     _: KW_ONLY
@@ -160,8 +159,8 @@ def neighbour_graphs(
         ):
             among = np.where(allowed, distance, np.inf)
             near = np.argsort(among, axis=1, kind="stable")[:, :k]
-            kept = np.take_along_axis(allowed, near, axis=1)
-            edges.append(np.stack([np.broadcast_to(rows[:, None], near.shape)[kept], near[kept]]))
+            is_allowed = np.take_along_axis(allowed, near, axis=1)
+            edges.append(np.stack([np.broadcast_to(rows[:, None], near.shape)[is_allowed], near[is_allowed]]))
     return _symmetric(np.hstack(joined[0]), n), _symmetric(np.hstack(joined[1]), n)
 
 

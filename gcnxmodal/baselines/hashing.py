@@ -23,8 +23,9 @@ from gcnxmodal.baselines.base import (
     Positive,
     Range,
     Seed,
+    Side,
 )
-from gcnxmodal.baselines.linear import MAX_AXES, Maps, principal_axes
+from gcnxmodal.baselines.linear import MAX_AXES, Maps, axes_of_both
 
 EPSILON = 1e-12
 """Under the root of ||x_i - F g_i||, so that it has a derivative at 0."""
@@ -52,27 +53,19 @@ class HashCodes(Baseline):
     axes: Count | None = MAX_AXES
 
     def _fit(self, images: Features, texts: Features, labels_nC: np.ndarray, groups: Groups | None) -> None:
-        self._image_axes = principal_axes(images, self.ENERGY, True, "images", self.axes)
-        self._text_axes = principal_axes(texts, self.ENERGY, True, "texts", self.axes)
-        self._learn(self._image_axes.project(images), self._text_axes.project(texts), labels_nC)
+        self._axes = axes_of_both(images, texts, self.ENERGY, True, self.axes)
+        self._learn(self._axes["images"].project(images), self._axes["texts"].project(texts), labels_nC)
 
-    def _encode_images(self, images: Features) -> Float[np.ndarray, "n K"]:
-        return self._image_numbers(self._image_axes.project(images))
-
-    def _encode_texts(self, texts: Features) -> Float[np.ndarray, "n K"]:
-        return self._text_numbers(self._text_axes.project(texts))
+    def _encode(self, features: Features, side: Side) -> Float[np.ndarray, "n K"]:
+        return self._numbers(self._axes[side].project(features), side)
 
     @abc.abstractmethod
     def _learn(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> None:
         """Learn from centred principal components; their covariances are diagonal."""
 
     @abc.abstractmethod
-    def _image_numbers(self, P: np.ndarray) -> Float[np.ndarray, "n K"]:
-        """What the bits of images are the signs of."""
-
-    @abc.abstractmethod
-    def _text_numbers(self, Q: np.ndarray) -> Float[np.ndarray, "n K"]:
-        """What the bits of texts are the signs of."""
+    def _numbers(self, components_np: np.ndarray, side: Side) -> Float[np.ndarray, "n K"]:
+        """What the bits of items are the signs of, from P or Q."""
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -90,11 +83,8 @@ class LinearCodes(HashCodes):
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         """The maps of the method from centred principal components; their covariances are diagonal."""
 
-    def _image_numbers(self, P: np.ndarray) -> Float[np.ndarray, "n K"]:
-        return P @ self.image_map_
-
-    def _text_numbers(self, Q: np.ndarray) -> Float[np.ndarray, "n K"]:
-        return Q @ self.text_map_
+    def _numbers(self, components_np: np.ndarray, side: Side) -> Float[np.ndarray, "n K"]:
+        return components_np @ (self.image_map_ if side == "images" else self.text_map_)
 
 
 def unit_labels(labels_nC: Bool[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
@@ -121,13 +111,12 @@ class CMFH(LinearCodes):
     of the authors' public code, but for gamma / lambda_t and gamma / mu, which it has as gamma.
 
     Args:
-        bits: K, of a code.
+        bits, axes: see `HashCodes`.
         image_weight: lambda_1.
         mu: weight of the linear maps.
         gamma: weight of the regularisation.
         iterations: rounds of the three steps, at the most; one that lowers the objective by less than 1e-6
             of it is the last.
-        axes: see `HashCodes`.
         random_state: of the maps W_t that it starts from, so that the order of the items does not matter.
 
     Attributes:
@@ -203,9 +192,8 @@ class SemanticCorrelation(LinearCodes):
     where the last term is zero for centred P and Q. The equations are those of the authors' public code.
 
     Args:
-        bits: K, of a code.
+        bits, axes: see `HashCodes`.
         ridge: added to the variance along each principal axis.
-        axes: see `HashCodes`.
 
     Attributes:
         values_: of each bit, w^T P^T R Q v / n^2 with R what is left of S (seq: of K S) to explain.
@@ -355,11 +343,10 @@ class STMH(HashCodes):
 
     # Paper: training items have the bits B in both modalities; here those of their own features, because a
     # query must not be answered by what the other modality of an item says.
-    def _image_numbers(self, P: np.ndarray) -> Float[np.ndarray, "n K"]:
-        return above_half(P @ self._image_map)
-
-    def _text_numbers(self, Q: np.ndarray) -> Float[np.ndarray, "n K"]:
-        return above_half(-_squared_distances(Q, self.factors_.M))
+    def _numbers(self, components_np: np.ndarray, side: Side) -> Float[np.ndarray, "n K"]:
+        if side == "images":
+            return above_half(components_np @ self._image_map)
+        return above_half(-_squared_distances(components_np, self.factors_.M))
 
 
 class Factors(NamedTuple):

@@ -20,6 +20,7 @@ from gcnxmodal.baselines.base import (
     Features,
     Groups,
     Share,
+    Side,
     equal_rows,
     mean_of,
     unit_rows,
@@ -56,30 +57,22 @@ class LinearSpace(Baseline):
     axes: Count | None = MAX_AXES
 
     def _fit(self, images: Features, texts: Features, labels_nC: np.ndarray, groups: Groups | None) -> None:
-        self._image_axes = principal_axes(images, self.energy, self.unit_length, "images", self.axes)
-        self._text_axes = principal_axes(texts, self.energy, self.unit_length, "texts", self.axes)
-        P, Q = self._image_axes.project(images), self._text_axes.project(texts)
-        self._image_map, self._text_map = self._maps(P, Q, labels_nC)
+        self._axes = axes_of_both(images, texts, self.energy, self.unit_length, self.axes)
+        P, Q = self._axes["images"].project(images), self._axes["texts"].project(texts)
+        image_map, text_map = self._maps(P, Q, labels_nC)
+        self._map: dict[Side, np.ndarray] = {"images": image_map, "texts": text_map}
 
     @abc.abstractmethod
     def _maps(self, P: np.ndarray, Q: np.ndarray, labels_nC: np.ndarray) -> Maps:
         """The maps of the method from centred principal components; their covariances are diagonal."""
 
-    def _encode_images(self, images: Features) -> Float[np.ndarray, "n D"]:
-        return unit_vectors(self.project_images(images))
+    def _encode(self, features: Features, side: Side) -> Float[np.ndarray, "n D"]:
+        return unit_vectors(self.project(features, side))
 
-    def _encode_texts(self, texts: Features) -> Float[np.ndarray, "n D"]:
-        return unit_vectors(self.project_texts(texts))
-
-    def project_images(self, images: Features) -> Float[np.ndarray, "n D"]:
+    def project(self, features: Features, side: Side) -> Float[np.ndarray, "n D"]:
         """Coordinates in the common space as the method has them, of no fixed length, float64."""
-        images = self._checked(images, "images")
-        return self._image_axes.project(images) @ self._image_map
-
-    def project_texts(self, texts: Features) -> Float[np.ndarray, "n D"]:
-        """Coordinates in the common space as the method has them, of no fixed length, float64."""
-        texts = self._checked(texts, "texts")
-        return self._text_axes.project(texts) @ self._text_map
+        features = self._checked(features, side)
+        return self._axes[side].project(features) @ self._map[side]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +96,16 @@ Wikipedia's 10,055 words the axes are nine tenths of the time of a linear method
 _recent: collections.OrderedDict[tuple[bytes, float, bool, int | None], PrincipalAxes] = (
     collections.OrderedDict()
 )
+
+
+def axes_of_both(
+    images: Features, texts: Features, energy: float, unit_length: bool, most: int | None
+) -> dict[Side, PrincipalAxes]:
+    """`principal_axes` of each modality."""
+    return {
+        "images": principal_axes(images, energy, unit_length, "images", most),
+        "texts": principal_axes(texts, energy, unit_length, "texts", most),
+    }
 
 
 def principal_axes(
@@ -143,8 +146,8 @@ def _find(features: Features, energy: float, unit_length: bool, name: str, most:
         axes_pd = pca.components_
     variance_p = np.asarray(pca.explained_variance_) * (1 - 1 / prepared.shape[0])  # over n, as in `total`
     missing_p = total - (np.cumsum(variance_p) - variance_p)  # variance that the axes before leave out
-    kept_p = (missing_p > (1 - energy) * total) & (variance_p > 1e-10 * variance_p[0])
-    axes_dp = np.asarray(axes_pd)[kept_p].T
+    needed_p = (missing_p > (1 - energy) * total) & (variance_p > 1e-10 * variance_p[0])
+    axes_dp = np.asarray(axes_pd)[needed_p].T
     return PrincipalAxes(mean_d, unit_length, axes_dp, np.asarray(mean_of(prepared) @ axes_dp))
 
 
@@ -177,9 +180,9 @@ def top_eigenpairs(
     """
     values, vectors = scipy.linalg.eigh(A, B)
     values, vectors = values[::-1][:components], vectors[:, ::-1][:, :components]
-    kept = values > 1e-9 * max(values[0], 0.0)
-    kept[0] = True
-    return values[kept], vectors[:, kept]
+    nonzero = values > 1e-9 * max(values[0], 0.0)
+    nonzero[0] = True
+    return values[nonzero], vectors[:, nonzero]
 
 
 def class_shares(labels_nC: Bool[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:

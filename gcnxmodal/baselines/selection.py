@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from gcnxmodal.baselines.base import Features, Groups, Items, fit, label_matrix
 from gcnxmodal.errors import InputError
 from gcnxmodal.holdout import validation_items
-from gcnxmodal.retrieval.evaluate_embeddings import standard_map
+from gcnxmodal.retrieval.evaluate import standard_map
 
 Space = Mapping[str, Sequence[Any]]
 """Values to try of each keyword argument of a method; a class names its own in its attribute `space`."""

@@ -11,7 +11,17 @@ from jaxtyping import Bool, Float
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from gcnxmodal.baselines.base import Baseline, Count, Features, Groups, NonNegative, Share, mean_of, unit_rows
+from gcnxmodal.baselines.base import (
+    Baseline,
+    Count,
+    Features,
+    Groups,
+    NonNegative,
+    Share,
+    Side,
+    mean_of,
+    unit_rows,
+)
 from gcnxmodal.baselines.cca import CorrelationMatching
 from gcnxmodal.baselines.linear import MAX_AXES
 from gcnxmodal.holdout import validation_items
@@ -44,30 +54,22 @@ class SemanticMatching(Baseline):
     score: Literal["cosine", "inner product"] = "cosine"
 
     def _fit(self, images: Features, texts: Features, labels_nC: np.ndarray, groups: Groups | None) -> None:
-        self._image_mean, self._text_mean = mean_of(images), mean_of(texts)
+        self._mean: dict[Side, np.ndarray] = {"images": mean_of(images), "texts": mean_of(texts)}
         # The items held out to choose a strength by are the same for both modalities.
         held_n = validation_items(labels_nC, HELD_OUT, groups=groups)
-        self._image_model = _select(unit_rows(images, self._image_mean), labels_nC, held_n)
-        self._text_model = _select(unit_rows(texts, self._text_mean), labels_nC, held_n)
+        self._classifier: dict[Side, _Classifier] = {
+            "images": _select(unit_rows(images, self._mean["images"]), labels_nC, held_n),
+            "texts": _select(unit_rows(texts, self._mean["texts"]), labels_nC, held_n),
+        }
 
-    def _encode_images(self, images: Features) -> Float[np.ndarray, "n C"]:
-        return self._embed(self.image_posteriors(images))
-
-    def _encode_texts(self, texts: Features) -> Float[np.ndarray, "n C"]:
-        return self._embed(self.text_posteriors(texts))
-
-    def image_posteriors(self, images: Features) -> Float[np.ndarray, "n C"]:
-        """The probability of each class."""
-        images = self._checked(images, "images")
-        return self._image_model.posterior(unit_rows(images, self._image_mean))
-
-    def text_posteriors(self, texts: Features) -> Float[np.ndarray, "n C"]:
-        """The probability of each class."""
-        texts = self._checked(texts, "texts")
-        return self._text_model.posterior(unit_rows(texts, self._text_mean))
-
-    def _embed(self, posterior_nC: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+    def _encode(self, features: Features, side: Side) -> Float[np.ndarray, "n C"]:
+        posterior_nC = self.posteriors(features, side)
         return np.asarray(normalize(posterior_nC)) if self.score == "cosine" else posterior_nC
+
+    def posteriors(self, features: Features, side: Side) -> Float[np.ndarray, "n C"]:
+        """The probability of each class."""
+        prepared = unit_rows(self._checked(features, side), self._mean[side])
+        return self._classifier[side].posterior(prepared)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +158,5 @@ class SemanticCorrelationMatching(Baseline):
         components = self.correlation_.transform(images, texts)
         self.semantic_ = SemanticMatching().fit(*components, labels_nC, groups)
 
-    def _encode_images(self, images: Features) -> Float[np.ndarray, "n C"]:
-        return self.semantic_.image_posteriors(self.correlation_.encode_images(images))
-
-    def _encode_texts(self, texts: Features) -> Float[np.ndarray, "n C"]:
-        return self.semantic_.text_posteriors(self.correlation_.encode_texts(texts))
+    def _encode(self, features: Features, side: Side) -> Float[np.ndarray, "n C"]:
+        return self.semantic_.posteriors(self.correlation_.encode(features, side), side)

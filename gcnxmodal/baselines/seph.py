@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 
-from gcnxmodal.baselines.base import Count, NonNegative, Positive, Seed
+from gcnxmodal.baselines.base import Count, NonNegative, Positive, Seed, Side
 from gcnxmodal.baselines.hashing import HashCodes, unit_labels
 from gcnxmodal.baselines.two_branches import product
 from gcnxmodal.errors import InputError
@@ -48,12 +48,11 @@ class SePH(HashCodes):
     step sizes and weights are those of the authors' public code; the 2 in the kernel is from memory.
 
     Args:
-        bits: K, of a code.
+        bits, axes: see `HashCodes`.
         alpha: weight of the quantisation.
         anchors: of the kernel, at most; all items if there are fewer.
         regularisation: of the regressions.
         iterations: of the descent; the codes of least cost are kept.
-        axes: see `HashCodes`.
         random_state: of the real codes and of k-means.
 
     Attributes:
@@ -83,16 +82,15 @@ class SePH(HashCodes):
         )
         self.codes_, self.objective_ = np.asarray(codes), np.asarray(objective)
         values = self.codes_ > 0, self.anchors, self.regularisation, self.random_state
-        self._image_regressions = KernelRegressions.fit(P, *values)
-        self._text_regressions = KernelRegressions.fit(Q, *values)
+        self._regressions: dict[Side, KernelRegressions] = {
+            "images": KernelRegressions.fit(P, *values),
+            "texts": KernelRegressions.fit(Q, *values),
+        }
 
     # Paper: an item of the database has one code, from the probabilities of both modalities; here one for
     # each modality, because a query must not be answered by what the other modality of an item says.
-    def _image_numbers(self, P: np.ndarray) -> Float[np.ndarray, "n K"]:
-        return self._image_regressions.decide(P)
-
-    def _text_numbers(self, Q: np.ndarray) -> Float[np.ndarray, "n K"]:
-        return self._text_regressions.decide(Q)
+    def _numbers(self, components_np: np.ndarray, side: Side) -> Float[np.ndarray, "n K"]:
+        return self._regressions[side].decide(components_np)
 
 
 @functools.partial(jax.jit, static_argnames=("bits", "iterations"))
@@ -177,8 +175,8 @@ class KernelRegressions:
         anchors_Ap = _anchors(x_np, anchors, seed)
         gamma = 1 / (4 * np.mean(np.sum(x_np**2, axis=1)))  # 1 / (2 sigma^2); the mean of x is 0
         values, vectors = scipy.linalg.eigh(rbf_kernel(anchors_Ap, gamma=gamma))
-        kept = values > 1e-7 * values[-1]
-        root_AD = vectors[:, kept] / np.sqrt(values[kept])
+        large = values > 1e-7 * values[-1]
+        root_AD = vectors[:, large] / np.sqrt(values[large])
         phi_nD = (rbf_kernel(x_np, anchors_Ap, gamma=gamma) @ root_AD).astype(np.float32)
         regression = LogisticRegression(C=1 / (2 * regularisation), fit_intercept=False, max_iter=1000)
         weights_KD = [

@@ -1,14 +1,16 @@
-"""The graph convolution as a Flax NNX layer."""
+"""The filter in other libraries: as a Flax NNX layer, and on jraph's graphs."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import jraph
 from flax import nnx
 from jaxtyping import Array, Float
 
-from gcnxmodal.graph.filter import chebyshev_filter_batch
-from gcnxmodal.graph.layout import SparseLayout
+from gcnxmodal.graph.filter import chebyshev_filter, chebyshev_filter_batch
+from gcnxmodal.graph.layout import SparseLayout, pack
+from gcnxmodal.graph.word_graph import scaled_laplacian
 
 # The K matrices side by side are one matrix [K F_in, F_out] that acts on the basis, as in Defferrard's code.
 _glorot_uniform = jax.nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=(0, 1), out_axis=2)
@@ -43,3 +45,19 @@ class ChebConv(nnx.Module):
     def __call__(self, x_NFB: Float[Array, "N F_in B"], layout: SparseLayout) -> Float[Array, "N F_out B"]:
         y_NFB = chebyshev_filter_batch(x_NFB, self.theta.get_value(), layout)
         return y_NFB + self.bias.get_value()[:, None]
+
+
+def from_graphs_tuple(graph: jraph.GraphsTuple, lambda_max: str = "true") -> SparseLayout:
+    """The layout of the graph's scaled Laplacian L~ = 2 L / lambda_max - I; `lambda_max` is "true" or "two".
+
+    `graph.edges` are the weights [E]; an edge carries its sender's signal to its receiver. Runs on the host,
+    once a graph: the layout is then an argument of the compiled function.
+    """
+    return pack(scaled_laplacian(graph, lambda_max))
+
+
+def filter_graph(
+    graph: jraph.GraphsTuple, theta: Float[Array, "K F_in F_out"], layout: SparseLayout
+) -> jraph.GraphsTuple:
+    """The same graph, its nodes [N, F_in] filtered to [N, F_out]. `layout` is `from_graphs_tuple(graph)`."""
+    return graph._replace(nodes=chebyshev_filter(graph.nodes, theta, layout))

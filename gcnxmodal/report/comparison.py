@@ -109,8 +109,9 @@ def verdict(system: str, results: Mapping[str, Any]) -> Verdict:
         series(key, system).label: scores.get(protocol, {})
         for key, scores in results.get("yardsticks", {}).items()
     }
-    leads = {name: lead(ours, scores, "average") for name, scores in theirs.items()}
-    leads = {name: value for name, value in leads.items() if value is not None}
+    leads = {
+        name: value for name, scores in theirs.items() if (value := lead(ours, scores, "average")) is not None
+    }
     if not leads:
         return Verdict("unknown", f"There is no baseline to judge {system} by.", ())
     # The strongest baseline first.
@@ -121,16 +122,14 @@ def verdict(system: str, results: Mapping[str, Any]) -> Verdict:
     details = []
     if lost:
         tone, headline = "behind", f"{system} loses to {_amounts(lost)}."
-        if won:
-            details.append(f"It beats {_amounts(won)}.")
-        if level:
-            details.append(f"It is level with {join(level)}.")
     elif level:
         tone, headline = "level", f"{system} is only level with {join(level)}."
-        if won:
-            details.append(f"It beats {_amounts(won)}.")
     else:
         tone, headline = "ahead", f"{system} beats {_amounts(won)}."
+    if won and tone != "ahead":
+        details.append(f"It beats {_amounts(won)}.")
+    if level and lost:
+        details.append(f"It is level with {join(level)}.")
     for direction, words in DIRECTIONS.items():
         ahead = {name: lead(scores, ours, direction) for name, scores in theirs.items() if name not in lost}
         ahead = {name: value for name, value in ahead.items() if value is not None and value >= _LEVEL}

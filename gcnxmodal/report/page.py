@@ -1,22 +1,32 @@
-"""`report.html`: one file with everything in it, and the same plots as PNG files beside it."""
+"""`report.html` of a run or a sweep: one file with everything in it, and its plots as PNG files beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import io
+import re
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jinja2
+import matplotlib
 from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
 
 from gcnxmodal.report import comparison, values
 from gcnxmodal.report.comparison import main_protocol, verdict
-from gcnxmodal.report.gallery import Gallery
-from gcnxmodal.report.inline import data_uri, inline_svg
-from gcnxmodal.report.palette import css_variables
-from gcnxmodal.report.plots import Plot, class_plots, curve_plots, save_png, training_plots
-from gcnxmodal.report.reasons import Reasons
+from gcnxmodal.report.gallery import Gallery, Reasons
+from gcnxmodal.report.palette import COLOURS, css_variables
+from gcnxmodal.report.panels import plain_text
+from gcnxmodal.report.plots import Plot, class_plots, curve_plots, save_png, sweep_plot, training_plots
+
+_SIDE = 224  # pixels: twice the largest size the page shows
+_SVG = "{http://www.w3.org/2000/svg}"
+_HREF = "{http://www.w3.org/1999/xlink}href"
 
 
 def write_report(
@@ -96,6 +106,65 @@ def write_report(
     )
 
 
+def write_sweep_report(
+    folder: Path,
+    title: str,
+    report: Mapping[str, Any],
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    command: str,
+    date: str,
+    linked: Collection[str] | None = None,
+) -> Path:
+    """Write `folder/report.html` of a sweep (mean and spread over seeds by setting) and `plots/map.png`.
+
+    Args:
+        title: the preset.
+        report: the content of the sweep's `results.json`.
+        histories: each member's lines of `metrics.jsonl`, by name.
+        command, date: as for `write_report`.
+        linked: members that have reports of their own; None for all.
+
+    Returns:
+        The path of the page.
+    """
+    rows = [{**row, "name": setting_name(row["setting"])} for row in report["summary"]]
+    finished = [row for row in rows if row["protocols"]]
+    best = max(finished, key=lambda row: row["protocols"]["standard"]["average"]["mean"], default=None)
+    plot = None
+    if best is not None:
+        members = [name for name in best["members"] if name not in best["diverged"]]
+        label = "best setting" if len(rows) > 1 else "mean"
+        plot = sweep_plot(histories, members, label, report["yardsticks"])
+    if plot is not None:
+        (folder / "plots").mkdir(exist_ok=True)
+        save_png(plot, folder / "plots")
+    return write_page(
+        folder / "report.html",
+        "sweep.html",
+        title=title,
+        report=report,
+        rows=rows,
+        best=best,
+        protocols=list(best["protocols"]) if best else [],
+        baselines={name.upper(): scores for name, scores in report["yardsticks"].items()},
+        plot=None if plot is None else figure(plot),
+        linked=[name for row in rows for name in row["members"] if linked is None or name in linked],
+        command=command,
+        date=date,
+        config=list(values.flatten(report["experiment"])),
+        versions=list(values.flatten(report["versions"])),
+    )
+
+
+def setting_name(setting: Mapping[str, Any]) -> str:
+    """
+    >>> setting_name({"train.margin": 0.5, "model.filters": [1, 1]}), setting_name({})
+    ('margin 0.5, filters [1, 1]', 'the preset')
+    """
+    words = (f"{field.split('.')[-1].replace('_', ' ')} {value}" for field, value in setting.items())
+    return ", ".join(words) or "the preset"
+
+
 def write_page(path: Path, template: str, package: str = "gcnxmodal.report", **content: Any) -> Path:
     """Write a template of a package filled with `content`; returns the path."""
     text = _environment(package).get_template(template).render(**content)
@@ -137,3 +206,78 @@ def _environment(package: str) -> jinja2.Environment:
 
 def _file(name: str) -> str:
     return resources.files("gcnxmodal.report").joinpath(name).read_text("utf-8")
+
+
+def inline_svg(figure: Figure, name: str, alt: str) -> str:
+    """The `<svg>` element of a figure, safe to place in HTML beside others.
+
+    Matplotlib's file is made for standing alone. Here its metadata, comments and style sheet (which would
+    apply to the whole page) go, ids get the plot's name as a prefix, each palette colour becomes
+    `var(--role)` so that dark mode recolours the plot, and text stays text in the page's font.
+    """
+    with plain_text(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gcnxmodal"}):
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    root = ElementTree.fromstring(file.getvalue())  # leaves comments out
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{_SVG}metadata", f"{_SVG}style"):
+                parent.remove(child)
+    used = _references(root)
+    for element in root.iter():
+        _clean(element, name, used)
+    for attribute in ("width", "height", "version"):
+        del root.attrib[attribute]
+    root.attrib |= {"role": "img", "aria-label": alt, "class": "plot"}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _references(root: ElementTree.Element) -> set[str]:
+    hrefs = {element.get(_HREF, "").removeprefix("#") for element in root.iter()}
+    clips = {
+        match for element in root.iter() for match in re.findall(r"#(\w+)\)", element.get("clip-path", ""))
+    }
+    return hrefs | clips
+
+
+def _clean(element: ElementTree.Element, name: str, used: set[str]) -> None:
+    element.tag = element.tag.removeprefix(_SVG)
+    if (identifier := element.attrib.pop("id", None)) in used:
+        element.set("id", f"{name}-{identifier}")
+    if reference := element.attrib.pop(_HREF, None):
+        element.set("href", f"#{name}-{reference.removeprefix('#')}")
+    if clip := element.get("clip-path"):
+        element.set("clip-path", clip.replace("#", f"#{name}-"))
+    if style := element.get("style"):
+        style = re.sub(r"font-family:[^;]*;? ?", "", style)
+        for role, (light, _) in COLOURS.items():
+            style = style.replace(light, f"var(--{role})")
+        element.set("style", style)
+
+
+def data_uri(path: Path) -> str | None:
+    """A picture for the `src` of an `<img>`: an SVG as it is, anything else as a thumbnail.
+
+    An `<img>` never runs the scripts of an SVG and never loads what it links to. A picture that cannot be
+    read gives None: the report comes at the end of a long run, which a lost file must not fail.
+    """
+    try:
+        if path.suffix.lower() == ".svg":
+            return _encode("svg+xml", path.read_bytes())
+        with Image.open(path) as opened:
+            opened.draft("RGB", (_SIDE, _SIDE))  # a JPEG is decoded at the smallest size that will do
+            picture = ImageOps.exif_transpose(opened)
+            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    if picture.mode == "RGBA":
+        picture.save(file, "PNG", optimize=True)
+        return _encode("png", file.getvalue())
+    picture.save(file, "JPEG", quality=80, optimize=True)
+    return _encode("jpeg", file.getvalue())
+
+
+def _encode(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -62,12 +62,7 @@ class _Curve:
 _CURVES = (
     _Curve("precision-recall", "Precision by recall", "Recall", "curves", "recall", "precision"),
     _Curve(
-        "precision-scope",
-        "Precision by scope",
-        "Items retrieved",
-        "curves",
-        x="scope",
-        y="precision_at_scope",
+        "precision-scope", "Precision by scope", "Items retrieved", "curves", "scope", "precision_at_scope"
     ),
     _Curve(
         "lookup",
@@ -107,14 +102,9 @@ def training_plots(
     ]
     lines = [line for line in lines if line.x]
     if lines:
-        for key, scores in results.get("yardsticks", {}).items():
-            level = measured(scores.get("standard", {}).get("average"))
-            if level is not None:
-                style = series(key, system)
-                lines.append(Line(f"{style.label} average", style, (), (level,)))
+        lines += _levels(results.get("yardsticks", {}), " average")
         title = "MAP by epoch, standard protocol"
-        figure = line_panel(title, "Epoch", lines, top=ceiling(y for line in lines for y in line.y), right=92)
-        plots.append(Plot("map", figure, _in_words(title, lines)))
+        plots.append(Plot("map", _map_panel(title, lines), _in_words(title, lines)))
     return plots
 
 
@@ -136,24 +126,27 @@ def sweep_plot(
         name: {row["epoch"]: row["standard"]["average"] for row in rows if row.get("standard")}
         for name, rows in histories.items()
     }
-    thin = Series("", "muted")
-    lines = [Line("", thin, tuple(by_epoch), tuple(by_epoch.values()), 0.8) for by_epoch in points.values()]
     shared = sorted(set.intersection(*(set(points[name]) for name in best))) if best else []
     if not shared:
         return None
     mean = tuple(math.fsum(points[name][epoch] for name in best) / len(best) for epoch in shared)
-    thick = Line(label, series("model", label), tuple(shared), mean, 2.4)
-    lines = [line for line in lines if line.x] + [thick]
-    named = [thick]
-    for key, scores in baselines.items():
-        level = measured(scores.get("standard", {}).get("average"))
-        if level is not None:
-            style = series(key, label)
-            named.append(Line(style.label, style, (), (level,)))
-    lines += named[1:]
+    style = Series("", "muted")
+    thin = [Line("", style, tuple(row), tuple(row.values()), 0.8) for row in points.values() if row]
+    named = [Line(label, series("model", label), tuple(shared), mean, 2.4), *_levels(baselines)]
     title = "Average MAP by epoch, standard protocol"
-    figure = line_panel(title, "Epoch", lines, top=ceiling(y for line in lines for y in line.y), right=92)
-    return Plot("map", figure, f"{_in_words(title, named)} Thin: each of {len(points)} members.")
+    words = f"{_in_words(title, named)} Thin: each of {len(points)} members."
+    return Plot("map", _map_panel(title, [*thin, *named]), words)
+
+
+def _levels(baselines: Mapping[str, Any], suffix: str = "") -> list[Line]:
+    """The average of each baseline under `standard`, by epoch a level."""
+    averages = {key: measured(scores.get("standard", {}).get("average")) for key, scores in baselines.items()}
+    styles = {key: series(key, key) for key, average in averages.items() if average is not None}
+    return [Line(f"{style.label}{suffix}", style, (), (averages[key],)) for key, style in styles.items()]
+
+
+def _map_panel(title: str, lines: Sequence[Line]) -> Figure:
+    return line_panel(title, "Epoch", lines, top=ceiling(y for line in lines for y in line.y), right=92)
 
 
 def class_plots(details: Mapping[str, Any], class_names: Sequence[str], system: str) -> list[Plot]:

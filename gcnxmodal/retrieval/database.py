@@ -13,16 +13,17 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt32
 
-from gcnxmodal.retrieval.chunks import top_k
-from gcnxmodal.retrieval.evaluate_codes import evaluate_codes, standard_map_of_codes
-from gcnxmodal.retrieval.evaluate_embeddings import (
+from gcnxmodal.retrieval.evaluate import (
+    evaluate_codes,
     evaluate_embeddings,
     evaluate_scores,
     standard_map,
+    standard_map_of_codes,
     standard_map_of_scores,
 )
 from gcnxmodal.retrieval.hamming import nearest, pack_codes
 from gcnxmodal.retrieval.pair_scores import search
+from gcnxmodal.retrieval.ranking import top_k
 
 Splits = Mapping[str, Int[np.ndarray, " rows"]]
 Found = tuple[Int[np.ndarray, "Q k"], Float[np.ndarray, "Q k"]]
@@ -65,7 +66,7 @@ class Embeddings(Database):
         return top_k(queries, self.side(by), min(k, len(self)))
 
     def evaluate(self, labels_nC: Bool[np.ndarray, "n C"], splits: Splits) -> dict[str, Any]:
-        """Every protocol and curve, see `retrieval.evaluate`."""
+        """Every protocol and curve, see `evaluate_embeddings`."""
         return evaluate_embeddings(self.texts, self.images, labels_nC, splits)
 
     def standard_map(self, labels_nC: Bool[np.ndarray, "n C"]) -> dict[str, float]:

@@ -21,8 +21,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval import hamming_device
-from gcnxmodal.retrieval.chunks import MAX_BYTES, join_chunks, pad_rows, rows_per_chunk
-from gcnxmodal.retrieval.metrics import Norm, expected_average_precision
+from gcnxmodal.retrieval.metrics import Norm
+from gcnxmodal.retrieval.ranking import MAX_BYTES, join_chunks, pad_rows, rows_per_chunk
 
 BLOCK = 128
 """Items of the database that XLA counts at a time, and at most; each is compared with the block's others."""
@@ -87,46 +87,27 @@ def average_precisions(
     >>> labels = np.array([[True, False]]), np.array([[False, True], [True, True], [True, False]])
     >>> average_precisions(*codes, *labels).round(6).tolist()  # (1/2 + 2/3) / 2
     [0.583333]
-    >>> expected_average_precisions(*codes, *labels).round(6).tolist()  # or, item 1 first, (1 + 2/3) / 2
-    [0.708333]
+
+    Or, item 1 first, (1 + 2/3) / 2, with the mean .708333 (`metrics.expected_average_precision`).
 
     Raises:
         InputError: if codes and labels are not aligned.
     """
     data = _checked(query_codes_QW, database_codes_MW, query_labels_QC, database_labels_MC)
     M = len(database_codes_MW)
-    R = _cutoff(cutoff, M)
+    if cutoff is not None and cutoff < 1:
+        raise InputError(f"cutoff is {cutoff}; choose 1 or more, or None for all ranks")
+    R = M if cutoff is None else min(cutoff, M)
     if _on_host(data[1], on_host):
         from gcnxmodal.retrieval import hamming_host
 
-        sum_Q, hits_Q, relevant_Q = hamming_host.precision_sums(*_host_layout(*data), R).T
+        sum_Q, hits_Q, relevant_Q = hamming_host.precision_sums(_host_layout(*data), R).T
     else:
         sums = functools.partial(hamming_device.precision_sums, M=M, cutoff=R)
         sum_Q4, hits_Q, relevant_Q = _by_chunks(sums, data, max_bytes)
         sum_Q = sum_Q4 @ (1 / hamming_device.BASE ** np.arange(sum_Q4.shape[1]))
     Z_Q = {"hits": hits_Q, "relevant": relevant_Q, "min": np.minimum(relevant_Q, R)}[norm]
     return sum_Q / np.maximum(Z_Q, 1.0)
-
-
-def expected_average_precisions(
-    query_codes_QW: UInt32[np.ndarray, "Q W"],
-    database_codes_MW: UInt32[np.ndarray, "M W"],
-    query_labels_QC: Bool[np.ndarray, "Q C"],
-    database_labels_MC: Bool[np.ndarray, "M C"],
-    cutoff: int | None = None,
-    norm: Norm = "hits",
-    max_bytes: int = MAX_BYTES,
-    on_host: bool | None = None,
-) -> Float[np.ndarray, " Q"]:
-    """AP of each query expected if items at the same distance come in random order, float64, exact for every
-    cut-off and norm: `metrics.expected_average_precision` of `distance_histograms`.
-
-    Raises:
-        InputError: if codes and labels are not aligned.
-    """
-    R = _cutoff(cutoff, len(database_codes_MW))
-    data = query_codes_QW, database_codes_MW, query_labels_QC, database_labels_MC
-    return expected_average_precision(*distance_histograms(*data, max_bytes, on_host), R, norm)
 
 
 def distance_histograms(
@@ -146,7 +127,7 @@ def distance_histograms(
     if _on_host(data[1], on_host):
         from gcnxmodal.retrieval import hamming_host
 
-        all_QT, relevant_QT = hamming_host.histograms(*_host_layout(*data))
+        all_QT, relevant_QT = hamming_host.histograms(_host_layout(*data))
     else:
         counts = functools.partial(hamming_device.histograms, M=len(database_codes_MW))
         all_QT, relevant_QT = _by_chunks(counts, data, max_bytes)
@@ -199,12 +180,6 @@ def _checked(query_codes_QW, database_codes_MW, query_labels_QC, database_labels
             f"{codes[1].shape[1]} and {labels[1].shape[1]}; make them equal"
         )
     return *codes, *labels
-
-
-def _cutoff(cutoff: int | None, M: int) -> int:
-    if cutoff is not None and cutoff < 1:
-        raise InputError(f"cutoff is {cutoff}; choose 1 or more, or None for all ranks")
-    return M if cutoff is None else min(cutoff, M)
 
 
 def _on_host(items_MW: np.ndarray, wanted: bool | None) -> bool:

@@ -64,7 +64,7 @@ def precision_sums(
     earlier_bb = jnp.tri(items_BbW.shape[1], k=-1, dtype=bool)
 
     def count(carry, numbered_block):
-        (next_Tq, next_hit_Tq), sums_q, found_q = carry
+        (next_Tq, next_hit_Tq), sums_q, hits_q = carry
         distance_bq, weight_bq = _block(queries_qW, labels_qC, numbered_block, M)
         relevant_bq = weight_bq > RELEVANT
         tied_bbq = (distance_bq[:, None] == distance_bq) & earlier_bb[:, :, None]
@@ -73,17 +73,17 @@ def precision_sums(
         hit_bq = 1 + jnp.take_along_axis(next_hit_Tq, distance_bq, axis=0) + tied_hits_bq
         inside_bq = relevant_bq & (rank_bq <= cutoff)
         digits_bq = digits(hit_bq, rank_bq)
-        here_q = [jnp.sum(jnp.where(inside_bq, digit_bq, 0), axis=0) for digit_bq in digits_bq]
-        sums_q = _carried([sums_q[0], *map(jnp.add, sums_q[1:], here_q)])
-        found_q += jnp.sum(inside_bq, axis=0)
+        block_sums_q = [jnp.sum(jnp.where(inside_bq, digit_bq, 0), axis=0) for digit_bq in digits_bq]
+        sums_q = _carried([sums_q[0], *map(jnp.add, sums_q[1:], block_sums_q)])
+        hits_q += jnp.sum(inside_bq, axis=0)
         counts = _count(distance_bq, weight_bq, len(next_Tq))
-        return ((next_Tq + counts[0], next_hit_Tq + counts[1]), sums_q, found_q), None
+        return ((next_Tq + counts[0], next_hit_Tq + counts[1]), sums_q, hits_q), None
 
     ahead = tuple(jnp.cumsum(n_Tq, axis=0) - n_Tq for n_Tq in (all_Tq, relevant_Tq))
     none_q = jnp.zeros(len(queries_qW), jnp.int32)
     start = ahead, (1 + DIGITS) * [none_q], none_q
-    (_, sums_q, found_q), _ = lax.scan(count, start, _numbered(database))
-    return jnp.stack(sums_q, axis=1), found_q, jnp.sum(relevant_Tq, axis=0)
+    (_, sums_q, hits_q), _ = lax.scan(count, start, _numbered(database))
+    return jnp.stack(sums_q, axis=1), hits_q, jnp.sum(relevant_Tq, axis=0)
 
 
 def digits(numerator: Int[Array, "*shape"], denominator: Int[Array, "*shape"]) -> list[Int[Array, "*shape"]]:
@@ -96,14 +96,14 @@ def digits(numerator: Int[Array, "*shape"], denominator: Int[Array, "*shape"]) -
         numerator, denominator: int32 below 2^30.
     """
     # Long division. The float32 estimate of a digit is one off at most, and an integer division is slow.
-    inverse, rest, found = 1 / denominator.astype(jnp.float32), numerator, []
+    inverse, rest, quotient = 1 / denominator.astype(jnp.float32), numerator, []
     for _ in range(DIGITS):
         estimate = (rest.astype(jnp.float32) * BASE * inverse).astype(jnp.int32)
         rest = rest * BASE - estimate * denominator  # both overflow; the difference is right
         error = (rest >= denominator).astype(jnp.int32) - (rest < 0).astype(jnp.int32)
         rest -= error * denominator
-        found.append(estimate + error)
-    return found
+        quotient.append(estimate + error)
+    return quotient
 
 
 @functools.partial(jax.jit, static_argnames="k")
@@ -131,8 +131,8 @@ def _histograms(queries_qW, labels_qC, database, M):
     T = 32 * queries_qW.shape[1] + 1
 
     def count(counts_Tq, numbered_block):
-        here_Tq = _count(*_block(queries_qW, labels_qC, numbered_block, M), T)
-        return jax.tree.map(jnp.add, counts_Tq, here_Tq), None
+        block_Tq = _count(*_block(queries_qW, labels_qC, numbered_block, M), T)
+        return jax.tree.map(jnp.add, counts_Tq, block_Tq), None
 
     none_Tq = jnp.zeros((T, len(queries_qW)), jnp.int32)
     return lax.scan(count, (none_Tq, none_Tq), _numbered(database))[0]

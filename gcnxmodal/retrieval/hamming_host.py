@@ -22,6 +22,9 @@ TILE = 1024
 QUERIES = 32
 """Queries a thread takes at a time."""
 
+Words = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""queries_QW, labels_QV, items_WM, item_labels_VM."""
+
 # A counter is one integer: the distance it counts from bit 48 on, relevant items in bits 24..47, all items
 # in 0..23. So what an item finds there is one load and one store.
 RELEVANT, DISTANCE = np.uint64(24), np.uint64(48)
@@ -29,31 +32,20 @@ COUNT = np.uint64(2**24 - 1)
 ONE = np.uint64(1)
 
 
-def precision_sums(
-    queries_QW: UInt32[np.ndarray, "Q W"],
-    labels_QV: UInt32[np.ndarray, "Q V"],
-    items_WM: UInt32[np.ndarray, "W M"],
-    item_labels_VM: UInt32[np.ndarray, "V M"],
-    cutoff: int,
-) -> np.ndarray:
+def precision_sums(words: Words, cutoff: int) -> np.ndarray:
     """sum_{r <= cutoff} P(r) rel(r), hits within the cut-off, and all relevant items: float64 [Q, 3].
 
     The sum runs in the order of the ranks, one by one, in float64.
     """
-    out_Q3 = np.empty((len(queries_QW), 3))
-    _on_all_cores(_precision_sums, queries_QW, labels_QV, items_WM, item_labels_VM, cutoff, out_Q3)
+    out_Q3 = np.empty((len(words[0]), 3))
+    _on_all_cores(_precision_sums, words, cutoff, out_Q3)
     return out_Q3
 
 
-def histograms(
-    queries_QW: UInt32[np.ndarray, "Q W"],
-    labels_QV: UInt32[np.ndarray, "Q V"],
-    items_WM: UInt32[np.ndarray, "W M"],
-    item_labels_VM: UInt32[np.ndarray, "V M"],
-) -> Int[np.ndarray, "2 Q T"]:
+def histograms(words: Words) -> Int[np.ndarray, "2 Q T"]:
     """How many items, and how many relevant ones, lie at each distance 0..32 W from each query."""
-    out_QT2 = np.zeros((len(queries_QW), 32 * len(items_WM) + 1, 2), np.int64)
-    _on_all_cores(_histograms, queries_QW, labels_QV, items_WM, item_labels_VM, 0, out_QT2)
+    out_QT2 = np.zeros((len(words[0]), 32 * len(words[2]) + 1, 2), np.int64)
+    _on_all_cores(_histograms, words, 0, out_QT2)
     return np.moveaxis(out_QT2, -1, 0)
 
 
@@ -63,11 +55,13 @@ def nearest(
     """Indices and distances of the k nearest items of each query, ties by the lower index."""
     no_labels = np.zeros((len(queries_QW), 0), np.uint32), np.zeros((0, items_WM.shape[1]), np.uint32)
     out_Qk2 = np.empty((len(queries_QW), k, 2), np.int32)
-    _on_all_cores(_nearest, queries_QW, no_labels[0], items_WM, no_labels[1], k, out_Qk2)
+    _on_all_cores(_nearest, (queries_QW, no_labels[0], items_WM, no_labels[1]), k, out_Qk2)
     return np.moveaxis(out_Qk2, -1, 0)
 
 
-def _on_all_cores(measure: Callable, queries_QW, labels_QV, items_WM, item_labels_VM, limit, out_Q) -> None:
+def _on_all_cores(measure: Callable, words: Words, limit: int, out_Q: np.ndarray) -> None:
+    queries_QW, labels_QV, items_WM, item_labels_VM = words
+
     def part(start: int) -> None:
         rows = slice(start, start + QUERIES)
         measure(queries_QW[rows], labels_QV[rows], items_WM, item_labels_VM, limit, out_Q[rows])
@@ -110,7 +104,7 @@ def _precision_sums(queries_QW, labels_QV, items_WM, item_labels_VM, cutoff, out
     for q in range(len(queries_QW)):
         for t in range(len(count_T)):
             count_T[t] = np.uint64(t) << DISTANCE
-        found = np.uint64(0)
+        relevant_count = np.uint64(0)
         for start in range(0, M, TILE):
             count = min(TILE, M - start)
             _mark(queries_QW[q], labels_QV[q], items_WM, item_labels_VM, start, count, marked)
@@ -118,22 +112,22 @@ def _precision_sums(queries_QW, labels_QV, items_WM, item_labels_VM, cutoff, out
             for i in range(np.uint64(count)):
                 mark = np.uint64(marked[i])
                 relevant, counter = mark & ONE, count_T[mark >> ONE]
-                seen[found] = counter
+                seen[relevant_count] = counter
                 count_T[mark >> ONE] = counter + (relevant << RELEVANT) + ONE
-                found += relevant
+                relevant_count += relevant
         ahead = np.uint64(0)
         for t in range(len(count_T)):
-            here = count_T[t] - (np.uint64(t) << DISTANCE)
+            at_distance = count_T[t] - (np.uint64(t) << DISTANCE)
             count_T[t] = ahead
-            ahead += here
-        for i in range(found):
+            ahead += at_distance
+        for i in range(relevant_count):
             place = seen[i] + count_T[seen[i] >> DISTANCE]
             ranks[(place >> RELEVANT) & COUNT] = (place & COUNT) + ONE
         total, hit = 0.0, 0
-        while hit < found and ranks[hit] <= cutoff:
+        while hit < relevant_count and ranks[hit] <= cutoff:
             total += (hit + 1) / ranks[hit]
             hit += 1
-        out_Q3[q, 0], out_Q3[q, 1], out_Q3[q, 2] = total, hit, found
+        out_Q3[q, 0], out_Q3[q, 1], out_Q3[q, 2] = total, hit, relevant_count
 
 
 @_compiled

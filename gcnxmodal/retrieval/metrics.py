@@ -1,58 +1,44 @@
-"""Metrics of rankings: average precision, also expected over ties, and the rank of a query's own pair.
+"""Metrics of rankings: average precision, also expected over ties; the rank of a query's own pair; curves.
 
 Functions of hits take NumPy and JAX arrays alike: hits_QR[q, r] says whether the item that query q ranks r-th
-(from 0) is relevant.
+(from 0) is relevant. A query without a relevant item counts with precision 0 and recall 0.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import jax
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 from scipy.special import gammaln
-
-from gcnxmodal.retrieval.ranking import ranked_relevance
 
 Norm = Literal["hits", "relevant", "min"]
 """The divisor Z of AP: relevant items within R, all relevant items, or the lesser of R and all relevant."""
 
+RECALL_LEVELS = 11
+"""Recall 0, 0.1, ..., 1."""
+
 
 def average_precision(
-    scores_QM: Float[Array | np.ndarray, "Q M"],
-    relevant_QM: Bool[Array | np.ndarray, "Q M"],
-    cutoff: int | None = None,
-    norm: Norm = "hits",
+    hits_QR: Bool[Array | np.ndarray, "Q R"], relevant_Q: Int[Array | np.ndarray, " Q"], norm: Norm = "hits"
 ) -> Float[Array | np.ndarray, " Q"]:
-    """Average precision of each query's ranking of the whole database.
+    """Average precision of each query's ranking, cut at R; 0 for a query without a relevant item.
 
         AP = 1/Z sum_{r <= R} P(r) rel(r),    P(r) = hits among the first r / r
 
-    R is the cut-off, or M; a query without a relevant item has AP 0.
+    Args:
+        hits_QR: as `ranked_relevance` ranks them, as far as they count.
+        relevant_Q: relevant items in the whole database; the norm "hits" does not read it.
 
-    Scores (0.9, 0.8, 0.7, 0.6) of items (relevant, not, relevant, relevant): AP = (1 + 2/3 + 3/4) / 3, and
-    within R = 2 it is 1 over 1 hit, 3 relevant, or min(2, 3):
+    Items (relevant, not, relevant, relevant): AP = (1 + 2/3 + 3/4) / 3, and within R = 2 it is 1 over 1 hit,
+    3 relevant, or min(2, 3):
 
-    >>> scores, relevant = np.float32([[0.9, 0.8, 0.7, 0.6]]), np.array([[True, False, True, True]])
-    >>> precisions = [average_precision(scores, relevant, 2, norm) for norm in ("hits", "relevant", "min")]
+    >>> hits, relevant = np.array([[True, False]]), np.array([3])
+    >>> precisions = [average_precision(hits, relevant, norm) for norm in ("hits", "relevant", "min")]
     >>> [round(float(ap_Q[0]), 4) for ap_Q in precisions]
     [1.0, 0.3333, 0.5]
-
-    Raises:
-        InputError: if a score is NaN.
-    """
-    hits_QR = ranked_relevance(scores_QM, relevant_QM)[:, :cutoff]
-    return average_precision_of_hits(hits_QR, relevant_QM.sum(axis=1), norm)
-
-
-def average_precision_of_hits(
-    hits_QR: Bool[Array | np.ndarray, "Q R"],
-    relevant_Q: Int[Array | np.ndarray, " Q"],
-    norm: Norm = "hits",
-) -> Float[Array | np.ndarray, " Q"]:
-    """`average_precision` of a ranking cut at R, and the number of relevant items in the whole database.
-
-    `relevant_Q` may be anything for the norm "hits", which does not read it.
     """
     xp = hits_QR.__array_namespace__()
     if isinstance(hits_QR, np.ndarray):
@@ -177,3 +163,90 @@ def pair_summary(ranks_Q: Int[np.ndarray, " Q"]) -> dict[str, float]:
     """
     recall = {f"recall@{k}": float(np.mean(ranks_Q <= k)) for k in (1, 5, 10)}
     return {**recall, "median_rank": float(np.median(ranks_Q))}
+
+
+def curve_ranks(M: int) -> Int[np.ndarray, " G"]:
+    """The ranks at which curves of a database of M items are drawn: all up to 1,000, then 100 more up to M.
+
+    >>> curve_ranks(3)
+    array([1, 2, 3])
+    """
+    first = np.arange(1, min(M, 1000) + 1)
+    rest = np.geomspace(1000, M, 101)[1:].round().astype(int) if M > 1000 else first[:0]
+    return np.unique(np.concatenate([first, rest]))
+
+
+def interpolated_precision(hits_QM: Bool[Array | np.ndarray, "Q M"]) -> Float[Array | np.ndarray, "Q 11"]:
+    """11-point interpolated precision of each query: the best precision at any recall >= 0, 0.1, ..., 1.
+
+        p(l) = max_{r: recall(r) >= l} P(r)
+
+    Relevant items at ranks 1 and 4: precision 1 up to recall 0.5, then 2/4.
+
+    >>> interpolated_precision(np.array([[True, False, False, True]]))[0].tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5]
+    """
+    xp = hits_QM.__array_namespace__()
+    count_QM = xp.cumsum(hits_QM, axis=1, dtype=xp.int32)
+    real = xp.float32 if isinstance(hits_QM, jax.Array) else xp.float64
+    precision_QM = count_QM.astype(real) / xp.arange(1, hits_QM.shape[1] + 1, dtype=real)
+    if isinstance(hits_QM, jax.Array):
+        best_QM = lax.cummax(precision_QM, axis=1, reverse=True)
+    else:
+        best_QM = np.maximum.accumulate(precision_QM[:, ::-1], axis=1)[:, ::-1]
+    # In whole numbers: 0.1 * 10 relevant items is above 1 in float32. The first rank whose recall reaches l.
+    reach = RECALL_LEVELS - 1
+    first_QL = xp.stack(
+        [xp.argmax(count_QM * reach >= level * count_QM[:, -1:], axis=1) for level in range(RECALL_LEVELS)],
+        axis=1,
+    )
+    return xp.take_along_axis(best_QM, first_QL, axis=1)
+
+
+def hits_by_rank(hits_QM: Bool[Array | np.ndarray, "Q M"]) -> Int[Array | np.ndarray, "Q G"]:
+    """The number of relevant items among each query's first r, for each rank r of `curve_ranks(M)`.
+
+    >>> hits_by_rank(np.array([[True, False, True]])).tolist()
+    [[1, 1, 2]]
+    """
+    xp = hits_QM.__array_namespace__()
+    return xp.cumsum(hits_QM, axis=1, dtype=xp.int32)[:, curve_ranks(hits_QM.shape[1]) - 1]
+
+
+def mean_curves(
+    interpolated_QL: Float[np.ndarray, "Q 11"],
+    hits_QG: Int[np.ndarray, "Q G"],
+    relevant_Q: Int[np.ndarray, " Q"],
+    M: int,
+) -> dict[str, Any]:
+    """The curves of all queries of a database of M items together: at each point, the mean over queries.
+
+    Returns:
+        recall, precision: the 11-point interpolated precision-recall curve.
+        scope, precision_at_scope: precision among the first `scope` items (SSPE, Fig. 4); up to 1,000 this is
+            precision@N.
+        pr_by_rank: {"recall", "precision"} at each scope.
+    """
+    ranks_G = curve_ranks(M)
+    precision_G = np.mean(hits_QG / ranks_G, axis=0).tolist()
+    recall_G = np.mean(hits_QG / np.maximum(relevant_Q, 1)[:, None], axis=0).tolist()
+    return {
+        "recall": [level / (RECALL_LEVELS - 1) for level in range(RECALL_LEVELS)],
+        "precision": np.mean(interpolated_QL, axis=0, dtype=np.float64).tolist(),
+        "scope": ranks_G.tolist(),
+        "precision_at_scope": precision_G,
+        "pr_by_rank": {"recall": recall_G, "precision": precision_G},
+    }
+
+
+def per_class_map(
+    average_precision_Q: Float[np.ndarray, " Q"], labels_QC: Bool[np.ndarray, "Q C"]
+) -> list[float | None]:
+    """MAP of each class: the mean over the queries that have it (among others, where there are many labels).
+
+    None for a class that no query has.
+
+    >>> per_class_map(np.array([1.0, 0.5]), np.array([[True, False, False], [True, True, False]]))
+    [0.75, 0.5, None]
+    """
+    return [float(np.mean(average_precision_Q[has])) if has.any() else None for has in labels_QC.T]

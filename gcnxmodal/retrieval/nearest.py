@@ -1,9 +1,4 @@
-"""Nearest neighbours of rows among themselves: exact by cosine, exact by distance, and nearly by an index.
-
-`nearest_by_cosine` is exact in float64 on the host, ties included, so that a word graph is the same on every
-machine. `nearest_by_distance` takes float32 on the device, for corpora of many features. `nearest_by_index`
-asks faiss, and misses a few.
-"""
+"""Nearest neighbours of rows among themselves: exact by cosine, exact by distance, and nearly by an index."""
 
 from __future__ import annotations
 
@@ -38,7 +33,7 @@ def nearest_by_cosine(
     cosines. The last bits of a blocked matrix product depend on where in it a pair stands, so the product
     only proposes candidates: every pair that its rounding error leaves in question. What is ranked is their
     cosine computed anew from the two rows alone, summed in a fixed order. Hence the result depends neither
-    on `block` nor on the number of threads.
+    on `block` nor on the number of threads, and a word graph is the same on every machine.
 
     Args:
         vectors: the rows, none of them zero.

@@ -1,8 +1,4 @@
-"""Scores that are no inner product: of every text with every image, and search by them.
-
-`score_matrix` fills the whole matrix in chunks, on all devices at hand. `search` scores only a shortlist of
-each query, which is found by inner product.
-"""
+"""Scores that are no inner product: of every text with every image, and search by them."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
-from gcnxmodal.retrieval.chunks import MAX_BYTES, top_k
+from gcnxmodal.retrieval.ranking import MAX_BYTES, top_k
 
 # Of a chunk: enough texts to keep a device busy, and so many images that [images, D] lies in a CPU's cache.
 TEXTS, IMAGES = 64, 1024

@@ -150,9 +150,9 @@ class Checkpoints:
             raise error  # the others cannot know of it, and would wait for this one in the next save
         # A broken save leaves Orbax's background thread in a failed state: open the folder anew.
         self._open()
-        kept = f"the last good one is {self.steps[-1]}" if self.steps else "there is no earlier one"
+        last_good = f"the last good one is {self.steps[-1]}" if self.steps else "there is no earlier one"
         self._report(
-            f"{self._directory}: saving checkpoint {step} failed ({_first_line(error)}); {kept}. "
+            f"{self._directory}: saving checkpoint {step} failed ({_first_line(error)}); {last_good}. "
             "Is the disk full?"
         )
 

@@ -88,8 +88,6 @@ def together(do: Callable[[], T]) -> T:
     Raises:
         InputError: as `do` on this process, else that of another, naming it.
     """
-    if jax.process_count() == 1:
-        return do()
     refusal: InputError | None = None
     result: list[T] = []
     try:
@@ -114,8 +112,6 @@ def check_same(parts: Mapping[str, str]) -> None:
     Raises:
         InputError: naming the part and the process.
     """
-    if jax.process_count() == 1:
-        return
     first, *others = (json.loads(text) for text in _exchange(json.dumps(parts)))
     for process, said in enumerate(others, start=1):
         for part in parts:
@@ -128,17 +124,13 @@ def check_same(parts: Mapping[str, str]) -> None:
 
 def agree(steps: int, signal: int) -> tuple[int, int]:
     """The length of the next block, by process 0's clock; and the signal that any process has got, or 0."""
-    if jax.process_count() == 1:
-        return steps, signal
-    said = multihost_utils.process_allgather(np.array([steps, signal], np.int32))
+    said = _gather(np.array([steps, signal], np.int32))
     return int(said[0, 0]), int(said[:, 1].max())
 
 
 def everywhere(true: bool) -> bool:
     """Is it true on every process."""
-    if jax.process_count() == 1:
-        return true
-    return bool(multihost_utils.process_allgather(np.array(true)).all())
+    return bool(_gather(np.array(true)).all())
 
 
 def leave(error: BaseException, go_on: str) -> NoReturn:
@@ -217,5 +209,9 @@ def _exchange(text: str) -> list[str]:
     said = np.zeros(4_000, np.uint8)
     data = text.encode()[: len(said)]
     said[: len(data)] = np.frombuffer(data, np.uint8)
-    rows = multihost_utils.process_allgather(said)
-    return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in rows]
+    return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in _gather(said)]
+
+
+def _gather(value: np.ndarray) -> np.ndarray:
+    """The value of each process, by its number."""
+    return value[None] if jax.process_count() == 1 else multihost_utils.process_allgather(value)

@@ -78,8 +78,8 @@ def uniform_pairs(key: Array, labels_nC: Array, positives: int, negatives: int) 
 
     def image(row):
         text, wanted, u = row
-        found = jnp.cumsum((labels @ labels[text] > 0) == wanted)
-        return (found <= jnp.floor(u * found[-1])).sum()
+        matches = jnp.cumsum((labels @ labels[text] > 0) == wanted)
+        return (matches <= jnp.floor(u * matches[-1])).sum()
 
     # A block of texts at a time: a [draws, items] table of matches would not fit for the larger data sets.
     return texts, jax.lax.map(image, (texts, wanted, uniform), batch_size=256)

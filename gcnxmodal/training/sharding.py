@@ -190,11 +190,7 @@ def over_mesh(
     leaves = [spec(*_rule(name)) for name in named_leaves(params)]
     specs = jax.tree.unflatten(jax.tree.structure(params), leaves)
     mapped = jax.shard_map(
-        part,
-        mesh=mesh,
-        in_specs=(specs, P(), P(rows)),
-        out_specs=spec(DATA, MODEL),
-        axis_names=set(axes),
+        part, mesh=mesh, in_specs=(specs, P(), P(rows)), out_specs=spec(DATA, MODEL), axis_names=set(axes)
     )
     return mapped(params, constants, rows_BN)
 

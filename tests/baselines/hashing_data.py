@@ -13,7 +13,7 @@ def several_labels(seed: int = 0):
 
 def views_of(method, images, texts):
     """The principal components that a fitted method learnt from."""
-    return method._image_axes.project(images), method._text_axes.project(texts)
+    return method._axes["images"].project(images), method._axes["texts"].project(texts)
 
 
 def hard_shapes(labelled: str = "one"):

@@ -7,7 +7,7 @@ from two_views import two_views
 from gcnxmodal.baselines import BASELINES, CCA
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate_embeddings import standard_map
+from gcnxmodal.retrieval.evaluate import standard_map
 
 
 def plain(components=None) -> CCA:
@@ -25,8 +25,8 @@ def test_correlations_are_the_cosines_of_the_angles_between_the_two_column_space
 def test_each_axis_correlates_as_much_as_it_says():
     images, texts, labels = two_views()
     method = plain().fit(images, texts, labels)
-    P = method._image_axes.project(images) @ method._image_map
-    Q = method._text_axes.project(texts) @ method._text_map
+    P = method.project(images, "images")
+    Q = method.project(texts, "texts")
     correlation = (P.T @ Q) / len(P)
     np.testing.assert_allclose(correlation, np.diag(method.correlations_), atol=1e-6)
     np.testing.assert_allclose(P.T @ P / len(P), np.eye(P.shape[1]), atol=1e-6)
@@ -61,8 +61,8 @@ def test_ridge_and_energy_reduce_what_is_fitted():
 def test_power_scales_each_axis_by_its_correlation():
     images, texts, labels = two_views()
     plain, scaled = (CCA(power=power).fit(images, texts, labels) for power in (0.0, 3.0))
-    np.testing.assert_allclose(scaled._text_map, plain._text_map * plain.correlations_**3)
-    np.testing.assert_allclose(scaled._image_map, plain._image_map * plain.correlations_**3)
+    np.testing.assert_allclose(scaled._map["texts"], plain._map["texts"] * plain.correlations_**3)
+    np.testing.assert_allclose(scaled._map["images"], plain._map["images"] * plain.correlations_**3)
 
 
 def test_images_find_texts_of_new_items():

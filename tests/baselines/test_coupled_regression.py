@@ -8,7 +8,7 @@ from gcnxmodal.baselines import coupled_regression
 from gcnxmodal.baselines.coupled_regression import JFSSL, LCFS, View, class_vectors, neighbour_weights, solve
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate_embeddings import standard_map
+from gcnxmodal.retrieval.evaluate import standard_map
 
 METHODS = {"lcfs": LCFS, "jfssl": JFSSL}
 EXACT = {"unit_length": False, "tolerance": 1e-13, "steps": 3000}

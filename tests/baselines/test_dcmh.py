@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from hashing_data import several_labels
 
-from gcnxmodal.baselines.dcmh import DCMH, dcmh_loss
-from gcnxmodal.baselines.two_branches import apply_branch, init_branch
+from gcnxmodal.baselines.two_branches import DCMH, apply_branch, dcmh_loss, init_branch
 from gcnxmodal.errors import InputError
 
 SHORT = {"epochs": 12, "batch": 32, "hidden": 64, "learning_rate": 3e-3}

@@ -7,7 +7,7 @@ from two_views import two_views
 
 from gcnxmodal.baselines import HASHING_METHODS, METHODS
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate_codes import standard_map_of_codes
+from gcnxmodal.retrieval.evaluate import standard_map_of_codes
 from gcnxmodal.retrieval.hamming import pack_codes
 
 SHORT = {
@@ -76,7 +76,7 @@ def test_axes_are_at_most_those_asked_for_or_as_many_as_the_energy_takes(name):
     counts = {}
     for axes in (7, 128, None):
         method = fitted(name, (images, texts, labels), axes=axes)
-        counts[axes] = method._image_axes.project(images).shape[1]
+        counts[axes] = method._axes["images"].project(images).shape[1]
     assert counts[7] == 7
     assert counts[128] == 128
     assert 128 < counts[None] < 200

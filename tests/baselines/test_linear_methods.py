@@ -7,13 +7,12 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from two_views import two_views
 
 from gcnxmodal.baselines import BASELINES, CCA, METHODS
-from gcnxmodal.baselines.cca import CCA3V, MLCCA
+from gcnxmodal.baselines.cca import BLM, CCA3V, MLCCA, PLS
 from gcnxmodal.baselines.discriminant import GMLDA, GMMFA, MvDA, neighbour_graphs, neighbour_scatter
 from gcnxmodal.baselines.linear import class_scatter, class_shares
-from gcnxmodal.baselines.pls import BLM, PLS
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate_embeddings import standard_map
+from gcnxmodal.retrieval.evaluate import standard_map
 
 CLOSED = {name: METHODS[name] for name in METHODS if name not in (*BASELINES, "mmnn", "dspe")}
 LINEAR = {name: method for name, method in CLOSED.items() if name != "scm"}
@@ -35,8 +34,8 @@ def several_labels(seed: int = 0):
 def maps(method, X, Y, labels):
     """The maps of a fitted method from the features themselves: what it does to the standard basis."""
     method.fit(X, Y, labels)
-    W = method._image_axes.axes_dp @ method._image_map
-    return W, method._text_axes.axes_dp @ method._text_map
+    W, V = (method._axes[side].axes_dp @ method._map[side] for side in ("images", "texts"))
+    return W, V
 
 
 def test_pls_finds_the_same_axes_as_scikit_learn():

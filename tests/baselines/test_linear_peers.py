@@ -7,8 +7,7 @@ from sklearn import cross_decomposition
 from two_views import two_views
 
 from gcnxmodal.baselines import CCA
-from gcnxmodal.baselines.cca import CCA3V
-from gcnxmodal.baselines.pls import PLS
+from gcnxmodal.baselines.cca import CCA3V, PLS
 
 PLAIN = {"energy": 1.0, "unit_length": False}
 SHRINKAGE = 0.2
@@ -26,7 +25,7 @@ def ridge_of(shrinkage: float, items: int) -> float:
 
 def coordinates(method, X, Y, labels):
     method.fit(X, Y, labels)
-    return method.project_images(X), method.project_texts(Y)
+    return method.project(X, "images"), method.project(Y, "texts")
 
 
 def assert_same_axes(ours, theirs, tolerance):

@@ -6,7 +6,7 @@ from gcnxmodal.baselines import CCA, METHODS, selection
 from gcnxmodal.baselines.base import Items, fit
 from gcnxmodal.baselines.selection import average_standard_map, select, validation_split
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate_embeddings import standard_map
+from gcnxmodal.retrieval.evaluate import standard_map
 
 
 class Noisy:

@@ -9,7 +9,7 @@ from gcnxmodal.baselines.semantic_matching import (
     SemanticMatching,
 )
 from gcnxmodal.data.wikipedia import official_features
-from gcnxmodal.retrieval.evaluate_embeddings import standard_map
+from gcnxmodal.retrieval.evaluate import standard_map
 
 
 def test_cm_is_cca_with_every_axis_alike():

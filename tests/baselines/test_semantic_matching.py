@@ -9,7 +9,7 @@ from gcnxmodal.baselines import semantic_matching as sm
 from gcnxmodal.baselines.selection import validation_split
 from gcnxmodal.data import wikipedia
 from gcnxmodal.holdout import validation_items
-from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings, standard_map
+from gcnxmodal.retrieval.evaluate import evaluate_embeddings, standard_map
 from gcnxmodal.text.tokens import Tokenizer
 
 
@@ -36,7 +36,7 @@ def test_inner_product_of_posteriors_ranks_as_their_centred_correlation():
     images, texts, labels = two_views()
     method = SemanticMatching(score="inner product").fit(images, texts, labels)
     p, q = method.encode_texts(texts), method.encode_images(images)
-    np.testing.assert_allclose(p, method.text_posteriors(texts), rtol=1e-6)
+    np.testing.assert_allclose(p, method.posteriors(texts, "texts"), rtol=1e-6)
     centred = (p - p.mean(axis=1, keepdims=True)) @ (q - q.mean(axis=1, keepdims=True)).T
     np.testing.assert_allclose(p @ q.T - 1 / 3, centred, atol=1e-6)
 

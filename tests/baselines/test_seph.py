@@ -88,10 +88,10 @@ def test_anchors_are_the_items_where_these_are_few_and_else_means_of_clusters():
     images, texts, labels = several_labels()
     few = SePH(4, iterations=5, anchors=500).fit(images, texts, labels)
     P, _ = views_of(few, images, texts)
-    np.testing.assert_array_equal(few._image_regressions.anchors_Ap, P)
+    np.testing.assert_array_equal(few._regressions["images"].anchors_Ap, P)
     many = SePH(4, iterations=5, anchors=7).fit(images, texts, labels)
-    assert many._image_regressions.anchors_Ap.shape == (7, P.shape[1])
-    assert many._text_regressions.weights_AK.shape == (7, 4)
+    assert many._regressions["images"].anchors_Ap.shape == (7, P.shape[1])
+    assert many._regressions["texts"].weights_AK.shape == (7, 4)
 
 
 def test_labels_that_no_two_items_share_are_refused():

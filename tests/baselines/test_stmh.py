@@ -65,7 +65,7 @@ def test_half_of_the_bits_of_every_new_item_are_ones():
 
 def test_a_text_has_the_bits_of_its_nearest_topics():
     method, _, Q = fitted()
-    codes = method._text_numbers(Q)
+    codes = method._numbers(Q, "texts")
     for i in range(0, len(Q), 7):
         distance = np.linalg.norm(Q[i][:, None] - method.factors_.M, axis=0)
         assert set(np.argsort(distance)[:3]) == set(np.flatnonzero(codes[i] > 0))

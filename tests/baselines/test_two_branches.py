@@ -11,7 +11,7 @@ from gcnxmodal.baselines import two_branches
 from gcnxmodal.baselines.two_branches import DSPE, MMNN, apply_branch, dspe_loss, init_branch, mmnn_loss
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.evaluate_embeddings import standard_map
+from gcnxmodal.retrieval.evaluate import standard_map
 
 METHODS = {"mmnn": MMNN, "dspe": DSPE}
 SHORT = {"steps": 60, "batch": 24}
@@ -122,7 +122,7 @@ def test_host_and_device_apply_a_branch_alike_to_sparse_rows_too():
 def test_mmnn_ranks_by_euclidean_distance():
     images, texts, labels = two_views()
     method = MMNN(**SHORT).fit(images, texts, labels)
-    f, g = method._image_outputs(images), method._text_outputs(texts)
+    f, g = method._outputs(images, "images"), method._outputs(texts, "texts")
     squared = ((g[:, None] - f[None]) ** 2).sum(axis=-1)
     np.testing.assert_allclose(
         method.encode_texts(texts) @ method.encode_images(images).T, -squared, atol=1e-4

@@ -23,7 +23,7 @@ from gcnxmodal.papers.table import (
     Row,
     Source,
 )
-from gcnxmodal.report.inline import inline_svg
+from gcnxmodal.report.page import inline_svg
 
 METHODS = ("SSPE", "GMLDA", "ml-CCA", "MMNN", "DSPE", "CCA")
 

@@ -10,7 +10,7 @@ from made_up_table import make_table, quoted, rows, with_cell
 from gcnxmodal.papers.output import as_markdown, as_text, lines, not_run, write_page
 from gcnxmodal.papers.plots import code_plots, heat_plots, layer_plots
 from gcnxmodal.papers.table import DIRECTIONS
-from gcnxmodal.report.inline import inline_svg
+from gcnxmodal.report.page import inline_svg
 
 VGG = "GCN + VGG-19 (here cnn)"
 

@@ -16,7 +16,7 @@ from small_folder import write_folder
 from gcnxmodal import finish, sweeps, tables
 from gcnxmodal.baselines import CCA, HASHING_METHODS, METHODS, selection
 from gcnxmodal.baselines.base import Items
-from gcnxmodal.baselines.pls import PLS
+from gcnxmodal.baselines.cca import PLS
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.evaluation import evaluate_baseline, evaluate_signs, fit_baseline
@@ -25,7 +25,7 @@ from gcnxmodal.papers.engine import PartFolder, reproduce
 from gcnxmodal.papers.options import Options
 from gcnxmodal.papers.sspe import SSPE_1
 from gcnxmodal.papers.table import Column, Source, Table
-from gcnxmodal.retrieval.evaluate_codes import evaluate_codes
+from gcnxmodal.retrieval.evaluate import evaluate_codes
 from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.protocols import PROTOCOLS, expected_name
 from gcnxmodal.systems import PRESETS

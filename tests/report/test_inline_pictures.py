@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gcnxmodal.report.inline import data_uri
+from gcnxmodal.report.page import data_uri
 
 
 def decoded(uri):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_up_run import make_arguments, make_evaluation
 
-from gcnxmodal.report.inline import inline_svg
+from gcnxmodal.report.page import inline_svg
 from gcnxmodal.report.palette import COLOURS, Series
 from gcnxmodal.report.panels import Line, _apart, line_panel
 from gcnxmodal.report.plots import class_plots, curve_plots, save_png, training_plots
@@ -17,7 +17,7 @@ DETAILS = {"model": make_evaluation(0.5, 3, 0), "sm": make_evaluation(0.4, 3, 1)
 
 
 def of_codes(level):
-    """What `retrieval.evaluate_codes` adds: a radius without a hit, then three with more and more."""
+    """What `evaluate_codes` adds: a radius without a hit, then three with more and more."""
     lookup = {
         "radius": [0, 1, 2, 3],
         "precision": [None, level, level / 2, level / 4],

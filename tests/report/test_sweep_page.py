@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import report_browser
 
-from gcnxmodal.report.sweep_page import write_sweep_report
+from gcnxmodal.report.page import write_sweep_report
 
 HOSTILE = "<script>alert(1)</script>"
 

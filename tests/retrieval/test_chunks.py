@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval import chunks
-from gcnxmodal.retrieval.chunks import (
+from gcnxmodal.retrieval import ranking
+from gcnxmodal.retrieval.ranking import (
     BYTES_PER_SCORE,
     check_embeddings,
     measure_rankings,
@@ -70,8 +70,8 @@ def test_equal_items_score_the_same_wherever_they_stand():
 
 def test_chunks_stay_within_the_budget(monkeypatch):
     sizes = []
-    score = chunks._score_chunk
-    monkeypatch.setattr(chunks, "_score_chunk", lambda *a: [sizes.append(x.size) or x for x in score(*a)])
+    score = ranking._score_chunk
+    monkeypatch.setattr(ranking, "_score_chunk", lambda *a: [sizes.append(x.size) or x for x in score(*a)])
     data = embeddings(200, 8, 0), embeddings(500, 8, 1), labels(200, 3, 2), labels(500, 3, 3)
     budget = BYTES_PER_SCORE * 512 * 40
     measure_rankings(hits_and_scores, *data, budget)

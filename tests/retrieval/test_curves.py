@@ -4,7 +4,7 @@ import pytest
 import reference.retrieval_numpy as reference
 from worked_example import HITS
 
-from gcnxmodal.retrieval.curves import (
+from gcnxmodal.retrieval.metrics import (
     curve_ranks,
     hits_by_rank,
     interpolated_precision,

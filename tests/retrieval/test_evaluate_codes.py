@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval import evaluate_codes as module
+from gcnxmodal.retrieval import evaluate as module
 from gcnxmodal.retrieval import protocols
-from gcnxmodal.retrieval.evaluate_codes import (
+from gcnxmodal.retrieval.evaluate import (
     ALL_PROTOCOLS,
     evaluate_codes,
+    evaluate_embeddings,
     expected_hits,
     standard_map_of_codes,
 )
-from gcnxmodal.retrieval.evaluate_embeddings import evaluate_embeddings
 from gcnxmodal.retrieval.hamming import distance_histograms, pack_codes
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None

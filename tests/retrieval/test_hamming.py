@@ -13,14 +13,14 @@ from reference.hamming_numpy import unpack_codes
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval import hamming, hamming_device, metrics
-from gcnxmodal.retrieval.chunks import BYTES_PER_SCORE
 from gcnxmodal.retrieval.hamming import (
     average_precisions,
     distance_histograms,
-    expected_average_precisions,
     nearest,
     pack_codes,
 )
+from gcnxmodal.retrieval.metrics import expected_average_precision
+from gcnxmodal.retrieval.ranking import BYTES_PER_SCORE
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
 NORMS = ["hits", "relevant", "min"]
@@ -168,7 +168,7 @@ def test_expected_precision_is_the_mean_over_all_orders_of_the_ties(path, cutoff
         for distance_M, relevant_M in zip(distance_QM, relevant_QM, strict=True)
     ]
     assert 0.3 < np.mean(relevant_QM) < 0.7
-    found = expected_average_precisions(*packed(*data), cutoff, norm)
+    found = expected_average_precision(*distance_histograms(*packed(*data)), cutoff, norm)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -186,7 +186,8 @@ def test_expected_precision_is_the_mean_over_many_shuffled_databases():
     for _ in range(300):
         order = random.permutation(400)
         found.append(average_precisions(*packed(queries, items[order], query_labels, item_labels[order]), 60))
-    expected = expected_average_precisions(*packed(queries, items, query_labels, item_labels), 60)
+    counts = distance_histograms(*packed(queries, items, query_labels, item_labels))
+    expected = expected_average_precision(*counts, 60)
     error = np.std(found, axis=0) / np.sqrt(300)
     assert (abs(np.mean(found, axis=0) - expected) <= 5 * error).all()
     assert error.max() > 1e-4
@@ -194,7 +195,7 @@ def test_expected_precision_is_the_mean_over_many_shuffled_databases():
 
 def test_results_do_not_depend_on_the_budget(path):
     data = packed(*problem(16, queries=61))
-    for measure in (average_precisions, expected_average_precisions, distance_histograms):
+    for measure in (average_precisions, distance_histograms):
         np.testing.assert_array_equal(measure(*data, max_bytes=1), measure(*data))
     for part, whole in zip(nearest(*data[:2], 40, max_bytes=1), nearest(*data[:2], 40), strict=True):
         np.testing.assert_array_equal(part, whole)
@@ -210,10 +211,11 @@ def test_chunks_of_queries_stay_within_the_budget(monkeypatch):
     assert sizes == [24, 24, 24]
 
 
-@pytest.mark.parametrize("measure", [average_precisions, expected_average_precisions])
-def test_cut_off_beyond_the_database_is_no_cut_off(path, measure):
+def test_cut_off_beyond_the_database_is_no_cut_off(path):
     data = packed(*problem(8))
-    np.testing.assert_array_equal(measure(*data, 10_000), measure(*data))
+    counts = distance_histograms(*data)
+    for measure, values in ((average_precisions, data), (expected_average_precision, counts)):
+        np.testing.assert_array_equal(measure(*values, 10_000), measure(*values))
 
 
 def test_equal_codes_rank_first_and_opposite_ones_last():

@@ -7,10 +7,10 @@ from worked_example import RELEVANT, SCORES
 
 from gcnxmodal.retrieval.metrics import (
     average_precision,
-    average_precision_of_hits,
     exact_pair_ranks,
     pair_summary,
 )
+from gcnxmodal.retrieval.ranking import ranked_relevance
 
 # By hand, from the hits (1, 3, 6), (1, 8), (2, 3) and none. Cut at 4 and 2, some hits are lost.
 BY_HAND = {
@@ -26,9 +26,14 @@ BY_HAND = {
 }
 
 
+def of_scores(scores, relevant, cutoff=None, norm="hits"):
+    hits = ranked_relevance(scores, relevant)[:, :cutoff]
+    return average_precision(hits, relevant.sum(axis=1), norm)
+
+
 @pytest.mark.parametrize(("cutoff", "norm"), BY_HAND)
 def test_average_precision_equals_the_example_done_by_hand(cutoff, norm):
-    found = average_precision(SCORES, RELEVANT, cutoff, norm)
+    found = of_scores(SCORES, RELEVANT, cutoff, norm)
     np.testing.assert_allclose(found, BY_HAND[cutoff, norm], rtol=1e-6)
 
 
@@ -40,7 +45,7 @@ def test_average_precision_equals_scikit_learn():
     relevant = random.random((50, 300)) < random.uniform(0.01, 0.6, (50, 1))
     relevant[:, 0] = True
     expected = [average_precision_score(*query) for query in zip(relevant, scores, strict=True)]
-    np.testing.assert_allclose(average_precision(scores, relevant), expected, rtol=1e-5)
+    np.testing.assert_allclose(of_scores(scores, relevant), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["hits", "relevant", "min"])
@@ -52,19 +57,19 @@ def test_average_precision_equals_its_definition_with_many_ties(cutoff, norm):
     expected = [
         reference.average_precision(*query, cutoff, norm) for query in zip(scores, relevant, strict=True)
     ]
-    np.testing.assert_allclose(average_precision(scores, relevant, cutoff, norm), expected, rtol=1e-5)
+    np.testing.assert_allclose(of_scores(scores, relevant, cutoff, norm), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["hits", "relevant", "min"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.9])
-def test_average_precision_of_hits_is_the_same_on_the_host_and_on_a_device(norm, share):
+def test_average_precision_is_the_same_on_the_host_and_on_a_device(norm, share):
     random = np.random.default_rng(1)
     hits = random.random((7, 400)) < share
     hits[0] = False
     relevant = hits.sum(axis=1) + 5
-    on_host = average_precision_of_hits(hits, relevant, norm)
+    on_host = average_precision(hits, relevant, norm)
     assert isinstance(on_host, np.ndarray)
-    on_device = average_precision_of_hits(jnp.asarray(hits), jnp.asarray(relevant), norm)
+    on_device = average_precision(jnp.asarray(hits), jnp.asarray(relevant), norm)
     np.testing.assert_allclose(on_host, on_device, rtol=2e-6)
     assert on_host[0] == 0
 
@@ -75,7 +80,7 @@ def test_average_precision_does_not_depend_on_the_order_of_items_without_ties():
     relevant = random.random((1, 80)) < 0.3
     order = random.permutation(80)
     np.testing.assert_array_equal(
-        average_precision(scores[:, order], relevant[:, order]), average_precision(scores, relevant)
+        of_scores(scores[:, order], relevant[:, order]), of_scores(scores, relevant)
     )
 
 

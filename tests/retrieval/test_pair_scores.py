@@ -6,14 +6,14 @@ import pytest
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval import pair_scores
-from gcnxmodal.retrieval.chunks import top_k
-from gcnxmodal.retrieval.evaluate_embeddings import (
+from gcnxmodal.retrieval.evaluate import (
     evaluate_embeddings,
     evaluate_scores,
     standard_map,
     standard_map_of_scores,
 )
 from gcnxmodal.retrieval.pair_scores import search
+from gcnxmodal.retrieval.ranking import top_k
 
 RANDOM = np.random.default_rng(0)
 
@@ -52,7 +52,7 @@ def test_measures_of_scores_are_those_of_the_embeddings_that_gave_them(max_bytes
     )
     among_test = scores["text_query"]["test"]
     expected = standard_map(texts[test], images[test], labels[test])
-    assert standard_map_of_scores(among_test, labels[test], max_bytes) == expected
+    assert standard_map_of_scores(among_test, labels[test]) == expected
 
 
 def test_top_k_of_scores_is_that_of_their_embeddings():
