@@ -5,7 +5,7 @@
     corpus = load_dataset("emoji")                 # or a folder
     run = train("gin-emoji", epochs=3)             # or a configuration
     retriever = Retriever.from_pretrained(run)     # a run, an export, a model folder
-    retriever.search("a smiling cat", k=5)         # hits: id, score, text, picture, labels, metadata
+    retriever.search("a plate of food", k=5)         # hits: id, score, text, picture, labels, metadata
 
 Public names are loaded when they are first used: `import gcnxmodal` itself loads neither JAX nor NumPy. What
 is public, and what stable means: docs/python.md.

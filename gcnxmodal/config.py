@@ -85,7 +85,7 @@ class TextConfig:
     words: Annotated[int, Ge(2)] = 10_055
     """N: the most common words of the training texts."""
     weighting: Literal["counts", "l1", "l2", "log1p", "tfidf"] = "counts"
-    """What stands at a word's vertex (text path gcn)."""
+    """What stands at a word's vertex (text encoder gcn)."""
     stop_words: bool = False
     """Leave out English stop words."""
     lemmatise: bool = False
@@ -99,7 +99,7 @@ class TextConfig:
     vector_seed: Seed = 0
     """Decides the trained word vectors, apart from the run's seed: runs of all seeds share one word graph."""
     length: Count = 200
-    """Words of a text, from its beginning, that the text paths lstm and cnn read."""
+    """Words of a text, from its beginning, that the text encoders lstm and cnn read."""
     neighbours: Count = 8
     """k of the word graph."""
     graph: Literal["union", "directed", "gaussian"] = "union"

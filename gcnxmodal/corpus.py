@@ -32,6 +32,11 @@ class Corpus:
         pictures: the n picture files, where there are any.
         groups: int [n]; items of one group (variants of one picture) never straddle a split.
 
+    >>> from gcnxmodal import load_dataset
+    >>> corpus = load_dataset("emoji")
+    >>> len(corpus), corpus.images.shape, corpus.labels.shape, sorted(corpus.splits)
+    (1629, (1629, 1280), (1629, 8), ['test', 'train'])
+
     Raises:
         InputError: on construction, if an array is not finite, not aligned, a split is empty or shares an
             item or a group with another, or a class has no training item.

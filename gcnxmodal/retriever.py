@@ -68,6 +68,11 @@ class Hit:
         text, labels: its own.
         picture: where its picture lay when the model was trained, if that is known.
         metadata: what else is known of it: its row in the corpus and its splits.
+
+    >>> from gcnxmodal import Hit
+    >>> hit = Hit("1F408.svg", 0.5, "cat: pet", None, ("Animals & Nature",), {"row": 7, "splits": ["test"]})
+    >>> hit.id, hit.score, hit.metadata["splits"]
+    ('1F408.svg', 0.5, ['test'])
     """
 
     id: str

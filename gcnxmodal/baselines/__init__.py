@@ -1,6 +1,11 @@
 """Baselines as estimators by scikit-learn's conventions: `fit(images, texts, labels)`, then embeddings.
 
-    images_nD, texts_nD = baselines.CCA().fit(images, texts, labels).transform(images, texts)
+>>> import numpy as np
+>>> from gcnxmodal import baselines
+>>> images, texts = np.eye(4), np.eye(4)[:, ::-1]
+>>> images_nD, texts_nD = baselines.CCA(1).fit(images, texts, [0, 0, 1, 1]).transform(images, texts)
+>>> images_nD.shape
+(4, 1)
 
 The score of a pair is the inner product of its embeddings. A class is imported when it is asked for, so that
 only those that are networks load JAX.

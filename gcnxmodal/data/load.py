@@ -62,6 +62,7 @@ def load_dataset(name: str | Path, **options: Any) -> Corpus:
         InputError: if there is no such data set, folder or option; for every fault of the data, naming file,
             field and fix.
 
+    >>> from gcnxmodal import load_dataset
     >>> corpus = load_dataset("emoji", image_feature="pixels", resolution=32, words=1_000)
     >>> corpus.images.shape[1:], len(corpus.vocabulary), sorted(corpus.splits)
     ((32, 32, 3), 1000, ['test', 'train'])
