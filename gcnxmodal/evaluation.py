@@ -185,9 +185,9 @@ def measure_baselines(corpus: Corpus, bits: int | None = None) -> dict[str, dict
     embedded = fit_baseline(CCA(bits), corpus)
     axes = embedded[0].shape[1]
     # Columns of zeros, bits that never differ, where there are fewer axes than bits.
-    signs = evaluate_signs(*(np.pad(x_nD, ((0, 0), (0, bits - axes))) for x_nD in embedded), corpus)
+    texts, images = (np.pad(x_nD, ((0, 0), (0, bits - axes))) for x_nD in embedded)
     return {
-        "cca-sign": {**signs, "axes": axes},
+        "cca-sign": {**evaluate_signs(texts, images, corpus), "axes": axes},
         "sm": evaluate_baseline(BASELINES["sm"](), corpus, ALL_PROTOCOLS),
     }
 

@@ -140,9 +140,13 @@ def sweep_plot(
 
 def _levels(baselines: Mapping[str, Any], suffix: str = "") -> list[Line]:
     """The average of each baseline under `standard`, by epoch a level."""
-    averages = {key: measured(scores.get("standard", {}).get("average")) for key, scores in baselines.items()}
-    styles = {key: series(key, key) for key, average in averages.items() if average is not None}
-    return [Line(f"{style.label}{suffix}", style, (), (averages[key],)) for key, style in styles.items()]
+    lines = []
+    for key, scores in baselines.items():
+        level = measured(scores.get("standard", {}).get("average"))
+        if level is not None:
+            style = series(key, key)
+            lines.append(Line(f"{style.label}{suffix}", style, (), (level,)))
+    return lines
 
 
 def _map_panel(title: str, lines: Sequence[Line]) -> Figure:
