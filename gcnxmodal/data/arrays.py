@@ -3,8 +3,6 @@
 MATLAB files of every version: to 7.2 by scipy; 7.3, which is HDF5, by h5py (extra `matlab`).
 """
 
-from __future__ import annotations
-
 import contextlib
 import struct
 import typing

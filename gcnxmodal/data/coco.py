@@ -9,8 +9,6 @@ unpacked into:
     features.npz                                 yours, only for "features"
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

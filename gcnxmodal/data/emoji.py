@@ -6,8 +6,6 @@ category as its one label; in `emoji-multi-label`, categories, subcategories and
 and the words of these labels are in no text.
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """Reading a user's folder: every failure names the file, what is wrong with it and what to do."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import xml.etree.ElementTree as ElementTree

@@ -8,8 +8,6 @@ features.npz                       an array `images` [n, d], in the order of the
 `find_pictures` says which pictures such a folder, or one without metadata, has for `gcnxmodal.features`.
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import difflib

@@ -16,8 +16,6 @@ whichever it is: HDF5 has axes in reverse. What labels and tags mean the files d
 label01 and tag0001.
 """
 
-from __future__ import annotations
-
 import typing
 from pathlib import Path, PurePath
 from typing import Any

@@ -13,8 +13,6 @@ one around it, with the annotations (v080) in a folder in it:
 `hashing_mat` reads the MATLAB files that circulate instead.
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import functools

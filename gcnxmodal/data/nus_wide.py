@@ -18,8 +18,6 @@ folder that the archives of its page are unpacked into:
 Line i of every file of the archives is about the photo in line i of Imagelist.txt.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib
@@ -143,7 +141,7 @@ def load(
 
 
 def _image_tag_pairs(
-    folder: NusWide, photos: list[str], labels: Bool[np.ndarray, "n C"], selection: str
+    folder: "NusWide", photos: list[str], labels: Bool[np.ndarray, "n C"], selection: str
 ) -> tuple[Int[np.ndarray, " m"], dict[int, str], dict[str, int]]:
     """The rows of the photos of the selection with a tag, their texts by row, and how many are left out."""
     # Paper: GIN (3.1) keeps pairs "belonging to one or more of the 10 largest classes" and matches pairs of
@@ -174,7 +172,7 @@ Rows = dict[str, Int[np.ndarray, " rows"]]
 
 
 def _splits(
-    folder: NusWide,
+    folder: "NusWide",
     photos: list[str],
     rows: Int[np.ndarray, " m"],
     split: str,

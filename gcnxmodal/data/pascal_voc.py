@@ -14,8 +14,6 @@ Objects in Image Retrieval", BMVC 2010) had collected; we know of no description
 read from tags.txt, in UTF-8. An image without a line in it, or with an empty one, has no tag.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import typing

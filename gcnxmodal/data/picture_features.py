@@ -1,7 +1,5 @@
 """What stands for an item's picture and is made from its file: a network's features, or the pixels."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Splits for data that come without one."""
 
-from __future__ import annotations
-
 import collections
 from collections.abc import Sequence
 from typing import Any

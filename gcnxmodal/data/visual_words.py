@@ -5,8 +5,6 @@ Categorization with Bags of Keypoints", on the key points and descriptors of Low
 Features from Scale-Invariant Keypoints"), by OpenCV.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor

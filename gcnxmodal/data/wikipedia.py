@@ -12,8 +12,6 @@ authors' archive unpacks to:
 All feature arrays are in the order of the lists.
 """
 
-from __future__ import annotations
-
 import functools
 import typing
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Chatfield et al. 2014, "Return of the Devil in the Details", Table 1, row CNN-F (VGG-F), without its fc8.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

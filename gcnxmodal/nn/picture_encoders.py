@@ -4,8 +4,6 @@ They are for inference: pictures are NHWC, weights are named as in their PyTorch
 normalisation is folded into the convolution before it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar, Self
 

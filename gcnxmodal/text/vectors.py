@@ -3,8 +3,6 @@
 Files may be word2vec text, word2vec binary or GloVe text; they are streamed, and only wanted rows kept.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import mmap
 import re
