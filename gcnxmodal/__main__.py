@@ -25,7 +25,21 @@ _HELP = """usage: gcnxmodal VERB [arguments]
   gcnxmodal train --list    the presets
   gcnxmodal --version
 
-Shell completion: gcnxmodal VERB --tyro-print-completion bash (or zsh, tcsh)."""
+Shell completion of verbs, presets and files, in ~/.bashrc or (after bashcompinit) ~/.zshrc:
+
+  eval "$(gcnxmodal completion)\""""
+
+_COMPLETION = """_gcnxmodal() {{
+    local word=${{COMP_WORDS[COMP_CWORD]}} verb=${{COMP_WORDS[1]}} words=""
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        words="{verbs}"
+    elif [ "$COMP_CWORD" -eq 2 ] && {{ [ "$verb" = train ] || [ "$verb" = sweep ]; }}; then
+        words="{presets}"
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+    [ -n "$words" ] || COMPREPLY=($(compgen -f -- "$word"))
+}}
+complete -o filenames -F _gcnxmodal gcnxmodal"""
 
 
 def help_text() -> str:
@@ -42,6 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     verb, *rest = arguments
     if verb == "--version":
         print(f"gcnxmodal {__version__}")
+        return 0
+    if verb == "completion":
+        from gcnxmodal.systems import PRESETS  # which loads JAX: not for every verb
+
+        print(_COMPLETION.format(verbs=" ".join(VERBS), presets=" ".join(PRESETS)))
         return 0
     if verb not in VERBS:
         print(f"error: there is no verb '{verb}'; there are {', '.join(VERBS)}", file=sys.stderr)

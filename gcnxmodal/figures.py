@@ -19,19 +19,24 @@ only. The numbers are printed and written as figure.csv, plots/*.png and figure.
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from gcnxmodal.papers import FIGURES, engine
 from gcnxmodal.papers.options import Options
 
+if TYPE_CHECKING:
+    Name = str
+else:
+    Name = tyro.extras.literal_type_from_choices(list(FIGURES))
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Which figure, from what, and where it is kept."""
 
-    figure: tyro.conf.Positional[Literal["sspe-4", "sspe-5", "sspe-6", "sspe-7", "sspe-8"]]
+    figure: tyro.conf.Positional[Name]
     """The figure."""
     seeds: int = 5
     """How many seeds each model is trained with, from 0 on."""

@@ -166,10 +166,7 @@ def read_inputs(
     Raises:
         InputError: if the corpus has one class only.
     """
-    if len(corpus.class_names) < 2:
-        raise InputError(
-            f"{corpus.provenance.get('source')}: labels name one class only; retrieval needs two"
-        )
+    _check_classes(corpus)
     train = corpus.splits["train"]
     counted = text_input == "counts"
     if counted:
@@ -196,6 +193,7 @@ def word_inputs(
     Raises:
         InputError: if the corpus has one class only, or the graph cannot be built (k >= N, bad vectors).
     """
+    _check_classes(corpus)
     if text_input == "counts" and text.neighbours >= len(corpus.vocabulary):
         raise InputError(
             f"--text.neighbours is {text.neighbours} but the training texts have {len(corpus.vocabulary)} "
@@ -231,6 +229,13 @@ def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> ImageScal
     else:
         divisor = np.sqrt(np.where(variance > 1e-12, variance, np.inf))
     return ImageScaler(mean, np.asarray(divisor, mean.dtype))
+
+
+def _check_classes(corpus: Corpus) -> None:
+    if len(corpus.class_names) < 2:
+        raise InputError(
+            f"{corpus.provenance.get('source')}: labels name one class only; retrieval needs two"
+        )
 
 
 def _unit_length(vectors: np.ndarray, has_vector: np.ndarray) -> np.ndarray:

@@ -64,7 +64,10 @@ def parse_over(experiment: Experiment, words: Sequence[str]) -> dict[str, list[A
     over: dict[str, list[Any]] = {}
     for word in words:
         given, equals, text = word.partition("=")
-        field = field_named(experiment, given)
+        try:
+            field = field_named(experiment, given)
+        except InputError as error:
+            raise InputError(f"--over {word}: {error}") from error
         if field in ("seed", "epochs", "evaluate_every", "checkpoint_every"):
             raise InputError(f"--over {word}: {field} is the same for all members; leave it out")
         if not equals or not text:

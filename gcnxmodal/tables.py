@@ -29,21 +29,24 @@ scanet-3 and scanet-4 --data emoji.
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from gcnxmodal.papers import TABLES, engine
 from gcnxmodal.papers.options import Options
 
+if TYPE_CHECKING:
+    Name = str
+else:
+    Name = tyro.extras.literal_type_from_choices(list(TABLES))
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Which table, from what, and where it is kept."""
 
-    table: tyro.conf.Positional[
-        Literal["scanet-2", "scanet-3", "scanet-4", "gin-1", "gch-1", "gch-2", "gch-3", "sspe-1"]
-    ]
+    table: tyro.conf.Positional[Name]
     """The table."""
     options: Annotated[Options, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Options)
     seeds: int = 5

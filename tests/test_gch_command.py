@@ -18,11 +18,10 @@ from gcnxmodal import evaluate, search, sweep, train
 from gcnxmodal.config import DataConfig, validate
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.finished_run import restore
 from gcnxmodal.nn.cnnf import CNNF
 from gcnxmodal.retriever import Retriever
-from gcnxmodal.systems import PRESETS, gch
-from gcnxmodal.systems.build import build, mesh_for
+from gcnxmodal.runs import restore
+from gcnxmodal.systems import PRESETS, build, gch, mesh_for
 from gcnxmodal.systems.gch import GCHExperiment, GCHModel, GCHTrain
 
 DATA = ["--data.name", "folder", "--data.image-feature", "features"]
@@ -74,8 +73,7 @@ def test_a_run_measured_again_has_the_same_results(finished):
 def test_a_new_text_finds_items_of_its_class(finished, capsys: pytest.CaptureFixture[str]):
     _, run_dir = finished
     found = search.run(search.Arguments(run_dir, text="word00 word01 word02 word03 word04 word05", k=5))
-    corpus = restore(run_dir, None, print).system.inputs.corpus
-    assert all(corpus.labels[one.row, 0] for one in found)
+    assert all("class0" in one.labels for one in found)
     assert "score: 20 bits - 2 x Hamming distance" in capsys.readouterr().out
 
 
@@ -120,7 +118,7 @@ def test_ablation_has_its_own_name_and_other_codes(finished, tmp_path: Path):
     folder, _ = finished
     assert train.main(command(folder, tmp_path / "run", "--model.beacon", "dense", "--epochs", "1")) == 0
     run = restore(tmp_path / "run", None, print)
-    assert run.system.title == "GCH-A"
+    assert run.system.title(run.system.experiment) == "GCH-A"
 
 
 @pytest.mark.parametrize(
@@ -177,10 +175,10 @@ def test_pixels_train_cnn_f_from_a_file_that_a_finished_run_does_not_need(
     moved = np.asarray(after.params["image"]["path"]["convolutions"][0]["kernel"].get_value())
     assert not np.array_equal(first, moved)  # trained from end to end
     weights.unlink()
-    system.initial_state(as_shape=True)
-    codes = Retriever(system, after.params).encode_images(np.arange(3))
-    assert codes.shape == (3, 8)
-    assert (np.abs(codes) <= 1).all()
+    system.shape_of_state()
+    codes = Retriever.of_system(system, after.params).encode_items(system.inputs, np.arange(3))
+    assert codes.images.shape == (3, 1)
+    assert codes.bits == 8
 
 
 def test_every_preset_is_valid_but_for_the_data(monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,7 @@ from small_folder import write_folder
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.data import folder
 from gcnxmodal.errors import InputError
-from gcnxmodal.inputs import make_inputs, scale_images
+from gcnxmodal.inputs import image_scaler, word_inputs
 from gcnxmodal.text.tokens import Tokenizer
 
 TEXT = TextConfig(words=40, neighbours=4)
@@ -38,11 +38,11 @@ def mutate_test_texts(root: Path) -> None:
 
 def test_no_test_text_can_change_vocabulary_vectors_or_graph(tmp_path: Path):
     root = write_folder(tmp_path / "data")
-    before = make_inputs(load(root), DataConfig(), TEXT)
+    before = word_inputs(load(root), DataConfig(), TEXT)
     mutate_test_texts(root)
     (vectors,) = (tmp_path / "cache" / "vectors").iterdir()
     vectors.unlink()  # trained anew, not read back
-    after = make_inputs(load(root), DataConfig(), TEXT)
+    after = word_inputs(load(root), DataConfig(), TEXT)
     assert before.corpus.vocabulary == after.corpus.vocabulary
     jax.tree.map(np.testing.assert_array_equal, before.layout, after.layout)
     train = before.corpus.splits["train"]
@@ -52,18 +52,18 @@ def test_no_test_text_can_change_vocabulary_vectors_or_graph(tmp_path: Path):
 
 
 def test_kept_word_vectors_give_the_same_graph_and_a_damaged_file_is_made_again(folder: Path):
-    first = make_inputs(load(folder), DataConfig(), TEXT)
-    kept = make_inputs(load(folder), DataConfig(), TEXT)
+    first = word_inputs(load(folder), DataConfig(), TEXT)
+    kept = word_inputs(load(folder), DataConfig(), TEXT)
     (vectors,) = (folder.parent / "cache" / "vectors").iterdir()
     vectors.write_bytes(vectors.read_bytes()[:100])
-    again = make_inputs(load(folder), DataConfig(), TEXT)
+    again = word_inputs(load(folder), DataConfig(), TEXT)
     for other in (kept, again):
         jax.tree.map(np.testing.assert_array_equal, first.layout, other.layout)
 
 
 def test_another_seed_trains_other_vectors(folder: Path):
     one, two = (
-        make_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, vector_seed=seed))
+        word_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, vector_seed=seed))
         for seed in (0, 1)
     )
     assert one.corpus.vocabulary.words != two.corpus.vocabulary.words  # ordered by another graph
@@ -71,7 +71,7 @@ def test_another_seed_trains_other_vectors(folder: Path):
 
 def test_counts_follow_the_words_when_the_vocabulary_is_reordered(folder: Path):
     corpus = load(folder)
-    inputs = make_inputs(corpus, DataConfig(), TEXT)
+    inputs = word_inputs(corpus, DataConfig(), TEXT)
     for row in range(5):
         expected = dict(zip(corpus.vocabulary.words, corpus.counts[[row]].toarray()[0], strict=True))
         found = dict(zip(inputs.corpus.vocabulary.words, inputs.texts[[row]].toarray()[0], strict=True))
@@ -85,10 +85,10 @@ def test_scaling_uses_training_items_only_and_does_what_it_says():
     changed = images.copy()
     changed[30:] *= 100
     for scale in ("raw", "unit", "standard"):
-        scaled = scale_images(images, scale, train)
+        scaled = image_scaler(images, scale, train)(images)
         assert scaled.dtype == np.float32
-        np.testing.assert_array_equal(scale_images(changed, scale, train)[train], scaled[train])
-    unit, standard = (scale_images(images, scale, train)[train] for scale in ("unit", "standard"))
+        np.testing.assert_array_equal(image_scaler(changed, scale, train)(changed)[train], scaled[train])
+    unit, standard = (image_scaler(images, scale, train)(images)[train] for scale in ("unit", "standard"))
     assert unit.var(axis=0).mean() == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(standard.var(axis=0), [1, 1, 1, 1, 1, 0], atol=1e-5)
     assert np.isfinite(standard).all()
@@ -96,19 +96,21 @@ def test_scaling_uses_training_items_only_and_does_what_it_says():
 
 def test_too_many_neighbours_are_refused_before_vectors_are_trained(folder: Path):
     with pytest.raises(InputError, match=r"--text.neighbours is 40 but the training texts have 40 words"):
-        make_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, neighbours=40))
+        word_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, neighbours=40))
     assert not (folder.parent / "cache" / "vectors").exists()
 
 
 def test_a_corpus_of_one_class_is_refused(tmp_path: Path):
     root = write_folder(tmp_path / "one", classes=1)
     with pytest.raises(InputError, match="one class only"):
-        make_inputs(load(root), DataConfig(), TEXT)
+        word_inputs(load(root), DataConfig(), TEXT)
 
 
 def test_word_vectors_follow_the_words_at_unit_length(folder: Path):
     corpus = load(folder)
-    inputs = make_inputs(corpus, DataConfig(), TEXT, "lstm")
+    inputs = word_inputs(corpus, DataConfig(), TEXT, "words")
+    assert inputs.layout is None  # nothing reads a word graph here: none is made
+    assert inputs.corpus.vocabulary == corpus.vocabulary
     lengths = np.linalg.norm(inputs.vectors, axis=1)
     assert ((np.abs(lengths - 1) < 1e-5) | (lengths == 0)).all()
     assert (lengths > 0).sum() == inputs.graph_report["words_with_vector"]

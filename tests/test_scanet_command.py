@@ -10,8 +10,8 @@ from small_folder import write_folder
 
 from gcnxmodal import evaluate, search, train
 from gcnxmodal.errors import InputError
-from gcnxmodal.finished_run import restore
 from gcnxmodal.retriever import Retriever
+from gcnxmodal.runs import restore
 
 SMALL = [
     *("scanet-emoji-authors-grid", "--data.name", "folder", "--text.words", "40", "--text.neighbours", "4"),
@@ -84,11 +84,11 @@ def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_search_ranks_all_items_by_the_full_score_if_the_shortlist_holds_them(trained: Path):
     run = restore(trained, None, print)
-    retriever = Retriever(run.system, run.params)
+    retriever = Retriever.of_run(run)
     corpus = run.system.inputs.corpus
     row = int(corpus.splits["test"][3])
-    texts, images = retriever.encode()
-    scores = retriever.score(texts, images)
+    items = retriever.encode_items(run.system.inputs)
+    scores = retriever.score(items.texts, items.images)
     asked = {
         "text": (search.Arguments(trained, text=corpus.texts[row], k=5, shortlist=90), scores[row]),
         "picture": (
@@ -106,7 +106,7 @@ def test_a_search_ranks_all_items_by_the_full_score_if_the_shortlist_holds_them(
 
 def test_a_search_among_the_test_items_finds_test_items(trained: Path):
     found = search.run(search.Arguments(trained, text="word01 word02", k=30, among="test"))
-    assert sorted(one.row for one in found) == list(range(60, 90))
+    assert sorted(one.metadata["row"] for one in found) == list(range(60, 90))
 
 
 @pytest.mark.parametrize(

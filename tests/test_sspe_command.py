@@ -15,10 +15,9 @@ from test_train_command import final_weights
 
 from gcnxmodal import export, search, sweep, train
 from gcnxmodal.config import validate
-from gcnxmodal.finished_run import restore
-from gcnxmodal.stores.export import Export
-from gcnxmodal.systems import PRESETS
-from gcnxmodal.systems.build import mesh_for
+from gcnxmodal.retriever import Retriever
+from gcnxmodal.runs import restore
+from gcnxmodal.systems import PRESETS, mesh_for
 
 SMALL = [
     *("sspe-folder", "--data.image-feature", "features", "--text.words", "40", "--model.hidden", "16"),
@@ -56,8 +55,7 @@ def test_results_stand_beside_cca_sm_and_chance(finished):
 def test_a_new_text_finds_items_of_its_class(finished):
     _, run_dir = finished
     found = search.run(search.Arguments(run_dir, text="word00 word01 word02 word03 word04 word05", k=5))
-    corpus = restore(run_dir, None, print).system.inputs.corpus
-    assert all(corpus.labels[one.row, 0] for one in found)
+    assert all("class0" in one.labels for one in found)
 
 
 def test_a_killed_run_resumes_to_the_same_bits(finished, tmp_path: Path):
@@ -102,11 +100,14 @@ def test_every_argument_may_be_a_traced_number(finished):
 def test_an_exported_encoder_has_the_rows_of_the_run_without_its_data(finished, tmp_path: Path):
     _, run_dir = finished
     assert export.main([str(run_dir), "--to", "npz", "--out", str(tmp_path / "out")]) == 0
-    made, corpus = Export.load(tmp_path / "out"), restore(run_dir, None, print).system.inputs.corpus
-    assert (made.about["score"], made.texts.shape[1]) == ("inner product", 8)
-    texts, images = made.encoder.encode_texts(corpus.texts), made.encoder.encode_images(corpus.images)
-    np.testing.assert_array_equal(images, made.images)
-    np.testing.assert_array_equal(texts, made.texts)
+    made, corpus = (
+        Retriever.from_pretrained(tmp_path / "out"),
+        restore(run_dir, None, print).system.inputs.corpus,
+    )
+    assert (made.about["score"], made.database.texts.shape[1]) == ("inner product", 8)
+    texts, images = made.encode_text(corpus.texts), made.encode_image(corpus.images)
+    np.testing.assert_array_equal(images, made.database.images)
+    np.testing.assert_array_equal(texts, made.database.texts)
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, rtol=1e-5)  # so that scores are cosines
 
 

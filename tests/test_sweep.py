@@ -19,7 +19,7 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.sweep import parse_over
 from gcnxmodal.sweeps import command_line, expand, groups
 from gcnxmodal.systems import PRESETS
-from gcnxmodal.systems.pair_config import PairExperiment
+from gcnxmodal.systems.gin import GINExperiment
 
 SMALL = [
     *("gin-emoji", "--data.name", "folder", "--data.image-feature", "features"),
@@ -67,15 +67,18 @@ def test_models_of_different_depth_are_one_program_and_the_models_trained_apart(
     folder = write_folder(tmp_path / "data")
     options = [
         *("--train.pairing", "grid", "--train.grid-texts", "10", "--train.grid-images", "12"),
-        *("--model.attention-scale", "half-d", "--train.l2", "0.01"),
+        *("--model.attention-scale", "half-d", "--train.l2", "0.01", "--evaluate-every", "1"),
     ]
+
     depths = ["--over", "attention_layers=0,1,3"]
-    assert sweep.main(command(folder, tmp_path / "sweep", *options, *depths)) == 0
+    assert (
+        sweep.main(["scanet-emoji-paper", *command(folder, tmp_path / "sweep", *options, *depths)[1:]]) == 0
+    )
     assert "3 models, 1 program" in capsys.readouterr().out
     for depth in (0, 1, 3):
         apart = tmp_path / str(depth)
         own = ["--model.attention-layers", str(depth)]
-        assert train.main(command(folder, apart, *options, *own)) == 0
+        assert train.main(["scanet-emoji-paper", *command(folder, apart, *options, *own)[1:]]) == 0
         member = tmp_path / "sweep" / "members" / f"attention_layers={depth},seed=0"
         weights, found_weights = final_weights(apart), final_weights(member)
         assert set(weights) == set(found_weights)
@@ -208,7 +211,7 @@ def test_stopped_sweep_resumes_to_the_same_bits(folder: Path, tmp_path: Path):
 
 
 def test_short_names_are_found_and_unclear_ones_refused():
-    base = PairExperiment()
+    base = GINExperiment()
     assert parse_over(base, ["margin=0.5,0.6"]) == {"train.margin": [0.5, 0.6]}
     assert parse_over(base, ["image-scale=raw,unit"]) == {"data.image_scale": ["raw", "unit"]}
     assert parse_over(base, ["model.filters=[1,1],[4,4]"]) == {"model.filters": [[1, 1], [4, 4]]}
@@ -219,16 +222,16 @@ def test_short_names_are_found_and_unclear_ones_refused():
 
 def test_values_that_a_field_cannot_have_are_refused():
     for over, words in (
-        ({"train.balance": ["wide"]}, "train.balance=wide"),
+        ({"train.balance": ["wide"]}, "train.balance is wide"),
         ({"train.balance": [-1.0]}, "train.balance is -1"),
         ({"train.balance": [0.5, 0.5]}, "same"),
     ):
         with pytest.raises(InputError, match=words):
-            expand(PairExperiment(), over, 1)
+            expand(GINExperiment(), over, 1)
 
 
 def test_groups_hold_members_of_one_shape():
-    members = expand(PairExperiment(), {"model.dimension": [8, 16], "train.balance": [0.5, 0.6]}, 3)
+    members = expand(GINExperiment(), {"model.dimension": [8, 16], "train.balance": [0.5, 0.6]}, 3)
     assert len(members) == 12
     assert [len(group) for group in groups(members)] == [6, 6]
     assert {member.experiment.model.dimension for member in groups(members)[0]} == {8}

@@ -6,7 +6,7 @@ import pytest
 from gcnxmodal.data.load import OPTIONS
 from gcnxmodal.errors import InputError
 from gcnxmodal.sweeps import SweepFolder, sweep_config
-from gcnxmodal.systems.gin_presets import GIN_PRESETS
+from gcnxmodal.systems.gin import GIN_PRESETS
 from gcnxmodal.systems.sspe import SSPE_PRESETS
 
 

@@ -1,29 +1,20 @@
-"""The papers' tables and figures, made again; only the entry points `tables` and `figures` import it."""
+"""The papers' tables and figures, made again; only the entry points `tables` and `figures` import it.
 
+A module of a paper lists its own in `TABLES` and `FIGURES`, by name: what the user's options make.
+"""
+
+import importlib
+import pkgutil
 from collections.abc import Callable
 
-from gcnxmodal.papers.gch import gch_1, gch_2, gch_3
-from gcnxmodal.papers.gin import gin_1
 from gcnxmodal.papers.options import Options
-from gcnxmodal.papers.scanet import scanet_2, scanet_3, scanet_4
-from gcnxmodal.papers.sspe import sspe_1, sspe_4, sspe_5, sspe_6, sspe_7, sspe_8
 from gcnxmodal.papers.table import Figure, Table
 
+_MODULES = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+
 TABLES: dict[str, Callable[[Options], Table]] = {
-    "scanet-2": scanet_2,
-    "scanet-3": scanet_3,
-    "scanet-4": scanet_4,
-    "gin-1": gin_1,
-    "gch-1": gch_1,
-    "gch-2": gch_2,
-    "gch-3": gch_3,
-    "sspe-1": sspe_1,
+    name: make for module in _MODULES for name, make in getattr(module, "TABLES", {}).items()
 }
 FIGURES: dict[str, Callable[[Options], Figure]] = {
-    "sspe-4": sspe_4,
-    "sspe-5": sspe_5,
-    "sspe-6": sspe_6,
-    "sspe-7": sspe_7,
-    "sspe-8": sspe_8,
+    name: make for module in _MODULES for name, make in getattr(module, "FIGURES", {}).items()
 }
-"""By name: what the user's options make. A new one is its function in its paper's file, and a line here."""

@@ -210,3 +210,6 @@ def _part(data: str, variant: str, options: Options, over: Mapping[str, Sequence
         model = dataclasses.replace(experiment.model, bits=GCH_BITS[0])
         experiment = dataclasses.replace(experiment, model=model)
     return part_of(preset, data, options, experiment=experiment, name=f"{data}-{variant}", over=over)
+
+
+TABLES = {"gch-1": gch_1, "gch-2": gch_2, "gch-3": gch_3}

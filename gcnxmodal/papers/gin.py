@@ -260,3 +260,6 @@ def training(options: Options, preset: str, variant: str = "") -> str:
         else "with grid pairs (ours; --faithful trains as the paper does)"
     )
     return f"trained {how}{variant}; preset {preset}"
+
+
+TABLES = {"gin-1": gin_1}

@@ -196,3 +196,6 @@ def _where(options: Options) -> str:
 def _training(options: Options, preset: str) -> str:
     words = {"paper": "its equations have it", "authors": "its surviving code has it"}
     return training(options, preset, f", SCANet as {words[options.variant]}")
+
+
+TABLES = {"scanet-2": scanet_2, "scanet-3": scanet_3, "scanet-4": scanet_4}

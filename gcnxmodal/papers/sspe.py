@@ -355,3 +355,13 @@ def _figure(
     return Figure(
         name=name, panels=tuple(panels), parts=tuple(parts), caption=caption, training=training, **about
     )
+
+
+TABLES = {"sspe-1": sspe_1}
+FIGURES = {
+    "sspe-4": sspe_4,
+    "sspe-5": sspe_5,
+    "sspe-6": sspe_6,
+    "sspe-7": sspe_7,
+    "sspe-8": sspe_8,
+}

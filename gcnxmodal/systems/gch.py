@@ -769,7 +769,7 @@ class GCHSystem(System):
 
     @classmethod
     def reads(cls, kind: str, values: Mapping[str, Any]) -> bool:
-        return kind in (cls.experiment_type.kind, "hashing")  # until version 0.1.0
+        return kind == "hashing"  # until version 0.1.0
 
     @classmethod
     def build(cls, experiment: GCHExperiment, corpus: Corpus, mesh: Mesh) -> "GCHSystem":

@@ -563,7 +563,7 @@ class GINSystem(System):
     def reads(cls, kind: str, values: Mapping[str, Any]) -> bool:
         # Until version 0.1.0 GIN and SCANet were one kind, "pairs"; GIN has no layer of co-attention.
         layers = values.get("model", {}).get("attention_layers", 0)
-        return kind == cls.experiment_type.kind or (kind == "pairs" and not layers)
+        return kind == "pairs" and not layers
 
     @classmethod
     def build(cls, experiment: Any, corpus: Corpus, mesh: Mesh) -> "GINSystem":

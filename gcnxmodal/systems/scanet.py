@@ -398,7 +398,7 @@ class SCANetSystem(GINSystem):
     @classmethod
     def reads(cls, kind: str, values: Mapping[str, Any]) -> bool:
         layers = values.get("model", {}).get("attention_layers", 0)
-        return kind == cls.experiment_type.kind or (kind == "pairs" and layers > 0)
+        return kind == "pairs" and layers > 0
 
     def covering(self, experiments: Sequence[Any]) -> "SCANetSystem":
         layers = max(experiment.model.attention_layers for experiment in experiments)

@@ -645,7 +645,7 @@ class SSPESystem(System):
 
     @classmethod
     def reads(cls, kind: str, values: Mapping[str, Any]) -> bool:
-        return kind in (cls.experiment_type.kind, "neighbours")  # until version 0.1.0
+        return kind == "neighbours"  # until version 0.1.0
 
     @classmethod
     def build(cls, experiment: SSPEExperiment, corpus: Corpus, mesh: Mesh) -> "SSPESystem":
