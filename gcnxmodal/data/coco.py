@@ -29,6 +29,7 @@ from gcnxmodal.data.split import describe_split, retrieval_split
 from gcnxmodal.errors import InputError
 
 PARTS = ("train2014", "val2014")
+_KINDS = ("instances", "captions")
 _PAGE = "https://cocodataset.org/#download"
 _FETCH = f"unpack annotations_trainval2014.zip of {_PAGE}"
 _FETCH_PICTURES = f"unpack {' and '.join(f'{part}.zip' for part in PARTS)} of {_PAGE}"
@@ -82,7 +83,8 @@ def load(
     """
     root = require_folder(root, _CONTENTS)
     images = image_source(root, image_feature, resolution, "coco", _SAVE_FEATURES)
-    files = [*_annotation_files(root), *images.files()]
+    annotations = [root / "annotations" / f"{kind}_{part}.json" for part in PARTS for kind in _KINDS]
+    files = [*(require_file(path, _FETCH) for path in annotations), *images.files()]
     folders = {part: root / part for part in PARTS}
 
     def read() -> Items:
@@ -121,15 +123,6 @@ def load(
     return load_items("coco", read, images, options, fingerprint(files), about, root=root, **shared)
 
 
-def _annotation_files(root: Path) -> list[Path]:
-    """The four files that are read; all of them are there."""
-    return [
-        require_file(root / "annotations" / f"{kind}_{part}.json", _FETCH)
-        for part in PARTS
-        for kind in ("instances", "captions")
-    ]
-
-
 def read_images(root: Path) -> tuple[dict[int, str], list[Image]]:
     """The names of the categories by their ids, and the images in the order of the files.
 
@@ -144,13 +137,13 @@ def read_images(root: Path) -> tuple[dict[int, str], list[Image]]:
     for part in PARTS:
         path = root / "annotations" / f"instances_{part}.json"
         instances = _read(path)
-        found = {
+        of_part = {
             _get(row, "id", int, where): _get(row, "name", str, where)
             for row, where in _rows(instances, "categories", path)
         }
-        if categories and found != categories:
+        if categories and of_part != categories:
             raise InputError(f"{path}: categories differ from those of {PARTS[0]}; fetch both files again")
-        categories = found
+        categories = of_part
         names = _file_names(instances, path)
         for image_id in names:
             if image_id in images:
@@ -180,15 +173,14 @@ def _read(path: Path) -> dict[str, Any]:
     def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return {name: value for name, value in pairs if name in _FIELDS}
 
+    text = read_text(require_file(path, _FETCH))
     try:
-        found = json.loads(read_text(require_file(path, _FETCH)), object_pairs_hook=keep)
+        content = json.loads(text, object_pairs_hook=keep)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: is not JSON ({error}); {_FETCH}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: is no JSON object; {_FETCH}")
-    return found
+    return content
 
 
 def _rows(content: dict[str, Any], field: str, path: Path) -> list[tuple[dict[str, Any], str]]:

@@ -211,8 +211,8 @@ class MirFlickr:
 
     def numbers(self) -> list[int]:
         """The numbers of the photos that have a file of tags, perhaps an empty one, in ascending order."""
-        found = [re.fullmatch(r"tags([1-9][0-9]*)\.txt", path.name) for path in self.tags.glob("tags*.txt")]
-        numbers = sorted(int(match[1]) for match in found if match)
+        matches = [re.fullmatch(r"tags([1-9][0-9]*)\.txt", path.name) for path in self.tags.glob("tags*.txt")]
+        numbers = sorted(int(match[1]) for match in matches if match)
         if not numbers:
             raise InputError(f"{self.tags / 'tags1.txt'}: there is no such file; {_FETCH_PHOTOS}")
         return numbers
@@ -231,22 +231,15 @@ class MirFlickr:
     def read_labels(self, labels: int, numbers: list[int]) -> Bool[np.ndarray, "n C"]:
         """Which photos are in the list of each label."""
         row_of = {number: row for row, number in enumerate(numbers)}
-        found = np.zeros((len(numbers), len(LABELS[labels])), bool)
+        labels_nC = np.zeros((len(numbers), len(LABELS[labels])), bool)
         for column, path in enumerate(self.annotations(labels)):
-            found[_listed(path, row_of), column] = True
-        return found
-
-
-def _listed(path: Path, row_of: dict[int, int]) -> Int[np.ndarray, " m"]:
-    rows = []
-    for number, line in read_lines(path):
-        if not line:
-            continue
-        field = line.strip()
-        if not field.isdigit() or int(field) not in row_of:
-            raise InputError(
-                f"{path}: line {number} is '{decode(field)}'; expected the number of a photo that has a "
-                f"file in meta/tags: {_FETCH_ANNOTATIONS}"
-            )
-        rows.append(row_of[int(field)])
-    return np.array(rows, int)
+            for number, line in read_lines(path):
+                field = line.strip()
+                if field and (not field.isdigit() or int(field) not in row_of):
+                    raise InputError(
+                        f"{path}: line {number} is '{decode(field)}'; expected the number of a photo that "
+                        f"has a file in meta/tags: {_FETCH_ANNOTATIONS}"
+                    )
+                if field:
+                    labels_nC[row_of[int(field)], column] = True
+        return labels_nC

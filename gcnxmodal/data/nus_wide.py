@@ -20,7 +20,6 @@ Line i of every file of the archives is about the photo in line i of Imagelist.t
 
 import dataclasses
 import functools
-import hashlib
 import re
 import typing
 from collections.abc import Iterator, Sequence
@@ -36,6 +35,7 @@ from gcnxmodal.data.loader import ImageSource, Items, Shared, image_source, load
 from gcnxmodal.data.picture_features import resolution_for
 from gcnxmodal.data.split import check_split, describe_split, retrieval_split
 from gcnxmodal.errors import InputError
+from gcnxmodal.holdout import digest
 
 SPLITS = ("train", "test")
 TAG_LISTS = {"final": "Final_Tag_List.txt", "1k": "TagList1k.txt"}
@@ -207,10 +207,10 @@ def _count_official(official: Rows, labels: Bool[np.ndarray, "n C"]) -> dict[str
 
 
 def _choose(
-    rows: Int[np.ndarray, " m"], photos: Sequence[str], limit: int, seed: int
+    rows: Int[np.ndarray, " m"], photos: list[str], limit: int, seed: int
 ) -> Int[np.ndarray, " at_most_limit"]:
     """The first `limit` rows in an order that depends on seed and names alone, not on a random generator."""
-    order = sorted(rows.tolist(), key=lambda row: hashlib.sha256(f"{seed}:{photos[row]}".encode()).digest())
+    order = sorted(rows.tolist(), key=lambda row: digest(seed, photos[row]))
     return np.sort(np.array(order[:limit], int))
 
 
@@ -243,12 +243,9 @@ class NusWide:
 
     def lists(self, splits: Sequence[str] = SPLITS) -> list[Path]:
         """Every file that is read, with the lists of these splits and without the features; all are there."""
-        files = [
-            self._image_list("Imagelist.txt"),
-            *(self._image_list(f"{name.title()}Imagelist.txt") for name in splits),
-        ]
-        files += [self._tags(TAG_LISTS[self.tag_list]), self._tags(self._tag_file())]
-        return [*files, self._concepts_file(), *(self._label_file(name) for name in self._concepts())]
+        lists = [self._image_list(name) for name in ("", *splits)]
+        tags = [self._tags(TAG_LISTS[self.tag_list]), self._tags(self._tag_file())]
+        return [*lists, *tags, self._concepts_file(), *map(self._label_file, self._concepts())]
 
     def bag(self) -> Path:
         # Some copies keep the folder of the archive around it.
@@ -258,7 +255,7 @@ class NusWide:
 
     def photos(self) -> list[str]:
         """The <folder>/<number>_<photo id>.jpg of every photo."""
-        return [path for _, path in self._listed("Imagelist.txt")]
+        return [path for _, path in self._listed("")]
 
     def in_training(self, photos: list[str]) -> Bool[np.ndarray, " n"]:
         """Which photos are in the official training list; all others are in the test list."""
@@ -266,9 +263,8 @@ class NusWide:
         known = {photo.lower() for photo in photos}
         seen: dict[str, str] = {}
         for split in SPLITS:
-            name = f"{split.title()}Imagelist.txt"
-            file = self._image_list(name)
-            for number, photo in self._listed(name):
+            file = self._image_list(split)
+            for number, photo in self._listed(split):
                 if photo.lower() not in known:
                     raise InputError(
                         f"{file}: line {number}: photo '{photo}' is not in Imagelist.txt; "
@@ -282,7 +278,7 @@ class NusWide:
         for row, photo in enumerate(photos):
             if photo.lower() not in seen:
                 raise InputError(
-                    f"{self._image_list('Imagelist.txt')}: line {row + 1}: photo '{photo}' is in neither "
+                    f"{self._image_list('')}: line {row + 1}: photo '{photo}' is in neither "
                     f"TrainImagelist.txt nor TestImagelist.txt; {_fetch('ImageList')}"
                 )
         return np.array([seen[photo.lower()] == "train" for photo in photos])
@@ -303,7 +299,7 @@ class NusWide:
         """The counts of visual words of some photos, float32. Only these rows are held, or even parsed."""
         path = self.bag()
         place = {row: i for i, row in enumerate(rows.tolist())}
-        found = np.empty((len(rows), _BAG), np.float32)
+        bags = np.empty((len(rows), _BAG), np.float32)
         for row, line in _aligned(path, photos):
             if row not in place:
                 continue
@@ -313,8 +309,8 @@ class NusWide:
                     f"{path}: line {row + 1} has {len(counts)} fields; expected {_BAG} whole numbers, by "
                     f"blanks: {_fetch('NUS_WID_Low_Level_Features')}"
                 )
-            found[place[row]] = np.array(counts, np.float32)
-        return found
+            bags[place[row]] = np.array(counts, np.float32)
+        return bags
 
     def texts(self, rows: Int[np.ndarray, " m"], photos: list[str]) -> dict[int, str]:
         """The tags of some photos, by row: those that are in the tag list, in the order of the file."""
@@ -325,12 +321,12 @@ class NusWide:
             raise InputError(f"{listed}: there is no tag in it; {_fetch('NUS_WID_Tags')}")
         wanted = set(rows.tolist())
         path = self._tags(self._tag_file())
-        found: dict[int, str] = {}
+        texts: dict[int, str] = {}
         for row, line in _aligned(path, len(photos)):
             fields = line.split()
             if self.tag_list == "1k":
                 if row in wanted:
-                    found[row] = " ".join(_marked(fields, list(tags.values()), f"{path}: line {row + 1}"))
+                    texts[row] = " ".join(_marked(fields, list(tags.values()), f"{path}: line {row + 1}"))
                 continue
             photo = _photo_id(photos[row])
             if not fields or fields[0].lstrip(b"0") != str(photo).encode():
@@ -339,11 +335,11 @@ class NusWide:
                     f"{row + 1} of Imagelist.txt is photo {photo}; fetch both again: their order is the same"
                 )
             if row in wanted:
-                found[row] = " ".join(tags[tag.lower()] for tag in fields[1:] if tag.lower() in tags)
-        return found
+                texts[row] = " ".join(tags[tag.lower()] for tag in fields[1:] if tag.lower() in tags)
+        return texts
 
-    def _listed(self, name: str) -> Iterator[tuple[int, str]]:
-        path = self._image_list(name)
+    def _listed(self, split: str) -> Iterator[tuple[int, str]]:
+        path = self._image_list(split)
         for number, line in read_lines(path):
             # "actor\0001_2124494179.jpg "; some lists have a drive and folders before it.
             photo = "/".join(decode(line.strip()).replace("\\", "/").split("/")[-2:])
@@ -368,7 +364,9 @@ class NusWide:
         inside = self.root / "ConceptsList" / "Concepts81.txt"
         return require_file(beside if beside.is_file() else inside, _fetch("ConceptsList"))
 
-    def _image_list(self, name: str) -> Path:
+    def _image_list(self, split: str) -> Path:
+        """The list of the photos of a split; of all photos without one."""
+        name = f"{split.title()}Imagelist.txt"
         return require_file(self.root / "ImageList" / name, _fetch("ImageList"))
 
     def _label_file(self, concept: str) -> Path:
@@ -387,9 +385,9 @@ _PHOTO = re.compile(r"(?!\.)[^/]+/[^/]*_([0-9]{1,18})\.(?i:jpg)")
 
 def _photo_id(photo: str) -> int:
     """Flickr's number of a photo: 2124494179 of "actor/0001_2124494179.jpg"."""
-    found = _PHOTO.fullmatch(photo)
-    assert found, photo
-    return int(found[1])
+    match = _PHOTO.fullmatch(photo)
+    assert match, photo
+    return int(match[1])
 
 
 def _fetch(archive: str) -> str:

@@ -184,7 +184,7 @@ def _read_tags(path: Path, ids: dict[str, str]) -> dict[str, str]:
 
 
 def _read_objects(path: Path) -> tuple[str, ...]:
-    names = [(found.findtext("name") or "").strip() for found in read_xml(path).findall("object")]
+    names = [(item.findtext("name") or "").strip() for item in read_xml(path).findall("object")]
     if not names:
         raise InputError(f"{path}: has no element <object>; fetch it again")
     for name in names:

@@ -114,8 +114,6 @@ def picture_features(
         InputError: if there is no picture, a picture or the weights cannot be read, or the resolution is not
             one of the network's. Every picture is decoded once before the network starts.
     """
-    if not pictures:
-        raise InputError("pictures: there is none to encode; give at least one file")
     chosen = BACKBONES[backbone]
     require_resolution(resolution, backbone)
     file = require_weights(backbone, weights_file)

@@ -51,11 +51,7 @@ class Listed(typing.NamedTuple):
 
 
 def load(
-    root: Path | None,
-    *,
-    image_feature: str,
-    resolution: int | None = None,
-    **shared: typing.Unpack[Shared],
+    root: Path | None, *, image_feature: str, resolution: int | None = None, **shared: typing.Unpack[Shared]
 ) -> Corpus:
     """The corpus in its official split; items in the order of the training list, then of the test list.
 
