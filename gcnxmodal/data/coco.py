@@ -92,24 +92,26 @@ def load(
         labelled = [image for image in listed if image.categories]
         # Paper: GCH uses 117,218 "data points" and does not say which; here the images with an object (and a
         # caption, which all of COCO have).
-        kept = [image for image in labelled if image.captions]
-        present = frozenset[int]().union(*(image.categories for image in kept))
+        complete = [image for image in labelled if image.captions]
+        present = frozenset[int]().union(*(image.categories for image in complete))
         columns = [category for category in categories if category in present]
-        names = [str(image.image_id) for image in kept]
-        splits = retrieval_split(len(kept), queries, training, split_seed, names, source=str(root))
-        pictures = [folders[image.part] / image.file_name for image in kept]
+        names = [str(image.image_id) for image in complete]
+        splits = retrieval_split(len(complete), queries, training, split_seed, names, source=str(root))
+        pictures = [folders[image.part] / image.file_name for image in complete]
         counts = {
             "listed": len(listed),
             "with_an_object": len(labelled),
-            "with_an_object_and_a_caption": len(kept),
+            "with_an_object_and_a_caption": len(complete),
         }
         return Items(
-            texts=[" ".join(image.captions) for image in kept],
-            labels=np.array([[category in image.categories for category in columns] for image in kept], bool),
+            texts=[" ".join(image.captions) for image in complete],
+            labels=np.array(
+                [[category in image.categories for category in columns] for image in complete], bool
+            ),
             class_names=[categories[category] for category in columns],
             splits=splits,
             pictures=pictures_of(pictures, images.file is None, _FETCH_PICTURES),
-            features=images.file and functools.partial(_read_features, images.file, kept),
+            features=images.file and functools.partial(_read_features, images.file, complete),
             provenance={"images": counts, "split": describe_split(splits, split_seed, "image id")},
         )
 

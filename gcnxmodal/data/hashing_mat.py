@@ -81,8 +81,8 @@ def load(
     def read() -> Items:
         labels, tags = _labels_and_tags(places)
         n, n_tags = tags.shape  # pyright: ignore[reportGeneralTypeIssues] (scipy has no stubs)
-        kept = np.flatnonzero(labels.any(axis=1) & (np.diff(tags.indptr) > 0))
-        splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
+        complete = np.flatnonzero(labels.any(axis=1) & (np.diff(tags.indptr) > 0))
+        splits = retrieval_split(len(complete), queries, training, split_seed, source=str(root))
         width = max(4, len(str(n_tags)))
         names = [f"tag{column:0{width}d}" for column in range(1, n_tags + 1)]
         pictures = None
@@ -91,26 +91,27 @@ def load(
             listed = _pictures(root, places["FAll"], n)
             if encoded or all(path.is_file() for path in listed):
                 fix = f"FAll names it; put the pictures into {root / 'images'}"
-                pictures = pictures_of([listed[row] for row in kept], encoded, fix)
+                pictures = pictures_of([listed[row] for row in complete], encoded, fix)
 
         def features() -> np.ndarray:
-            # A slice where all items are kept: an index would copy gigabytes of pixels.
-            rows = slice(None) if len(kept) == n else kept
+            # A slice where all items are complete: an index would copy gigabytes of pixels.
+            rows = slice(None) if len(complete) == n else complete
             if image_feature == "pixels":
-                return _read_pixels(_first(places, _PICTURES), n, side)[rows]
+                place = next(places[name] for name in _PICTURES if name in places)
+                return _read_pixels(place, n, side)[rows]
             if feature_file is not None:
                 return all_features(feature_file, n, _SAVE_FEATURES)[rows]
             return _read_features(places["XAll"], n)[rows]
 
         return Items(
-            texts=[_text(tags, row, names) for row in kept.tolist()],
-            labels=labels[kept],
+            texts=[_text(tags, row, names) for row in complete.tolist()],
+            labels=labels[complete],
             class_names=[f"label{column:02d}" for column in range(1, labels.shape[1] + 1)],
             splits=splits,
             pictures=pictures,
             features=None if encoded else features,
             provenance={
-                "items": {"listed": n, "with_a_label_and_a_tag": len(kept)},
+                "items": {"listed": n, "with_a_label_and_a_tag": len(complete)},
                 "split": describe_split(splits, split_seed, "row among the kept items"),
             },
         )
@@ -151,10 +152,6 @@ def _find(root: Path) -> dict[str, Place]:
                 f"expected {', '.join(_KNOWN)}: {_PUBLISHED}"
             )
     return places
-
-
-def _first(places: dict[str, Place], names: tuple[str, ...]) -> Place:
-    return next(places[name] for name in names if name in places)
 
 
 def _feature_file(root: Path, image_feature: str, places: dict[str, Place]) -> Path | None:

@@ -111,29 +111,29 @@ def load(
         labelled = labels_nC.any(axis=1)
         # Paper: GCH keeps 20,015 "data points" and does not say which; here, as in DCMH, which it follows,
         # photos with a label and a tag of the list; and so of SSPE, which says "without tags" only.
-        kept = np.flatnonzero(labelled & np.array([bool(text) for text in texts]))
+        rows = np.flatnonzero(labelled & np.array([bool(text) for text in texts]))
         if split == "official":
-            splits = _official(np.array(numbers)[kept])
+            splits = _official(np.array(numbers)[rows])
             described = {**describe_split(splits, None, ""), "rule": _OFFICIAL_RULE}
         else:
-            splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
+            splits = retrieval_split(len(rows), queries, training, split_seed, source=str(root))
             described = describe_split(splits, split_seed, "row among the kept photos")
         # Files of the entry point `features` are in the order of names: im1, im10, im100, ...
-        names = [paths[row].name for row in kept]
+        names = [paths[row].name for row in rows]
         counts = {
             "listed": len(numbers),
             "with_a_label": int(labelled.sum()),
-            "with_a_label_and_a_tag": len(kept),
+            "with_a_label_and_a_tag": len(rows),
             "tags": n_tags,
         }
         return Items(
-            texts=[texts[row] for row in kept],
-            labels=labels_nC[kept],
+            texts=[texts[row] for row in rows],
+            labels=labels_nC[rows],
             class_names=LABELS[labels],
             splits=splits,
-            pictures=pictures and [pictures[row] for row in kept.tolist()],
+            pictures=pictures and [pictures[row] for row in rows.tolist()],
             features=images.file
-            and functools.partial(features_of, images.file, names, kept, len(numbers), _SAVE_FEATURES),
+            and functools.partial(features_of, images.file, names, rows, len(numbers), _SAVE_FEATURES),
             provenance={"photos": counts, "split": described},
         )
 

@@ -103,21 +103,21 @@ def load(
         rows, texts, counts = _image_tag_pairs(folder, photos, labels, selection)
         limits = {"train": training_pairs, "test": test_pairs}
         chosen, official = _splits(folder, photos, rows, split, limits, split_seed)
-        kept = np.unique(np.concatenate(list(chosen.values())))
-        pictures = [folder.pictures / photos[row] for row in kept]
+        used = np.unique(np.concatenate(list(chosen.values())))
+        pictures = [folder.pictures / photos[row] for row in used]
         if image_feature == "bow":
-            features = functools.partial(folder.bags, kept, len(photos))
+            features = functools.partial(folder.bags, used, len(photos))
         else:
             names = [picture.name for picture in pictures]
             features = images.file and functools.partial(
-                features_of, images.file, names, kept, len(photos), _SAVE_FEATURES
+                features_of, images.file, names, used, len(photos), _SAVE_FEATURES
             )
         seed = None if split == "official" else split_seed
         return Items(
-            texts=[texts[row] for row in kept],
-            labels=labels[kept],
+            texts=[texts[row] for row in used],
+            labels=labels[used],
             class_names=class_names,
-            splits={name: np.searchsorted(kept, rows) for name, rows in chosen.items()},
+            splits={name: np.searchsorted(used, rows) for name, rows in chosen.items()},
             pictures=pictures_of(pictures, images.file is None, _FETCH_PHOTOS),
             features=features,
             provenance={
