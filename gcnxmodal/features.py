@@ -64,11 +64,11 @@ def run(arguments: Arguments) -> Path:
     source = find_pictures(arguments.images)
     output = arguments.output or arguments.images / source.output.format(backbone=arguments.backbone)
     _check_output(output, arguments.overwrite)
-    say(f"{arguments.images}: {source.layout}, {len(source.pictures):,} pictures")
+    print(f"{arguments.images}: {source.layout}, {len(source.pictures):,} pictures", flush=True)
     features, how = _compute(arguments, weights, source)
     about = {"backbone": arguments.backbone, **how, "gcnxmodal": __version__}
     _write(output, {**source.arrays(features), "about": np.array(json.dumps(about))})
-    say(f"{output}: {len(features):,} x {features.shape[1]:,} features\n{source.usage(output)}")
+    print(f"{output}: {len(features):,} x {features.shape[1]:,} features\n{source.usage(output)}", flush=True)
     return output
 
 
@@ -122,7 +122,7 @@ def _bags(pictures: Sequence[Path], training: np.ndarray | None) -> tuple[np.nda
         training = np.arange(len(pictures))
     else:
         fitted_on = f"the {len(training):,} training items of {len(pictures):,}"
-    say(f"codebook of {visual_words.WORDS} visual words: fitted on {fitted_on}")
+    print(f"codebook of {visual_words.WORDS} visual words: fitted on {fitted_on}", flush=True)
     codebook = visual_words.fit_codebook([pictures[row] for row in training], cache_dir=cache_dir())
     return visual_words.bags_of_words(pictures, codebook, cache_dir=cache_dir()), {"codebook": fitted_on}
 
@@ -136,11 +136,6 @@ def _write(output: Path, arrays: dict[str, np.ndarray]) -> None:
             f"{output}: cannot be written ({error.strerror}); make room, or give another --output: the "
             "features are kept in the cache"
         ) from error
-
-
-def say(text: str) -> None:
-    """One line for the user, at once."""
-    print(text, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

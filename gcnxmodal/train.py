@@ -167,22 +167,6 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
         state, step = restored
         tell(f"resuming at step {step:,} (epoch {step // system.steps_per_epoch + 1})")
     cluster.first_only(folder.rewind, int(state.step) // system.steps_per_epoch)
-    state, compile_seconds = _train(system, state, checkpoints, folder)
-    checkpoints.close()
-    params = to_one_device(state.params)
-    step = int(state.step)
-    results = cluster.together(
-        lambda: cluster.first_only(finish, system, params, folder, preset, step, compile_seconds)
-    )
-    if results is not None:
-        tell("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
-    return folder
-
-
-def _train(
-    system: System, state: TrainState, checkpoints: Checkpoints, folder: RunFolder
-) -> tuple[TrainState, float]:
-    experiment = system.experiment
     record = cluster.first_only(_Record, system, folder, int(state.step))
 
     def on_epoch(epoch: int, state: TrainState, metrics: dict[str, float], seconds: float) -> None:
@@ -194,7 +178,7 @@ def _train(
             record.epoch(line)
 
     with contextlib.closing(record) if record else contextlib.nullcontext(), Interrupt() as interrupt:
-        return train(
+        state, compile_seconds = train(
             state,
             system.data,
             system.step(),
@@ -208,6 +192,15 @@ def _train(
             on_epoch=on_epoch,
             interrupt=interrupt,
         )
+    checkpoints.close()
+    params = to_one_device(state.params)
+    step = int(state.step)
+    results = cluster.together(
+        lambda: cluster.first_only(finish, system, params, folder, preset, step, compile_seconds)
+    )
+    if results is not None:
+        tell("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
+    return folder
 
 
 class _Record:

@@ -3,8 +3,6 @@
 MATLAB files of every version: to 7.2 by scipy; 7.3, which is HDF5, by h5py (extra `matlab`).
 """
 
-from __future__ import annotations
-
 import contextlib
 import struct
 import typing
@@ -37,8 +35,7 @@ def load_npz(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray
         InputError: if the file is missing (`fix` says what to do), broken, lacks an array, or holds a pickled
             object instead of one: those can run code when they are loaded, so they never are.
     """
-    # Opened here, because numpy.load does not close a path that turns out to be broken.
-    with require_file(path, fix).open("rb") as stream, _open_npz(stream, path, names[0]) as file:
+    with _open_npz(path, fix, names[0]) as file:
         missing = [name for name in names if name not in file.files]
         if missing:
             raise InputError(
@@ -50,7 +47,7 @@ def load_npz(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray
 
 def array_names(path: Path, fix: str) -> list[str]:
     """The names of the arrays of an `.npz` file; raises as `load_npz` does."""
-    with require_file(path, fix).open("rb") as stream, _open_npz(stream, path, "images") as file:
+    with _open_npz(path, fix, "images") as file:
         return file.files
 
 
@@ -80,40 +77,41 @@ def features_by_name(path: Path, names: Sequence[str], fix: str) -> Float[np.nda
     Raises:
         InputError: if an array is missing or malformed, a name is there twice, or one asked for is not.
     """
-    found = load_npz(path, ["file_names"], fix)["file_names"]
-    if found.dtype.kind != "U" or found.ndim != 1:
-        raise InputError(
-            f"{path}: array 'file_names' is {found.dtype} {list(found.shape)}; expected texts [n]; {fix}"
-        )
+    listed = _keys(path, "file_names", "U", "texts", fix)
     row_of: dict[str, int] = {}
-    for row, name in enumerate(found.tolist()):
+    for row, name in enumerate(listed):
         if row_of.setdefault(PurePath(name.replace("\\", "/")).name, row) != row:
             raise InputError(f"{path}: array 'file_names', row {row}: '{name}' was there before; {fix}")
-    return _rows_by_key(path, "file_names", row_of, names, len(found), fix)
+    return _rows_by_key(path, "file_names", row_of, names, fix)
 
 
 def features_by_id(path: Path, ids: Sequence[int], fix: str) -> Float[np.ndarray, "m d"]:
     """The rows of `images` for these numbers, found by the array `ids`; as `features_by_name` otherwise."""
-    found = load_npz(path, ["ids"], fix)["ids"]
-    if found.dtype.kind not in "iu" or found.ndim != 1:
+    listed = _keys(path, "ids", "iu", "whole numbers", fix)
+    row_of = {number: row for row, number in enumerate(listed)}
+    if len(row_of) < len(listed):
+        raise InputError(f"{path}: array 'ids' has {len(listed) - len(row_of)} ids twice; {fix}")
+    return _rows_by_key(path, "ids", row_of, ids, fix)
+
+
+def _keys(path: Path, name: str, kinds: str, expected: str, fix: str) -> list[Any]:
+    keys = load_npz(path, [name], fix)[name]
+    if keys.dtype.kind not in kinds or keys.ndim != 1:
         raise InputError(
-            f"{path}: array 'ids' is {found.dtype} {list(found.shape)}; expected whole numbers [n]; {fix}"
+            f"{path}: array '{name}' is {keys.dtype} {list(keys.shape)}; expected {expected} [n]; {fix}"
         )
-    row_of = {number: row for row, number in enumerate(found.tolist())}
-    if len(row_of) < len(found):
-        raise InputError(f"{path}: array 'ids' has {len(found) - len(row_of)} ids twice; {fix}")
-    return _rows_by_key(path, "ids", row_of, ids, len(found), fix)
+    return keys.tolist()
 
 
 def _rows_by_key(
-    path: Path, array: str, row_of: dict[Any, int], asked: Sequence[Any], count: int, fix: str
+    path: Path, array: str, row_of: dict[Any, int], asked: Sequence[Any], fix: str
 ) -> Float[np.ndarray, "m d"]:
     missing = [key for key in asked if key not in row_of]
     if missing:
         raise InputError(
             f"{path}: array '{array}' lacks {missing[0]} ({len(missing)} of {len(asked)} are missing); {fix}"
         )
-    return feature_rows(path, np.array([row_of[key] for key in asked], int), count, fix)
+    return feature_rows(path, np.array([row_of[key] for key in asked], int), len(row_of), fix)
 
 
 def feature_rows(path: Path, rows: Int[np.ndarray, " m"], count: int, fix: str) -> Float[np.ndarray, "m d"]:
@@ -125,7 +123,7 @@ def feature_rows(path: Path, rows: Int[np.ndarray, " m"], count: int, fix: str) 
     Raises:
         InputError: as `load_npz` and `feature_matrix` do, but values of other rows are not looked at.
     """
-    with require_file(path, fix).open("rb") as stream, _open_npz(stream, path, "images") as file:
+    with _open_npz(path, fix, "images") as file:
         archive = typing.cast(zipfile.ZipFile, file.zip)
         try:
             with archive.open("images.npy") as member:
@@ -149,11 +147,7 @@ def _read_header(member: typing.IO[bytes]) -> tuple[tuple[int, ...], bool, np.dt
 
 
 def _read_rows(
-    member: typing.IO[bytes],
-    rows: Int[np.ndarray, " m"],
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    path: Path,
+    member: typing.IO[bytes], rows: Int[np.ndarray, " m"], shape: tuple[int, ...], dtype: np.dtype, path: Path
 ) -> Float[np.ndarray, "m d"]:
     count, width = shape
     step = max(1, BLOCK // (width * dtype.itemsize))
@@ -170,14 +164,18 @@ def _read_rows(
     return features
 
 
-def _open_npz(stream: typing.BinaryIO, path: Path, name: str) -> np.lib.npyio.NpzFile:
-    try:
-        file = np.load(stream, allow_pickle=False)
-    except _BROKEN as error:
-        raise InputError(f"{path}: cannot be read as .npz ({error}); save it with numpy.savez") from error
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise InputError(f"{path}: holds one bare array; save it as numpy.savez(file, {name}=array)")
-    return file
+@contextlib.contextmanager
+def _open_npz(path: Path, fix: str, name: str) -> Iterator[np.lib.npyio.NpzFile]:
+    # Opened here, because numpy.load does not close a path that turns out to be broken.
+    with require_file(path, fix).open("rb") as stream:
+        try:
+            file = np.load(stream, allow_pickle=False)
+        except _BROKEN as error:
+            raise InputError(f"{path}: cannot be read as .npz ({error}); save it with numpy.savez") from error
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise InputError(f"{path}: holds one bare array; save it as numpy.savez(file, {name}=array)")
+        with file:
+            yield file
 
 
 def _npz_member(file: np.lib.npyio.NpzFile, path: Path, name: str) -> np.ndarray:
@@ -240,11 +238,11 @@ def load_mat(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray
             variable is missing.
     """
     with _refused(require_file(path, fix)):
-        found = scipy.io.loadmat(str(path), variable_names=list(names), appendmat=False)
-    missing = [name for name in names if name not in found]
+        variables = scipy.io.loadmat(str(path), variable_names=list(names), appendmat=False)
+    missing = [name for name in names if name not in variables]
     if missing:
         raise InputError(f"{path}: has no variable '{missing[0]}'; expected {', '.join(names)}")
-    return {name: found[name] for name in names}
+    return {name: variables[name] for name in names}
 
 
 def is_hdf5(path: Path) -> bool:
@@ -277,12 +275,12 @@ def read_mat(path: Path, name: str) -> Any:
     """
     if is_hdf5(path):
         with _open_hdf5(path) as file, _refused(path):
-            found = file[name]
-            if not hasattr(found, "dtype") or found.dtype.kind not in "fiub":
+            variable = file[name]
+            if not hasattr(variable, "dtype") or variable.dtype.kind not in "fiub":
                 raise InputError(
                     f"{path}: variable '{name}' is no array of numbers; save it with save(..., '-v7')"
                 )
-            return found[()]
+            return variable[()]
     return load_mat(path, [name], "fetch it again")[name]
 
 
@@ -341,11 +339,6 @@ def _upright(
 
 @contextlib.contextmanager
 def _open_hdf5(path: Path) -> Iterator[Any]:
-    """The file as h5py opens it for reading.
-
-    Raises:
-        InputError: if it is broken, or h5py is missing.
-    """
     try:
         import h5py
     except ImportError as error:

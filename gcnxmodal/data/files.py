@@ -1,12 +1,10 @@
 """Reading a user's folder: every failure names the file, what is wrong with it and what to do."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from gcnxmodal.errors import InputError
 
@@ -41,6 +39,11 @@ def from_root(root: Path, name: str) -> Path:
     """A path that the user names: as it is, if it is there, or from `root`."""
     path = Path(name)
     return path if path.exists() else root / path
+
+
+def is_inside(name: str) -> bool:
+    """Whether a path that a file names stays in its folder."""
+    return bool(name) and not PurePath(name).is_absolute() and ".." not in PurePath(name).parts
 
 
 def read_text(path: Path) -> str:

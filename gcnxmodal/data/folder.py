@@ -8,8 +8,6 @@ features.npz                       an array `images` [n, d], in the order of the
 `find_pictures` says which pictures such a folder, or one without metadata, has for `gcnxmodal.features`.
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import difflib
@@ -17,7 +15,7 @@ import io
 import json
 import typing
 from collections.abc import Callable
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +24,7 @@ from jaxtyping import Bool, Int
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import wikipedia
 from gcnxmodal.data.arrays import all_features
-from gcnxmodal.data.files import fingerprint, read_text, require_file, require_folder
+from gcnxmodal.data.files import fingerprint, is_inside, read_text, require_file, require_folder
 from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
 from gcnxmodal.data.picture_features import FROM_PICTURES, resolution_for
 from gcnxmodal.data.split import stratified_split
@@ -103,22 +101,6 @@ def load(
     return load_items("folder", read, images, options, files, about, root=root, **shared)
 
 
-def listed_pictures(root: Path) -> tuple[list[Path], dict[str, Int[np.ndarray, " rows"]]]:
-    """The pictures of a folder in the order of its metadata, and the split that `load` gives them.
-
-    Raises:
-        InputError: if the metadata are malformed or name no pictures, or one is missing.
-    """
-    metadata = find_metadata(root)
-    rows = read_metadata(metadata)
-    labels, _ = _labels(rows, metadata)
-    names = _file_names(rows, metadata)
-    listed = None if names is None else [root / name for name in names]
-    pictures = _feature_sources(root, metadata, "efficientnet-lite0", listed)
-    apart = stratified_split(labels, names or [], _TEST_FRACTION, _SPLIT_SEED)
-    return pictures, _given_splits(rows, names, metadata) or apart
-
-
 @dataclasses.dataclass(frozen=True)
 class PictureSource:
     """The pictures of one folder."""
@@ -152,7 +134,14 @@ def find_pictures(root: Path) -> PictureSource:
 
 
 def _generic(root: Path) -> PictureSource:
-    pictures, splits = listed_pictures(root)
+    metadata = find_metadata(root)
+    rows = read_metadata(metadata)
+    labels, _ = _labels(rows, metadata)
+    names = _file_names(rows, metadata)
+    listed = None if names is None else [root / name for name in names]
+    pictures = _feature_sources(root, metadata, "efficientnet-lite0", listed)
+    drawn = stratified_split(labels, names or [], _TEST_FRACTION, _SPLIT_SEED)
+    splits = _given_splits(rows, names, metadata) or drawn
     return PictureSource(
         layout="a folder with metadata",
         pictures=pictures,
@@ -213,15 +202,15 @@ def find_metadata(root: Path) -> Path:
         InputError: if there is none, or more than one.
     """
     names = [f"metadata{suffix}" for suffix in _READERS]
-    found = [root / name for name in names if (root / name).is_file()]
-    if not found:
+    files = [root / name for name in names if (root / name).is_file()]
+    if not files:
         raise InputError(
             f"{root}: there is no {', '.join(names[:-1])} or {names[-1]} in this folder; write one: a row an "
             "item with the fields text, label (or labels), file_name, split"
         )
-    if len(found) > 1:
-        raise InputError(f"{found[0]}: {found[1].name} is there too; keep one of them")
-    return found[0]
+    if len(files) > 1:
+        raise InputError(f"{files[0]}: {files[1].name} is there too; keep one of them")
+    return files[0]
 
 
 def read_metadata(path: Path) -> list[dict[str, Any]]:
@@ -343,7 +332,7 @@ def _text(value: Any, where: str) -> str:
 
 def _labels(rows: list[dict[str, Any]], metadata: Path) -> tuple[Bool[np.ndarray, "n C"], list[str]]:
     """Which classes each item has, and the class names in alphabetical order."""
-    found = []
+    names_of_rows = []
     for number, row in enumerate(rows, 1):
         if "label" in row:
             field, values = "label", [row["label"]]
@@ -358,13 +347,13 @@ def _labels(rows: list[dict[str, Any]], metadata: Path) -> tuple[Bool[np.ndarray
                 f"{metadata}: row {number}: the field '{field}' is {row[field]!r}; expected "
                 + ("a class name" if field == "label" else "a list of class names (in CSV: a;b;c)")
             )
-        found.append(set(names))
-    class_names = sorted(set().union(*found))
+        names_of_rows.append(set(names))
+    class_names = sorted(set().union(*names_of_rows))
     if not class_names:
         raise InputError(
             f"{metadata}: no row has a label in its field 'labels'; items need classes to match by"
         )
-    return np.array([[name in names for name in class_names] for names in found]), class_names
+    return np.array([[name in names for name in class_names] for names in names_of_rows]), class_names
 
 
 def _file_names(rows: list[dict[str, Any]], metadata: Path) -> list[str] | None:
@@ -372,12 +361,7 @@ def _file_names(rows: list[dict[str, Any]], metadata: Path) -> list[str] | None:
         return None
     for number, row in enumerate(rows, 1):
         name = row["file_name"]
-        if (
-            not isinstance(name, str)
-            or not name
-            or PurePath(name).is_absolute()
-            or ".." in PurePath(name).parts
-        ):
+        if not isinstance(name, str) or not is_inside(name):
             raise InputError(
                 f"{metadata}: row {number}: the field 'file_name' is {name!r}; expected a path inside "
                 f"{metadata.parent}"

@@ -6,8 +6,6 @@ fc_prefilt 4: grey, the centre square, local contrast normalised, 4 x 8 oriented
 amplitude of each in 4 x 4 blocks.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import os

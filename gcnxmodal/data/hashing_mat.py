@@ -16,10 +16,8 @@ whichever it is: HDF5 has axes in reverse. What labels and tags mean the files d
 label01 and tag0001.
 """
 
-from __future__ import annotations
-
 import typing
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +33,7 @@ from gcnxmodal.data.arrays import (
     read_mat,
     read_mat_pictures,
 )
-from gcnxmodal.data.files import fingerprint, from_root, require_file, require_folder
+from gcnxmodal.data.files import fingerprint, from_root, is_inside, require_file, require_folder
 from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
 from gcnxmodal.data.picture_features import resolution_for
 from gcnxmodal.data.split import describe_split, retrieval_split
@@ -74,18 +72,17 @@ def load(
     """
     root = require_folder(root, _CONTENTS)
     places = _find(root)
-    _check_feature(root, image_feature, places)
+    feature_file = _feature_file(root, image_feature, places)
     # Pixels are in the files too: of one resolution, and not made from pictures.
     side = resolution if image_feature == "pixels" else resolution_for(image_feature, resolution)
-    own = from_root(root, image_feature) if image_feature.endswith(".npz") else None
-    images = ImageSource(image_feature, side, own)
+    images = ImageSource(image_feature, side, feature_file)
     encoded = image_feature == "efficientnet-lite0"
 
     def read() -> Items:
         labels, tags = _labels_and_tags(places)
         n, n_tags = tags.shape  # pyright: ignore[reportGeneralTypeIssues] (scipy has no stubs)
-        kept = np.flatnonzero(labels.any(axis=1) & (np.diff(tags.indptr) > 0))
-        splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
+        complete = np.flatnonzero(labels.any(axis=1) & (np.diff(tags.indptr) > 0))
+        splits = retrieval_split(len(complete), queries, training, split_seed, source=str(root))
         width = max(4, len(str(n_tags)))
         names = [f"tag{column:0{width}d}" for column in range(1, n_tags + 1)]
         pictures = None
@@ -94,24 +91,27 @@ def load(
             listed = _pictures(root, places["FAll"], n)
             if encoded or all(path.is_file() for path in listed):
                 fix = f"FAll names it; put the pictures into {root / 'images'}"
-                pictures = pictures_of([listed[row] for row in kept], encoded, fix)
+                pictures = pictures_of([listed[row] for row in complete], encoded, fix)
 
         def features() -> np.ndarray:
-            # A slice where all items are kept: an index would copy gigabytes of pixels.
-            rows = slice(None) if len(kept) == n else kept
+            # A slice where all items are complete: an index would copy gigabytes of pixels.
+            rows = slice(None) if len(complete) == n else complete
             if image_feature == "pixels":
-                return _read_pixels(_first(places, _PICTURES), n, side)[rows]
-            return _read_features(root, image_feature, places, n)[rows]
+                place = next(places[name] for name in _PICTURES if name in places)
+                return _read_pixels(place, n, side)[rows]
+            if feature_file is not None:
+                return all_features(feature_file, n, _SAVE_FEATURES)[rows]
+            return _read_features(places["XAll"], n)[rows]
 
         return Items(
-            texts=[_text(tags, row, names) for row in kept.tolist()],
-            labels=labels[kept],
+            texts=[_text(tags, row, names) for row in complete.tolist()],
+            labels=labels[complete],
             class_names=[f"label{column:02d}" for column in range(1, labels.shape[1] + 1)],
             splits=splits,
             pictures=pictures,
             features=None if encoded else features,
             provenance={
-                "items": {"listed": n, "with_a_label_and_a_tag": len(kept)},
+                "items": {"listed": n, "with_a_label_and_a_tag": len(complete)},
                 "split": describe_split(splits, split_seed, "row among the kept items"),
             },
         )
@@ -154,20 +154,17 @@ def _find(root: Path) -> dict[str, Place]:
     return places
 
 
-def _first(places: dict[str, Place], names: tuple[str, ...]) -> Place:
-    return next(places[name] for name in names if name in places)
-
-
-def _check_feature(root: Path, image_feature: str, places: dict[str, Place]) -> None:
+def _feature_file(root: Path, image_feature: str, places: dict[str, Place]) -> Path | None:
+    """The `.npz` that the user names, or None: then the files have what the feature is made of."""
     needed = {"features": ("XAll",), "pixels": _PICTURES, "efficientnet-lite0": ("FAll",)}
     if image_feature.endswith(".npz"):
-        require_file(from_root(root, image_feature), _SAVE_FEATURES)
-    elif image_feature not in needed:
+        return require_file(from_root(root, image_feature), _SAVE_FEATURES)
+    if image_feature not in needed:
         raise InputError(
             f"--data.image-feature is '{image_feature}'; these files have 'features' (XAll), 'pixels' "
             "(IAll), 'efficientnet-lite0' (FAll) or the path of an .npz file"
         )
-    elif not set(needed[image_feature]) & set(places):
+    if not set(needed[image_feature]) & set(places):
         raise InputError(
             f"{root}: no .mat file in it has a variable '{' or '.join(needed[image_feature])}', which "
             f"--data.image-feature {image_feature} needs; {_PUBLISHED}"
@@ -178,10 +175,10 @@ def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"],
     """Labels, and counts of tags as CSR; a row an item."""
     labels, tags = (_matrix(places[name]) for name in ("LAll", "YAll"))
     common = set(labels.shape) & set(tags.shape)
+    labels_at, tags_at = (f"{places[name][0]}: variable '{name}'" for name in ("LAll", "YAll"))
     if not common:
-        path, name = places["YAll"]
         raise InputError(
-            f"{path}: variable '{name}' is {list(tags.shape)} but 'LAll' is {list(labels.shape)}; one number "
+            f"{tags_at} is {list(tags.shape)} but 'LAll' is {list(labels.shape)}; one number "
             "must be in both, that of the items: keep the files of one set in the folder"
         )
     # Of two the larger: there are far more items than labels.
@@ -190,15 +187,13 @@ def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"],
     counts = sp.csr_array(tags)
     counts.eliminate_zeros()
     flags = sp.csr_array(labels)
-    path, _ = places["LAll"]
-    if not np.isin(flags.data, (0, 1)).all():
-        wrong = flags.data[~np.isin(flags.data, (0, 1))][0]
-        raise InputError(f"{path}: variable 'LAll' has the value {wrong}; expected 0 or 1, a column a label")
-    path, _ = places["YAll"]
+    wrong = flags.data[~np.isin(flags.data, (0, 1))]
+    if len(wrong):
+        raise InputError(f"{labels_at} has the value {wrong[0]}; expected 0 or 1, a column a label")
     whole = (counts.data >= 1) & (counts.data <= 255) & (counts.data == np.floor(counts.data))
     if not whole.all():
         raise InputError(
-            f"{path}: variable 'YAll' has the value {counts.data[~whole][0]}; expected whole numbers to 255, "
+            f"{tags_at} has the value {counts.data[~whole][0]}; expected whole numbers to 255, "
             "the counts of a tag: vectors of a sentence cannot be read as words"
         )
     return flags.toarray().astype(bool), counts
@@ -206,10 +201,10 @@ def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"],
 
 def _matrix(place: Place) -> Any:
     path, name = place
-    found = read_mat(path, name)
-    if getattr(found, "ndim", 0) != 2 or found.dtype.kind not in "fiub" or min(found.shape) == 0:
-        raise InputError(f"{path}: variable '{name}' is {_described(found)}; expected numbers, a row an item")
-    return found
+    array = read_mat(path, name)
+    if getattr(array, "ndim", 0) != 2 or array.dtype.kind not in "fiub" or min(array.shape) == 0:
+        raise InputError(f"{path}: variable '{name}' is {_described(array)}; expected numbers, a row an item")
+    return array
 
 
 def _text(tags: sp.csr_array, row: int, names: list[str]) -> str:
@@ -218,18 +213,13 @@ def _text(tags: sp.csr_array, row: int, names: list[str]) -> str:
     return " ".join(names[column] for column, count in pairs for _ in range(int(count)))
 
 
-def _read_features(
-    root: Path, image_feature: str, places: dict[str, Place], n: int
-) -> Float[np.ndarray, "n d"]:
-    if image_feature != "features":
-        return all_features(from_root(root, image_feature), n, _SAVE_FEATURES)
-    path, name = places["XAll"]
-    found = _matrix(places["XAll"])
-    if sp.issparse(found):
-        found = found.toarray()
-    if found.shape[0] != n and found.shape[1] == n:
-        found = found.T
-    return feature_matrix(found, path, name, n)
+def _read_features(place: Place, n: int) -> Float[np.ndarray, "n d"]:
+    matrix = _matrix(place)
+    if sp.issparse(matrix):
+        matrix = matrix.toarray()
+    if matrix.shape[0] != n and matrix.shape[1] == n:
+        matrix = matrix.T
+    return feature_matrix(matrix, *place, n)
 
 
 def _read_pixels(place: Place, n: int, side: int | None) -> UInt8[np.ndarray, "n R R 3"]:
@@ -250,20 +240,20 @@ def _pictures(root: Path, place: Place, n: int) -> list[Path]:
         raise InputError(
             f"{path}: variable '{name}' is {_described(cells)}; expected a cell of {n} file names"
         )
-    found = []
+    names = []
     for row, cell in enumerate(cells.ravel()):
         # scipy gives a text as an array with one string.
         values = np.ravel(cell)
         value = str(values[0]).strip().replace("\\", "/") if values.size == 1 else ""
-        if not value or PurePath(value).is_absolute() or ".." in PurePath(value).parts:
+        if not is_inside(value):
             raise InputError(
                 f"{path}: variable '{name}', row {row} is {value!r}; expected the name of a file"
             )
-        found.append(value)
+        names.append(value)
     folders = [root, *(root / folder for folder in ("mirflickr", "images", "Flickr"))]
-    folder = next((folder for folder in folders if (folder / found[0]).is_file()), root)
-    return [folder / value for value in found]
+    folder = next((folder for folder in folders if (folder / names[0]).is_file()), root)
+    return [folder / value for value in names]
 
 
-def _described(found: Any) -> str:
-    return f"{getattr(found, 'dtype', type(found).__name__)} {list(getattr(found, 'shape', ()))}"
+def _described(value: Any) -> str:
+    return f"{getattr(value, 'dtype', type(value).__name__)} {list(getattr(value, 'shape', ()))}"

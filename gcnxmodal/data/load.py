@@ -90,21 +90,19 @@ def load_dataset(name: str | Path, **options: Any) -> Corpus:
         {option: value for option, value in options.items() if option in fields}
         for fields in (of_data, of_text, of_loader - of_data)
     )
-    return _load(DataConfig(name=typing.cast(Any, name), **data), TextConfig(**text), more)
+    return load_corpus(DataConfig(name=typing.cast(Any, name), **data), TextConfig(**text), **more)
 
 
-def load_corpus(data: DataConfig, text: TextConfig) -> Corpus:
+def load_corpus(data: DataConfig, text: TextConfig, **more: Any) -> Corpus:
     """Read the data set; with `data.validation`, a held-out part of its training items is the test split.
+
+    Args:
+        more: arguments of the loader that are no fields of `DataConfig`.
 
     Raises:
         InputError: for an option that the data set has not, before anything is read; for every fault of the
             data, naming file, field and fix.
     """
-    return _load(data, text, {})
-
-
-def _load(data: DataConfig, text: TextConfig, more: dict[str, Any]) -> Corpus:
-    options = {**loader_options(data), **more}
     corpus = LOADERS[data.name](
         data.root,
         words=text.words,
@@ -112,7 +110,8 @@ def _load(data: DataConfig, text: TextConfig, more: dict[str, Any]) -> Corpus:
         image_feature=data.image_feature,
         resolution=data.resolution,
         cache_dir=cache_dir(),
-        **options,
+        **loader_options(data),
+        **more,
     )
     if not data.validation:
         return corpus

@@ -1,7 +1,5 @@
 """The steps that every loader shares: from the items that it has chosen to a Corpus, cached."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

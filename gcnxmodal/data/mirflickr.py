@@ -13,8 +13,6 @@ one around it, with the annotations (v080) in a folder in it:
 `hashing_mat` reads the MATLAB files that circulate instead.
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import functools
@@ -113,29 +111,29 @@ def load(
         labelled = labels_nC.any(axis=1)
         # Paper: GCH keeps 20,015 "data points" and does not say which; here, as in DCMH, which it follows,
         # photos with a label and a tag of the list; and so of SSPE, which says "without tags" only.
-        kept = np.flatnonzero(labelled & np.array([bool(text) for text in texts]))
+        rows = np.flatnonzero(labelled & np.array([bool(text) for text in texts]))
         if split == "official":
-            splits = _official(np.array(numbers)[kept])
+            splits = _official(np.array(numbers)[rows])
             described = {**describe_split(splits, None, ""), "rule": _OFFICIAL_RULE}
         else:
-            splits = retrieval_split(len(kept), queries, training, split_seed, source=str(root))
+            splits = retrieval_split(len(rows), queries, training, split_seed, source=str(root))
             described = describe_split(splits, split_seed, "row among the kept photos")
         # Files of the entry point `features` are in the order of names: im1, im10, im100, ...
-        names = [paths[row].name for row in kept]
+        names = [paths[row].name for row in rows]
         counts = {
             "listed": len(numbers),
             "with_a_label": int(labelled.sum()),
-            "with_a_label_and_a_tag": len(kept),
+            "with_a_label_and_a_tag": len(rows),
             "tags": n_tags,
         }
         return Items(
-            texts=[texts[row] for row in kept],
-            labels=labels_nC[kept],
+            texts=[texts[row] for row in rows],
+            labels=labels_nC[rows],
             class_names=LABELS[labels],
             splits=splits,
-            pictures=pictures and [pictures[row] for row in kept.tolist()],
+            pictures=pictures and [pictures[row] for row in rows.tolist()],
             features=images.file
-            and functools.partial(features_of, images.file, names, kept, len(numbers), _SAVE_FEATURES),
+            and functools.partial(features_of, images.file, names, rows, len(numbers), _SAVE_FEATURES),
             provenance={"photos": counts, "split": described},
         )
 
@@ -213,8 +211,8 @@ class MirFlickr:
 
     def numbers(self) -> list[int]:
         """The numbers of the photos that have a file of tags, perhaps an empty one, in ascending order."""
-        found = [re.fullmatch(r"tags([1-9][0-9]*)\.txt", path.name) for path in self.tags.glob("tags*.txt")]
-        numbers = sorted(int(match[1]) for match in found if match)
+        matches = [re.fullmatch(r"tags([1-9][0-9]*)\.txt", path.name) for path in self.tags.glob("tags*.txt")]
+        numbers = sorted(int(match[1]) for match in matches if match)
         if not numbers:
             raise InputError(f"{self.tags / 'tags1.txt'}: there is no such file; {_FETCH_PHOTOS}")
         return numbers
@@ -233,22 +231,15 @@ class MirFlickr:
     def read_labels(self, labels: int, numbers: list[int]) -> Bool[np.ndarray, "n C"]:
         """Which photos are in the list of each label."""
         row_of = {number: row for row, number in enumerate(numbers)}
-        found = np.zeros((len(numbers), len(LABELS[labels])), bool)
+        labels_nC = np.zeros((len(numbers), len(LABELS[labels])), bool)
         for column, path in enumerate(self.annotations(labels)):
-            found[_listed(path, row_of), column] = True
-        return found
-
-
-def _listed(path: Path, row_of: dict[int, int]) -> Int[np.ndarray, " m"]:
-    rows = []
-    for number, line in read_lines(path):
-        if not line:
-            continue
-        field = line.strip()
-        if not field.isdigit() or int(field) not in row_of:
-            raise InputError(
-                f"{path}: line {number} is '{decode(field)}'; expected the number of a photo that has a "
-                f"file in meta/tags: {_FETCH_ANNOTATIONS}"
-            )
-        rows.append(row_of[int(field)])
-    return np.array(rows, int)
+            for number, line in read_lines(path):
+                field = line.strip()
+                if field and (not field.isdigit() or int(field) not in row_of):
+                    raise InputError(
+                        f"{path}: line {number} is '{decode(field)}'; expected the number of a photo that "
+                        f"has a file in meta/tags: {_FETCH_ANNOTATIONS}"
+                    )
+                if field:
+                    labels_nC[row_of[int(field)], column] = True
+        return labels_nC

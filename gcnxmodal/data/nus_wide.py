@@ -18,11 +18,8 @@ folder that the archives of its page are unpacked into:
 Line i of every file of the archives is about the photo in line i of Imagelist.txt.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
-import hashlib
 import re
 import typing
 from collections.abc import Iterator, Sequence
@@ -38,6 +35,7 @@ from gcnxmodal.data.loader import ImageSource, Items, Shared, image_source, load
 from gcnxmodal.data.picture_features import resolution_for
 from gcnxmodal.data.split import check_split, describe_split, retrieval_split
 from gcnxmodal.errors import InputError
+from gcnxmodal.holdout import digest
 
 SPLITS = ("train", "test")
 TAG_LISTS = {"final": "Final_Tag_List.txt", "1k": "TagList1k.txt"}
@@ -105,21 +103,21 @@ def load(
         rows, texts, counts = _image_tag_pairs(folder, photos, labels, selection)
         limits = {"train": training_pairs, "test": test_pairs}
         chosen, official = _splits(folder, photos, rows, split, limits, split_seed)
-        kept = np.unique(np.concatenate(list(chosen.values())))
-        pictures = [folder.pictures / photos[row] for row in kept]
+        used = np.unique(np.concatenate(list(chosen.values())))
+        pictures = [folder.pictures / photos[row] for row in used]
         if image_feature == "bow":
-            features = functools.partial(folder.bags, kept, len(photos))
+            features = functools.partial(folder.bags, used, len(photos))
         else:
             names = [picture.name for picture in pictures]
             features = images.file and functools.partial(
-                features_of, images.file, names, kept, len(photos), _SAVE_FEATURES
+                features_of, images.file, names, used, len(photos), _SAVE_FEATURES
             )
         seed = None if split == "official" else split_seed
         return Items(
-            texts=[texts[row] for row in kept],
-            labels=labels[kept],
+            texts=[texts[row] for row in used],
+            labels=labels[used],
             class_names=class_names,
-            splits={name: np.searchsorted(kept, rows) for name, rows in chosen.items()},
+            splits={name: np.searchsorted(used, rows) for name, rows in chosen.items()},
             pictures=pictures_of(pictures, images.file is None, _FETCH_PHOTOS),
             features=features,
             provenance={
@@ -143,7 +141,7 @@ def load(
 
 
 def _image_tag_pairs(
-    folder: NusWide, photos: list[str], labels: Bool[np.ndarray, "n C"], selection: str
+    folder: "NusWide", photos: list[str], labels: Bool[np.ndarray, "n C"], selection: str
 ) -> tuple[Int[np.ndarray, " m"], dict[int, str], dict[str, int]]:
     """The rows of the photos of the selection with a tag, their texts by row, and how many are left out."""
     # Paper: GIN (3.1) keeps pairs "belonging to one or more of the 10 largest classes" and matches pairs of
@@ -174,7 +172,7 @@ Rows = dict[str, Int[np.ndarray, " rows"]]
 
 
 def _splits(
-    folder: NusWide,
+    folder: "NusWide",
     photos: list[str],
     rows: Int[np.ndarray, " m"],
     split: str,
@@ -209,10 +207,10 @@ def _count_official(official: Rows, labels: Bool[np.ndarray, "n C"]) -> dict[str
 
 
 def _choose(
-    rows: Int[np.ndarray, " m"], photos: Sequence[str], limit: int, seed: int
+    rows: Int[np.ndarray, " m"], photos: list[str], limit: int, seed: int
 ) -> Int[np.ndarray, " at_most_limit"]:
     """The first `limit` rows in an order that depends on seed and names alone, not on a random generator."""
-    order = sorted(rows.tolist(), key=lambda row: hashlib.sha256(f"{seed}:{photos[row]}".encode()).digest())
+    order = sorted(rows.tolist(), key=lambda row: digest(seed, photos[row]))
     return np.sort(np.array(order[:limit], int))
 
 
@@ -245,12 +243,9 @@ class NusWide:
 
     def lists(self, splits: Sequence[str] = SPLITS) -> list[Path]:
         """Every file that is read, with the lists of these splits and without the features; all are there."""
-        files = [
-            self._image_list("Imagelist.txt"),
-            *(self._image_list(f"{name.title()}Imagelist.txt") for name in splits),
-        ]
-        files += [self._tags(TAG_LISTS[self.tag_list]), self._tags(self._tag_file())]
-        return [*files, self._concepts_file(), *(self._label_file(name) for name in self._concepts())]
+        lists = [self._image_list(name) for name in ("", *splits)]
+        tags = [self._tags(TAG_LISTS[self.tag_list]), self._tags(self._tag_file())]
+        return [*lists, *tags, self._concepts_file(), *map(self._label_file, self._concepts())]
 
     def bag(self) -> Path:
         # Some copies keep the folder of the archive around it.
@@ -260,7 +255,7 @@ class NusWide:
 
     def photos(self) -> list[str]:
         """The <folder>/<number>_<photo id>.jpg of every photo."""
-        return [path for _, path in self._listed("Imagelist.txt")]
+        return [path for _, path in self._listed("")]
 
     def in_training(self, photos: list[str]) -> Bool[np.ndarray, " n"]:
         """Which photos are in the official training list; all others are in the test list."""
@@ -268,9 +263,8 @@ class NusWide:
         known = {photo.lower() for photo in photos}
         seen: dict[str, str] = {}
         for split in SPLITS:
-            name = f"{split.title()}Imagelist.txt"
-            file = self._image_list(name)
-            for number, photo in self._listed(name):
+            file = self._image_list(split)
+            for number, photo in self._listed(split):
                 if photo.lower() not in known:
                     raise InputError(
                         f"{file}: line {number}: photo '{photo}' is not in Imagelist.txt; "
@@ -284,7 +278,7 @@ class NusWide:
         for row, photo in enumerate(photos):
             if photo.lower() not in seen:
                 raise InputError(
-                    f"{self._image_list('Imagelist.txt')}: line {row + 1}: photo '{photo}' is in neither "
+                    f"{self._image_list('')}: line {row + 1}: photo '{photo}' is in neither "
                     f"TrainImagelist.txt nor TestImagelist.txt; {_fetch('ImageList')}"
                 )
         return np.array([seen[photo.lower()] == "train" for photo in photos])
@@ -305,7 +299,7 @@ class NusWide:
         """The counts of visual words of some photos, float32. Only these rows are held, or even parsed."""
         path = self.bag()
         place = {row: i for i, row in enumerate(rows.tolist())}
-        found = np.empty((len(rows), _BAG), np.float32)
+        bags = np.empty((len(rows), _BAG), np.float32)
         for row, line in _aligned(path, photos):
             if row not in place:
                 continue
@@ -315,8 +309,8 @@ class NusWide:
                     f"{path}: line {row + 1} has {len(counts)} fields; expected {_BAG} whole numbers, by "
                     f"blanks: {_fetch('NUS_WID_Low_Level_Features')}"
                 )
-            found[place[row]] = np.array(counts, np.float32)
-        return found
+            bags[place[row]] = np.array(counts, np.float32)
+        return bags
 
     def texts(self, rows: Int[np.ndarray, " m"], photos: list[str]) -> dict[int, str]:
         """The tags of some photos, by row: those that are in the tag list, in the order of the file."""
@@ -327,12 +321,12 @@ class NusWide:
             raise InputError(f"{listed}: there is no tag in it; {_fetch('NUS_WID_Tags')}")
         wanted = set(rows.tolist())
         path = self._tags(self._tag_file())
-        found: dict[int, str] = {}
+        texts: dict[int, str] = {}
         for row, line in _aligned(path, len(photos)):
             fields = line.split()
             if self.tag_list == "1k":
                 if row in wanted:
-                    found[row] = " ".join(_marked(fields, list(tags.values()), f"{path}: line {row + 1}"))
+                    texts[row] = " ".join(_marked(fields, list(tags.values()), f"{path}: line {row + 1}"))
                 continue
             photo = _photo_id(photos[row])
             if not fields or fields[0].lstrip(b"0") != str(photo).encode():
@@ -341,11 +335,11 @@ class NusWide:
                     f"{row + 1} of Imagelist.txt is photo {photo}; fetch both again: their order is the same"
                 )
             if row in wanted:
-                found[row] = " ".join(tags[tag.lower()] for tag in fields[1:] if tag.lower() in tags)
-        return found
+                texts[row] = " ".join(tags[tag.lower()] for tag in fields[1:] if tag.lower() in tags)
+        return texts
 
-    def _listed(self, name: str) -> Iterator[tuple[int, str]]:
-        path = self._image_list(name)
+    def _listed(self, split: str) -> Iterator[tuple[int, str]]:
+        path = self._image_list(split)
         for number, line in read_lines(path):
             # "actor\0001_2124494179.jpg "; some lists have a drive and folders before it.
             photo = "/".join(decode(line.strip()).replace("\\", "/").split("/")[-2:])
@@ -370,7 +364,9 @@ class NusWide:
         inside = self.root / "ConceptsList" / "Concepts81.txt"
         return require_file(beside if beside.is_file() else inside, _fetch("ConceptsList"))
 
-    def _image_list(self, name: str) -> Path:
+    def _image_list(self, split: str) -> Path:
+        """The list of the photos of a split; of all photos without one."""
+        name = f"{split.title()}Imagelist.txt"
         return require_file(self.root / "ImageList" / name, _fetch("ImageList"))
 
     def _label_file(self, concept: str) -> Path:
@@ -389,9 +385,9 @@ _PHOTO = re.compile(r"(?!\.)[^/]+/[^/]*_([0-9]{1,18})\.(?i:jpg)")
 
 def _photo_id(photo: str) -> int:
     """Flickr's number of a photo: 2124494179 of "actor/0001_2124494179.jpg"."""
-    found = _PHOTO.fullmatch(photo)
-    assert found, photo
-    return int(found[1])
+    match = _PHOTO.fullmatch(photo)
+    assert match, photo
+    return int(match[1])
 
 
 def _fetch(archive: str) -> str:

@@ -14,8 +14,6 @@ Objects in Image Retrieval", BMVC 2010) had collected; we know of no description
 read from tags.txt, in UTF-8. An image without a line in it, or with an empty one, has no tag.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import typing
@@ -186,7 +184,7 @@ def _read_tags(path: Path, ids: dict[str, str]) -> dict[str, str]:
 
 
 def _read_objects(path: Path) -> tuple[str, ...]:
-    names = [(found.findtext("name") or "").strip() for found in read_xml(path).findall("object")]
+    names = [(item.findtext("name") or "").strip() for item in read_xml(path).findall("object")]
     if not names:
         raise InputError(f"{path}: has no element <object>; fetch it again")
     for name in names:

@@ -1,7 +1,5 @@
 """What stands for an item's picture and is made from its file: a network's features, or the pixels."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -46,22 +44,13 @@ def images_from(
     """The picture files as a Corpus takes them, in the order given.
 
     Returns:
-        float32 [n, d] features, or uint8 [n, R, R, 3] pixels.
+        float32 [n, d] features, or uint8 [n, R, R, 3] pixels as `centre_square` gives them.
 
     Raises:
         InputError: if there is no picture, one cannot be read, or the resolution does not suit.
     """
-    if image_feature == "pixels":
-        return picture_pixels(pictures, resolution)
-    return picture_features(pictures, resolution, cache_dir=cache_dir)
-
-
-def picture_pixels(pictures: Sequence[Path], resolution: int) -> UInt8[np.ndarray, "n R R 3"]:
-    """Each picture as `centre_square` gives it.
-
-    Raises:
-        InputError: if there is no picture, or one cannot be read.
-    """
+    if image_feature != "pixels":
+        return picture_features(pictures, resolution, cache_dir=cache_dir)
     if not pictures:
         raise InputError("pictures: there is none to read; give at least one file")
     with ThreadPoolExecutor() as pool:
@@ -116,10 +105,10 @@ def picture_features(
         InputError: if there is no picture, a picture or the weights cannot be read, or the resolution is not
             one of the network's. Every picture is decoded once before the network starts.
     """
-    if not pictures:
-        raise InputError("pictures: there is none to encode; give at least one file")
     chosen = BACKBONES[backbone]
-    require_resolution(resolution, backbone)
+    if resolution < chosen.smallest or (chosen.largest is not None and resolution > chosen.largest):
+        needs = f"{'exactly' if chosen.smallest == chosen.largest else 'at least'} {chosen.smallest}"
+        raise InputError(f"resolution is {resolution} pixels; {backbone} needs {needs}")
     file = require_weights(backbone, weights_file)
     modules = (picture_encoders, weights, torch_weights)
     code = code_of(__file__, *(module.__file__ for module in modules))
@@ -147,15 +136,7 @@ def require_weights(backbone: str, weights_file: Path | None) -> Path:
         return require_file(weights_file, f"name {published or 'the weights of ' + backbone}")
     if published is not None:
         raise InputError(f"--weights is not set; {backbone} needs {published}")
-    return BACKBONES[backbone].network.weights_path()
-
-
-def require_resolution(resolution: int, backbone: str) -> None:
-    """Raises InputError if the network cannot see squares of this side."""
-    smallest, largest = BACKBONES[backbone].smallest, BACKBONES[backbone].largest
-    if resolution < smallest or (largest is not None and resolution > largest):
-        needs = f"exactly {smallest}" if smallest == largest else f"at least {smallest}"
-        raise InputError(f"resolution is {resolution} pixels; {backbone} needs {needs}")
+    return EfficientNetLite0.weights_path()
 
 
 def _encoder(

@@ -3,8 +3,6 @@
 SVG pictures are drawn as PNG files first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

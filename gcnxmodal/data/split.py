@@ -1,7 +1,5 @@
 """Splits for data that come without one."""
 
-from __future__ import annotations
-
 import collections
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +20,7 @@ def stratified_split(
         InputError: if `fraction` is not strictly between 0 and 1.
     """
     _check_fraction(fraction)
-    is_test = held_out(labels, groups, fraction, seed)
-    return {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
+    return _two_sides(held_out(labels, groups, fraction, seed))
 
 
 def iterative_split(
@@ -58,8 +55,7 @@ def iterative_split(
             side_of[group] = side
             wants[side] -= items_GC[group]
             left_C -= items_GC[group]
-    is_test = side_of[group_of] == "test"
-    return {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
+    return _two_sides(side_of[group_of] == "test")
 
 
 def retrieval_split(
@@ -106,16 +102,12 @@ def retrieval_split(
         raise InputError(
             f"{source}: no group of items has {queries:,} items or fewer: there are no queries; ask for more"
         )
-    found = {"train": database[:training], "test": test, "retrieval": database}
-    return {name: np.sort(np.array(rows, int)) for name, rows in found.items()}
+    splits = {"train": database[:training], "test": test, "retrieval": database}
+    return {name: np.sort(np.array(rows, int)) for name, rows in splits.items()}
 
 
 def check_split(split: str, splits: Sequence[str], seed: int) -> None:
-    """Refuse a split that a loader has not, and a seed for the one that nobody draws.
-
-    Raises:
-        InputError: naming the option.
-    """
+    """Raises InputError for a split that a loader has not, and for a seed of the one that nobody draws."""
     if split not in splits:
         raise InputError(f"--data.split is '{split}'; choose one of {', '.join(splits)}")
     if split == "official" and seed:
@@ -141,3 +133,7 @@ def describe_split(
 def _check_fraction(fraction: float) -> None:
     if not 0 < fraction < 1:
         raise InputError(f"test_fraction is {fraction}; choose it between 0 and 1, such as 0.2")
+
+
+def _two_sides(is_test: Bool[np.ndarray, " n"]) -> dict[str, Int[np.ndarray, " rows"]]:
+    return {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}

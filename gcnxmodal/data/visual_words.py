@@ -5,8 +5,6 @@ Categorization with Bags of Keypoints", on the key points and descriptors of Low
 Features from Scale-Invariant Keypoints"), by OpenCV.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -34,10 +32,7 @@ CODEBOOK_PICTURES, CODEBOOK_DESCRIPTORS = 2000, 100  # at most so many training 
 
 
 def bags_of_words(
-    pictures: Sequence[Path],
-    codebook_WD: Float32[np.ndarray, "W 128"],
-    *,
-    cache_dir: Path,
+    pictures: Sequence[Path], codebook_WD: Float32[np.ndarray, "W 128"], *, cache_dir: Path
 ) -> Float[np.ndarray, "n W"]:
     """The share of each word among the descriptors of each picture file, float32, in the order given.
 
@@ -65,11 +60,7 @@ def bags_of_words(
 
 
 def fit_codebook(
-    training_pictures: Sequence[Path],
-    *,
-    cache_dir: Path,
-    words: int = WORDS,
-    seed: int = 0,
+    training_pictures: Sequence[Path], *, cache_dir: Path, words: int = WORDS, seed: int = 0
 ) -> Float32[np.ndarray, "W 128"]:
     """The centres of `words` clusters of descriptors of training pictures: mini-batch k-means, seeded.
 
@@ -146,14 +137,8 @@ def _sample(
 ) -> Float32[np.ndarray, "n 128"]:
     """Up to 100 descriptors of each picture."""
     sampled = [np.empty((0, 128), np.float32)]
-    bar = tqdm(
-        pool.map(sift, pictures),
-        "SIFT for the codebook",
-        len(pictures),
-        unit="picture",
-        disable=None,
-    )
-    for descriptors in bar:
+    described = pool.map(sift, pictures)
+    for descriptors in tqdm(described, "SIFT for the codebook", len(pictures), unit="picture", disable=None):
         count = min(CODEBOOK_DESCRIPTORS, len(descriptors))
         sampled.append(descriptors[random.choice(len(descriptors), count, replace=False)])
     return np.concatenate(sampled)

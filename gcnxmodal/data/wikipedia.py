@@ -12,8 +12,6 @@ authors' archive unpacks to:
 All feature arrays are in the order of the lists.
 """
 
-from __future__ import annotations
-
 import functools
 import typing
 from collections.abc import Sequence
@@ -53,11 +51,7 @@ class Listed(typing.NamedTuple):
 
 
 def load(
-    root: Path | None,
-    *,
-    image_feature: str,
-    resolution: int | None = None,
-    **shared: typing.Unpack[Shared],
+    root: Path | None, *, image_feature: str, resolution: int | None = None, **shared: typing.Unpack[Shared]
 ) -> Corpus:
     """The corpus in its official split; items in the order of the training list, then of the test list.
 
@@ -127,11 +121,11 @@ def official_features(root: Path | None) -> dict[str, np.ndarray]:
     arrays = load_mat(path, names, _FETCH)
     _matching(path, arrays, names[:2], items)
     _matching(path, arrays, names[2:], items)
-    found = {name: arrays[name].astype(np.float64) for name in names}
+    features = {name: arrays[name].astype(np.float64) for name in names}
     for suffix, split in (("tr", "train"), ("te", "test")):
         categories = [item.category for item in items if item.split == split]
-        found[f"labels_{suffix}"] = np.eye(len(class_names), dtype=bool)[categories]
-    return found
+        features[f"labels_{suffix}"] = np.eye(len(class_names), dtype=bool)[categories]
+    return features
 
 
 def _read_features(path: Path, items: list[Listed]) -> Float[np.ndarray, "n d"]:
@@ -180,9 +174,9 @@ def _read_lists(root: Path) -> tuple[list[str], list[Listed]]:
             item = _read_line(line, f"{path}: line {number}", len(class_names), split)
             items.append(item)
             for kind, name in (("text", item.text_id), ("image", item.image_id)):
-                here = f"line {number} of {path.name}"
-                before = seen.setdefault(f"{kind} {name}", here)
-                if before != here:
+                place = f"line {number} of {path.name}"
+                before = seen.setdefault(f"{kind} {name}", place)
+                if before != place:
                     raise InputError(
                         f"{path}: line {number}: {kind} id {name} was there before ({before}); an item "
                         "belongs to one split, once: remove one of the lines"

@@ -3,8 +3,6 @@
 Chatfield et al. 2014, "Return of the Devil in the Details", Table 1, row CNN-F (VGG-F), without its fc8.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,47 +39,33 @@ class CNNF(nnx.Module):
     Source: Chatfield et al. 2014, Table 1; sizes and paddings as in the published MatConvNet file.
 
     Args:
-        dropout: probability that an output of fc6 and of fc7 is dropped, in training (Table 1: "drop-out").
         precision: of all products, see `nn/layers.py`.
         filters, features: of the convolutions, and size of fc6 and fc7; the published ones by default.
     """
 
     # Paper: all weights from one Gaussian; here He's and Glorot's for the layers' sizes, because without
-    # weights from a file training would hardly start.
+    # weights from a file training would hardly start. And "drop-out" on fc6 and fc7; here none, as in GCH.
     def __init__(
         self,
         *,
-        dropout: float = 0.5,
         precision: Precision = "float32",
         filters: tuple[int, ...] = _FILTERS,
         features: int = FEATURES,
         rngs: nnx.Rngs,
     ):
         self.mean = Constant(jnp.broadcast_to(jnp.asarray(MEAN), (RESOLUTION, RESOLUTION, 3)))
-        self.convolutions = nnx.List(
-            [
-                Window(
-                    (side, side),
-                    before,
-                    after,
-                    stride=stride,
-                    padding="VALID" if stride > 1 else "SAME",
-                    kernel_init=nnx.initializers.he_uniform(),
-                    precision=precision,
-                    rngs=rngs,
-                )
-                for (side, stride), before, after in zip(_WINDOWS, (3, *filters[:-1]), filters, strict=True)
-            ]
-        )
+        options: Any = {"kernel_init": nnx.initializers.he_uniform(), "precision": precision, "rngs": rngs}
+        self.convolutions = nnx.List()
+        for (side, stride), before, after in zip(_WINDOWS, (3, *filters), filters, strict=False):
+            padding = "VALID" if stride > 1 else "SAME"
+            window = Window((side, side), before, after, stride=stride, padding=padding, **options)
+            self.convolutions.append(window)
         self.fc6 = linear(_LAST_SIDE**2 * filters[-1], features, precision, rngs)
         self.fc7 = linear(features, features, precision, rngs)
-        self.dropout = dropout
         self.width = features
 
-    def __call__(
-        self, pixels_B: Num[Array, "B 224 224 3"], key: Array | None = None
-    ) -> Float[Array, "B features"]:
-        """fc7 of RGB pictures, 0 to 255; with a key, dropout is on."""
+    def __call__(self, pixels_B: Num[Array, "B 224 224 3"]) -> Float[Array, "B features"]:
+        """fc7 of RGB pictures, 0 to 255."""
         x_BHWC = pixels_B.astype(jnp.float32) - self.mean.get_value()
         for number, convolution in enumerate(self.convolutions):
             x_BHWC = jax.nn.relu(convolution(x_BHWC))
@@ -89,15 +73,7 @@ class CNNF(nnx.Module):
                 x_BHWC = local_response_normalisation(x_BHWC)
             if number in _POOLED:
                 x_BHWC = max_pool(x_BHWC)
-        x_BV = jax.nn.relu(self.fc6(x_BHWC.reshape(len(x_BHWC), -1)))
-        if key is not None:
-            key, own = jax.random.split(key)
-            x_BV = self._dropped(own, x_BV)
-        x_BV = jax.nn.relu(self.fc7(x_BV))
-        return x_BV if key is None else self._dropped(key, x_BV)
-
-    def _dropped(self, key: Array, x: Array) -> Array:
-        return x * jax.random.bernoulli(key, 1 - self.dropout, x.shape) / (1 - self.dropout)
+        return jax.nn.relu(self.fc7(jax.nn.relu(self.fc6(x_BHWC.reshape(len(x_BHWC), -1)))))
 
     def load_weights(self, path: Path) -> None:
         """Take all weights from a file, and the mean picture where it has one; or none.
@@ -133,11 +109,7 @@ class CNNF(nnx.Module):
 
 
 def local_response_normalisation(
-    x_BHWC: Float[Array, "B H W C"],
-    *,
-    window: int = 5,
-    kappa: float = 2.0,
-    alpha: float = 1e-4,
+    x_BHWC: Float[Array, "B H W C"], *, window: int = 5, kappa: float = 2.0, alpha: float = 1e-4
 ) -> Float[Array, "B H W C"]:
     """y_c = x_c / (kappa + alpha sum_j x_j^2)^(3/4) over the `window` channels j around c.
 

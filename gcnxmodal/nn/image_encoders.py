@@ -1,5 +1,7 @@
 """CNN-5, the image encoder that is trained from pixels, and the augmentation of its pictures."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -19,26 +21,17 @@ class CNN5(nnx.Module):
 
     Args:
         resolution: side of the pictures in pixels, at least 32.
-        precision: of the convolutions' products.
     """
 
     # Paper: nothing but the number of layers; here the usual widths of so small a network, without
     # normalisation by batch and without augmentation.
     def __init__(self, resolution: int, *, precision: Precision = "float32", rngs: nnx.Rngs):
-        self.convolutions = nnx.List(
-            [
-                Window(
-                    (3, 3),
-                    before,
-                    after,
-                    padding="SAME",
-                    kernel_init=nnx.initializers.he_uniform(),
-                    precision=precision,
-                    rngs=rngs,
-                )
-                for before, after in zip((3, *CHANNELS), CHANNELS, strict=False)
-            ]
-        )
+        options: Any = {"kernel_init": nnx.initializers.he_uniform(), "precision": precision, "rngs": rngs}
+        layers = [
+            Window((3, 3), before, after, padding="SAME", **options)
+            for before, after in zip((3, *CHANNELS), CHANNELS, strict=False)
+        ]
+        self.convolutions = nnx.List(layers)
         self.width = (resolution // SMALLEST) ** 2 * CHANNELS[-1]
 
     def __call__(self, pixels_BRR3: UInt8[Array, "B R R 3"]) -> Float[Array, "B V"]:

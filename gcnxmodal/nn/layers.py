@@ -141,8 +141,8 @@ def as_product(
     sizes = [size - side + 1 for size, side in zip(x.shape[1:-1], shape, strict=True)]
     shifted = []
     for offset in itertools.product(*map(range, shape)):
-        here = (slice(start, start + size, stride) for start, size in zip(offset, sizes, strict=True))
-        shifted.append(x[(slice(None), *here)])
+        space = (slice(start, start + size, stride) for start, size in zip(offset, sizes, strict=True))
+        shifted.append(x[(slice(None), *space)])
     windows = jnp.concatenate(shifted, axis=-1)
     return jnp.matmul(windows, kernel.reshape(len(shifted) * C, -1), precision=precision)
 

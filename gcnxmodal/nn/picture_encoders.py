@@ -4,8 +4,6 @@ They are for inference: pictures are NHWC, weights are named as in their PyTorch
 normalisation is folded into the convolution before it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -34,6 +32,9 @@ class PictureEncoder(nnx.Module):
         NETWORK: its name in messages.
         CLASSIFIER: the layer of its file that is not used.
         FEATURES: size of the feature.
+
+    Raises:
+        InputError: on construction, if a tensor is missing, or has another shape.
     """
 
     NETWORK: ClassVar[str]
@@ -54,11 +55,6 @@ class PictureEncoder(nnx.Module):
         network = cls(weights)
         weights.require_all_taken(cls.CLASSIFIER)
         return network
-
-    @staticmethod
-    def weights_path() -> Path:
-        """The file of the weights, where a package brings them."""
-        raise NotImplementedError
 
     @staticmethod
     def normalise(pixels: Num[Array, "*B H W 3"]) -> Float[Array, "*B H W 3"]:
@@ -143,11 +139,7 @@ class EfficientNetLite0(PictureEncoder):
     Any H, W works; the paddings are those of a network built for that size, equal to TensorFlow's "SAME".
 
     Args:
-        weights: with the names of `efficientnet_lite_pytorch`'s "efficientnet-lite0"; its classifier, _fc, is
-            not used.
-
-    Raises:
-        InputError: if a tensor is missing, or has another shape.
+        weights: with the names of `efficientnet_lite_pytorch`'s "efficientnet-lite0".
     """
 
     NETWORK, CLASSIFIER, FEATURES = "EfficientNet-Lite0", "_fc", 1280
@@ -241,13 +233,9 @@ class VGG(PictureEncoder):
     with ReLU. The dropout between them does nothing at inference. Pictures are 224 x 224.
 
     Args:
-        weights: with the names of torchvision's `vgg19`, such as of its vgg19-dcbb9e9d.pth; its last layer,
-            classifier.6, is not used.
+        weights: with the names of torchvision's `vgg19`, such as of its vgg19-dcbb9e9d.pth.
         stages: (convolutions, channels) of each of the five stages.
         features: size of fc6 and fc7.
-
-    Raises:
-        InputError: if a tensor is missing, or has another shape.
     """
 
     NETWORK, CLASSIFIER, FEATURES = "VGG-19", "classifier.6", 4096
@@ -293,12 +281,9 @@ class ResNet(PictureEncoder):
 
     Args:
         weights: with the names of torchvision's `resnet50`, such as of its resnet50-0676ba61.pth
-            (IMAGENET1K_V1) or resnet50-11ad3fa6.pth (V2); its last layer, fc, is not used.
+            (IMAGENET1K_V1) or resnet50-11ad3fa6.pth (V2).
         blocks: bottlenecks of each of the four stages.
         width: channels of the stem; each stage has twice the width of the one before.
-
-    Raises:
-        InputError: if a tensor is missing, or has another shape.
     """
 
     NETWORK, CLASSIFIER, FEATURES = "ResNet-50", "fc", 2048

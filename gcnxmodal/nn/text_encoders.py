@@ -30,13 +30,8 @@ class GraphText(nnx.Module):
 
     def __init__(self, layout: SparseLayout, filters: tuple[int, ...], order: int, *, rngs: nnx.Rngs):
         self.graph = Constant(layout)
-        widths = (1, *filters)
-        self.convolutions = nnx.List(
-            [
-                ChebConv(before, after, order, rngs=rngs)
-                for before, after in zip(widths, filters, strict=False)
-            ]
-        )
+        sizes = zip((1, *filters), filters, strict=False)
+        self.convolutions = nnx.List([ChebConv(before, after, order, rngs=rngs) for before, after in sizes])
         for convolution in self.convolutions:
             _start_alive(convolution)
         self.width = layout.neighbours.shape[0] * filters[-1]
@@ -95,9 +90,7 @@ class LSTMText(WordSequence):
     Source: Hochreiter & Schmidhuber 1997, with forget gates; SCANet Section 4.4, Table 3.
 
     Args:
-        vectors: word vectors [N, e].
         hidden: size of the state.
-        precision: of both products.
     """
 
     # Paper: nothing but "LSTM" on word2vec vectors; here they stay fixed, and the size of the state is an
@@ -137,28 +130,15 @@ class CNNText(WordSequence):
     with x the vectors of the words one after another; a text shorter than a window is filled up with zeros.
 
     Source: Kim 2014, Section 2 and 3.1 (CNN-static: 100 maps of each width, fixed vectors); SCANet Table 3.
-
-    Args:
-        vectors: word vectors [N, e].
-        precision: of the convolutions' products.
     """
 
     # Paper (Kim): dropout of .5 on the features; here none, because SCANet has its own on the product.
     def __init__(self, vectors: Float[Array, "N e"], *, precision: Precision = "float32", rngs: nnx.Rngs):
         super().__init__(vectors)
+        glorot = nnx.initializers.glorot_uniform()
+        options: Any = {"padding": "VALID", "kernel_init": glorot, "precision": precision, "rngs": rngs}
         self.convolutions = nnx.List(
-            [
-                Window(
-                    (width,),
-                    vectors.shape[1],
-                    MAPS,
-                    padding="VALID",
-                    kernel_init=nnx.initializers.glorot_uniform(),
-                    precision=precision,
-                    rngs=rngs,
-                )
-                for width in WIDTHS
-            ]
+            [Window((width,), vectors.shape[1], MAPS, **options) for width in WIDTHS]
         )
         self.width = MAPS * len(WIDTHS)
 

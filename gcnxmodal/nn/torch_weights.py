@@ -5,8 +5,6 @@ never unpickles. It interprets only the opcodes that `torch.save(model.state_dic
 global names among them are compared as strings and never looked up, and anything else is refused.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import pickletools

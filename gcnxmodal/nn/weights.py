@@ -1,7 +1,5 @@
 """The published weights of a network: from a file the user names to arrays of the shapes it must have."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,7 +58,7 @@ class Weights:
         self._taken: set[str] = set()
 
     @classmethod
-    def read(cls, path: Path, network: str) -> Weights:
+    def read(cls, path: Path, network: str) -> "Weights":
         """Those of a file. Raises InputError if it cannot be read."""
         return cls(read_weights(path), str(path), network)
 

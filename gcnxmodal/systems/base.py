@@ -168,10 +168,25 @@ class System(abc.ABC):
     def build(cls, experiment: Any, corpus: Corpus, mesh: Mesh) -> "System":
         """The system of an experiment on its corpus; see `build`."""
 
-    @staticmethod
-    @abc.abstractmethod
-    def mesh_for(experiment: Any, model_parallel: int | None) -> Mesh:
-        """All devices of the job, as the mesh that trains the experiment; see `mesh_for`."""
+    @classmethod
+    def mesh_for(cls, experiment: Any, model_parallel: int | None) -> Mesh:
+        """All devices of the job, which share the items of a batch; for a system without a layer to split.
+
+        Raises:
+            InputError: if `model_parallel` asks for more, or they cannot share the batch evenly.
+        """
+        if model_parallel not in (None, 1):
+            raise InputError(
+                f"--model-parallel is {model_parallel}, but {cls.title(experiment)} has no layer to split; "
+                "leave it out"
+            )
+        batch, devices = experiment.train.batch, jax.device_count()
+        if batch % devices:
+            raise InputError(
+                f"--train.batch {batch} cannot be shared evenly by {devices} devices; make it a multiple of "
+                f"{devices}, or use fewer devices"
+            )
+        return sharding.make_mesh(1, dimension=1, rows={})
 
     @property
     @abc.abstractmethod
@@ -330,29 +345,10 @@ def training_arrays(inputs: Inputs) -> tuple[Any, Any, Any]:
     return dense, inputs.images[rows], inputs.corpus.labels[rows]
 
 
-def mesh_of_rows(title: str, batch: int, model_parallel: int | None) -> Mesh:
-    """All devices of the job, sharing the items of a batch: the mesh of a system without a layer to split.
-
-    Raises:
-        InputError: if `model_parallel` asks for more, or they cannot share the batch evenly.
-    """
-    if model_parallel not in (None, 1):
-        raise InputError(
-            f"--model-parallel is {model_parallel}, but {title} has no layer to split; leave it out"
-        )
-    devices = jax.device_count()
-    if batch % devices:
-        raise InputError(
-            f"--train.batch {batch} cannot be shared evenly by {devices} devices; make it a multiple of "
-            f"{devices}, or use fewer devices"
-        )
-    return sharding.make_mesh(1, dimension=1, rows={})
-
-
 def with_values(train: Any, values: Mapping[str, Any] | None) -> Any:
     """A training configuration with those of the values, by dotted name, that are its own."""
-    own = {name.removeprefix("train."): v for name, v in (values or {}).items() if name.startswith("train.")}
-    return dataclasses.replace(train, **own)
+    of_train = {name: value for name, value in (values or {}).items() if name.startswith("train.")}
+    return dataclasses.replace(train, **{name.removeprefix("train."): v for name, v in of_train.items()})
 
 
 def _arrays(texts: np.ndarray | sp.csr_array) -> tuple[np.ndarray, ...]:

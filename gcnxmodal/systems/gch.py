@@ -25,33 +25,14 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from gcnxmodal.config import (
-    Count,
-    DataConfig,
-    Decay,
-    Experiment,
-    Rate,
-    Rule,
-    TextConfig,
-    Weight,
-    counts_only,
-)
+from gcnxmodal.config import Count, DataConfig, Decay, Experiment, Rate, Rule, TextConfig, Weight, counts_only
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import read_inputs
 from gcnxmodal.nn.cnnf import CNNF, RESOLUTION
 from gcnxmodal.nn.layers import Features, Precision, linear
 from gcnxmodal.nn.losses import likelihood_loss
-from gcnxmodal.systems.base import (
-    ORDER,
-    Model,
-    Sizes,
-    System,
-    mesh_of_rows,
-    register,
-    training_arrays,
-    with_values,
-)
+from gcnxmodal.systems.base import ORDER, Model, Sizes, System, register, training_arrays, with_values
 from gcnxmodal.training import sampling, sharding
 from gcnxmodal.training.state import Data, Step, TrainState, make_rate, planned_rows, start_of
 
@@ -229,10 +210,10 @@ class Teacher(nnx.Module):
 
 
 class Student(nnx.Module):
-    """The encoder of a modality: its path, dense layers to a feature, then codes and labels. Eq. 4.
+    """The encoder of a modality: dense layers to a feature, then codes and labels. Eq. 4.
 
     Args:
-        path: from the rows of an item to [B, path.width]; `Features` for those given.
+        path: the encoder below, from the rows of an item to [B, path.width]; `Features` for those given.
         hidden: widths of the dense layers, the feature's last.
     """
 
@@ -334,14 +315,11 @@ def fuse(
 
 
 class GCH(Model):
-    """The four networks. Codes of new items are the signs of a student's, Eq. 10.
+    """The four networks, sized as in `GCHModel`. Codes of new items are the signs of a student's, Eq. 10.
 
     Args:
-        image, text: the paths to what the students' dense layers read; `Features` for those given.
+        image, text: the encoders that the students' dense layers read; `Features` for those given.
         labels: C.
-        bits: K.
-        width: of the hidden layers and of the feature.
-        beacon_width: of the first graph convolution.
     """
 
     def __init__(
@@ -377,9 +355,7 @@ class GCH(Model):
         """Codes of -1 and 1; zero is -1. Their inner product is K - 2 x Hamming distance."""
         return jnp.where(texts_BK > 0, 1.0, -1.0)
 
-    def fold_images(self, images_BK: Float[Array, "B K"]) -> Float[Array, "B K"]:
-        """See `fold_texts`."""
-        return self.fold_texts(images_BK)
+    fold_images = fold_texts
 
 
 # --- Losses ---
@@ -456,11 +432,15 @@ class Batch(NamedTuple):
     similar: Float[Array, "B B"]
 
 
-def teacher_loss(
-    teacher: Teacher, batch: Batch, *, alpha: Any, beta: Any, objective: Objective
+def label_loss(
+    network: Teacher | Beacon, batch: Batch, *inputs: Any, alpha: Any, beta: Any, objective: Objective
 ) -> Float[Array, ""]:
-    """Eq. 3: alpha x similarity of the teacher's codes + beta x ||L^l - L||^2."""
-    codes, labels = teacher(batch.labels)
+    """Eq. 3 of the teacher, Eq. 8 of the beacon: alpha x similarity of its codes + beta x ||L^l - L||^2.
+
+    Args:
+        inputs: what the network reads.
+    """
+    codes, labels = network(*inputs)
     similarity = similarity_loss(codes, codes, batch.similar, objective)
     return alpha * similarity + beta * squared_error(labels, batch.labels, objective)
 
@@ -490,22 +470,6 @@ def student_loss(
     if beacon_BK is not None:
         loss += beta * squared_error(codes, beacon_BK, objective)
     return loss + gamma * squared_error(labels, batch.labels, objective)
-
-
-def beacon_loss(
-    beacon: Beacon,
-    fused_BF: Float[Array, "B F"],
-    propagation_BB: Float[Array, "B B"] | None,
-    batch: Batch,
-    *,
-    alpha: Any,
-    beta: Any,
-    objective: Objective,
-) -> Float[Array, ""]:
-    """Eq. 8: alpha x similarity of the beacon's codes + beta x ||L^G - L||^2."""
-    codes, labels = beacon(fused_BF, propagation_BB)
-    similarity = similarity_loss(codes, codes, batch.similar, objective)
-    return alpha * similarity + beta * squared_error(labels, batch.labels, objective)
 
 
 Update = Callable[..., tuple[Any, Any, Array]]
@@ -578,51 +542,40 @@ def make_iteration(
     model.train()
     structures = {name: nnx.split(getattr(model, name))[0] for name in NETWORKS}
     terms = {"alpha": alpha, "beta": beta, "objective": objective}
+    of_labels = functools.partial(label_loss, **terms)
     of_student = functools.partial(student_loss, gamma=gamma, **terms)
-    loss_functions = {
-        "teacher": functools.partial(teacher_loss, **terms),
-        "image": of_student,
-        "text": of_student,
-        "beacon": functools.partial(beacon_loss, **terms),
-    }
-    updates = {
-        name: make_update(structures[name], optimizers[name], loss_functions[name]) for name in NETWORKS
-    }
+    losses = {"teacher": of_labels, "image": of_student, "text": of_student, "beacon": of_labels}
+    updates = {name: make_update(structures[name], optimizers[name], losses[name]) for name in NETWORKS}
 
     def step(state: TrainState, data: Data, key: Array) -> tuple[TrainState, dict[str, Array]]:
-        batch = _batch(state, data, mesh)
-        networks, opt_state, losses = dict(state.params), dict(state.opt_state), {}
+        rows, _ = planned_rows(state, data, mesh)  # text and image of an item together
+        labels_BC = data.labels_nC[rows]
+        batch = Batch(data.images_nd[rows], data.texts_nT[rows], labels_BC, similar(labels_BC))
+        networks, opt_state, values = dict(state.params), dict(state.opt_state), {}
 
         def update(name: str, *inputs: Any) -> None:
             updated = updates[name](networks[name], opt_state[name], *inputs)
-            networks[name], opt_state[name], losses[name] = updated
+            networks[name], opt_state[name], values[name] = updated
 
         def apply(name: str) -> Any:  # as in training, but what it would learn is forgotten
             return nnx.merge(structures[name], networks[name], copy=True)
 
-        update("teacher", batch)
+        update("teacher", batch, batch.labels)
         teacher_BK = apply("teacher")(batch.labels).codes
         update("image", batch.images, batch, teacher_BK, None)
         update("text", batch.texts, batch, teacher_BK, None)
         features = apply("image").features(batch.images), apply("text").features(batch.texts)
-        fused_BF = fuse(*features, fusion)
-        propagation_BB = propagation(batch.labels) if graph else None
-        update("beacon", fused_BF, propagation_BB, batch)
-        beacon_BK = apply("beacon")(fused_BF, propagation_BB).codes
+        beacon_reads = fuse(*features, fusion), propagation(batch.labels) if graph else None
+        update("beacon", batch, *beacon_reads)
+        beacon_BK = apply("beacon")(*beacon_reads).codes
         update("image", batch.images, batch, teacher_BK, beacon_BK)
         update("text", batch.texts, batch, teacher_BK, beacon_BK)
 
-        metrics = {"loss": sum(losses.values(), start=jnp.zeros(())), **losses}
+        metrics = {"loss": sum(values.values(), start=jnp.zeros(())), **values}
         changed = {"params": networks, "opt_state": opt_state, "step": state.step + 1}
         return dataclasses.replace(state, **changed), metrics
 
     return step
-
-
-def _batch(state: TrainState, data: Data, mesh: Mesh | None) -> Batch:
-    rows, _ = planned_rows(state, data, mesh)  # text and image of an item together
-    labels_BC = data.labels_nC[rows]
-    return Batch(data.images_nd[rows], data.texts_nT[rows], labels_BC, similar(labels_BC))
 
 
 # --- Presets ---
@@ -657,11 +610,7 @@ _DATA: dict[str, tuple[str, DataConfig, int]] = {
     # Paper: CNN-F, trained from pictures; here a frozen EfficientNet-Lite0 (NUS-WIDE: the official bag of
     # words), because the weights of CNN-F are not always at hand. As in the paper: --data.image-feature
     # pixels --data.resolution 224 --model.image-weights imagenet-vgg-f.mat --train.image-rate 1e-4.
-    "mirflickr": (
-        "MIRFLICKR-25K, 24 labels",
-        DataConfig(name="mirflickr", image_scale="standard"),
-        1_386,
-    ),
+    "mirflickr": ("MIRFLICKR-25K, 24 labels", DataConfig(name="mirflickr", image_scale="standard"), 1_386),
     "nus-wide": (
         "NUS-WIDE, 21 largest concepts",
         DataConfig(name="nus-wide-21", image_feature="bow", image_scale="standard"),
@@ -781,10 +730,6 @@ class GCHSystem(System):
         data = sharding.replicate(Data(*on_host, constants=nnx.State({})), mesh)
         return cls(inputs, experiment, items // batch, data, mesh)
 
-    @staticmethod
-    def mesh_for(experiment: GCHExperiment, model_parallel: int | None) -> Mesh:
-        return mesh_of_rows("GCH", experiment.train.batch, model_parallel)
-
     @property
     def per_step(self) -> int:
         return self.experiment.train.batch
@@ -822,13 +767,8 @@ class GCHSystem(System):
     def _optimizers(self, train: GCHTrain) -> dict[str, optax.GradientTransformation]:
         # Paper: SGD, no rates (3.3); here Adam with the rates of the code, because it names some.
         make = {"adam": optax.adam, "sgd": optax.sgd}[train.optimizer]
+        decayed = functools.partial(make_rate, decay=train.decay)
         return {
-            name: make(
-                make_rate(
-                    getattr(train, f"{name}_rate"),
-                    decay=train.decay,
-                    decay_steps=times * self.steps_per_epoch,
-                )
-            )
+            name: make(decayed(getattr(train, f"{name}_rate"), decay_steps=times * self.steps_per_epoch))
             for name, times in UPDATES.items()
         }

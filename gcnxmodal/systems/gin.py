@@ -1,7 +1,7 @@
 """GIN: a graph-convolutional text encoder and a linear image encoder, scored by a weighted inner product.
 
 Yu et al. 2018, "Textual Relationship Modeling for Cross-Modal Information Retrieval". In this order: the
-model, why a pair scores as it does, the loss, the configuration, the presets, the paper's numbers, the system
+model, the loss, the configuration, the presets, the paper's numbers, the system
 that trains. The text encoder may also be an LSTM or a CNN on word vectors (SCANet's Table 3), and pictures
 may be read as pixels. SCANet (`systems/scanet.py`) puts co-attention between the two encoders.
 
@@ -43,16 +43,7 @@ from gcnxmodal.nn.image_encoders import CNN5, flip_and_shift
 from gcnxmodal.nn.layers import Constant, Features, half_squares, linear
 from gcnxmodal.nn.losses import pairwise_similarity_loss
 from gcnxmodal.nn.text_encoders import CNNText, GraphText, LSTMText, WordSequence
-from gcnxmodal.systems.base import (
-    ORDER,
-    PAIRS,
-    Model,
-    Sizes,
-    System,
-    register,
-    training_arrays,
-    with_values,
-)
+from gcnxmodal.systems.base import ORDER, PAIRS, Model, Sizes, System, register, training_arrays, with_values
 from gcnxmodal.training import sampling, sharding
 from gcnxmodal.training.state import Data, Step, TrainState, init_state, make_adam, make_step
 
@@ -64,6 +55,22 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "sigmoid": jax.nn.sigmoid,
 }
+
+
+class Explanation(NamedTuple):
+    """Why B aligned pairs score as they do.
+
+    Attributes:
+        scores: as they rank.
+        words: gradient times input of the score, for each entry of the text as it is given: each word of the
+            vocabulary, or each place of the text.
+        text_attention, image_attention: p_T and p_I of each layer of co-attention.
+    """
+
+    scores: Float[Array, " B"]
+    words: Float[Array, "B T"]
+    text_attention: Float[Array, "A B D"]
+    image_attention: Float[Array, "A B D"]
 
 
 class GIN(Model):
@@ -79,11 +86,8 @@ class GIN(Model):
     Args:
         text: a module from the rows of a text to [B, text.width].
         image: a module from the rows of an image to [B, image.width].
-        dimension: D.
-        dropout: probability that an entry of the product is dropped, in training.
+        dimension, dropout, score_activation, precision: see `GINModel`; retrieval leaves the activation out.
         normalise: take relu(f) / ||relu(f)|| for f_t and f_i, so that the score is a weighted cosine.
-        score_activation: on the score; it changes the loss, and no ranking, so retrieval leaves it out.
-        precision: of the products of the text and image layers, see `nn/layers.py`; scores are float32.
         mesh: the devices that train it, for which its text encoder is written by hand; None to apply it.
     """
 
@@ -161,9 +165,30 @@ class GIN(Model):
         folded_QD, folded_MD = self.fold_texts(texts_QD), self.fold_images(images_MD)
         return jnp.matmul(folded_QD, folded_MD.T, precision=jax.lax.Precision.HIGHEST)
 
-    def explain(self, texts_BT: Array, images_Bd: Array) -> "Explanation":
-        """Why aligned pairs score as they do; see `explain`."""
-        return explain(self, texts_BT, images_Bd)
+    def explain(self, texts_BT: Array, images_Bd: Array) -> Explanation:
+        """Scores of aligned pairs, and what they come from.
+
+            word t: x_t . d score / d x_t
+
+        with x_t the (weighted) count of a word, or the vector of the word at a place. Where the text encoder
+        is homogeneous and has no bias these add up to the score; else they tell what moves it.
+
+        Source: gradient times input, Shrikumar et al. 2017, Section 2.
+        """
+        images_BD = self.encode_images(images_Bd)
+        inputs, read = texts_BT, self.text
+        if isinstance(self.text, WordSequence):
+            inputs, read = self.text.look_up(texts_BT), partial(self.text.read, there_BL=texts_BT >= 0)
+
+        def from_inputs(inputs: Array) -> tuple[Array, tuple[Array, Array]]:
+            texts_BD = self.scaled(self.text_head(read(inputs)))
+            scores_B = self.score_aligned(texts_BD, images_BD)
+            return jnp.sum(scores_B), (scores_B, texts_BD)
+
+        gradient, (scores_B, texts_BD) = jax.grad(from_inputs, has_aux=True)(inputs)
+        words_BT = gradient * inputs
+        words_BT = words_BT.sum(axis=-1) if words_BT.ndim == 3 else words_BT
+        return Explanation(scores_B, words_BT, *self.attended(texts_BD, images_BD))
 
     def attended(
         self, texts_BD: Float[Array, "B D"], images_BD: Float[Array, "B D"]
@@ -215,50 +240,6 @@ class GIN(Model):
 
         # A device has some columns; the length of a row, if it is scaled, is that of all.
         return sharding.over_mesh(on_device, mesh, params, constants, texts_BT)
-
-
-class Explanation(NamedTuple):
-    """Why B aligned pairs score as they do.
-
-    Attributes:
-        scores: as they rank.
-        words: gradient times input of the score, for each entry of the text as it is given: each word of the
-            vocabulary, or each place of the text.
-        text_attention, image_attention: p_T and p_I of each layer of co-attention.
-    """
-
-    scores: Float[Array, " B"]
-    words: Float[Array, "B T"]
-    text_attention: Float[Array, "A B D"]
-    image_attention: Float[Array, "A B D"]
-
-
-def explain(model: GIN, texts_BT: Array, images_Bd: Array) -> Explanation:
-    """Scores of aligned pairs, and what they come from.
-
-        word t: x_t . d score / d x_t
-
-    with x_t the (weighted) count of a word, or the vector of the word at a place. Where the text encoder is
-    homogeneous and has no bias these add up to the score; else they tell what moves it.
-
-    Source: gradient times input, Shrikumar et al. 2017, Section 2.
-    """
-    images_BD = model.encode_images(images_Bd)
-    encoder = model.text
-
-    def from_inputs(inputs: Array) -> tuple[Array, tuple[Array, Array]]:
-        signals = (
-            encoder.read(inputs, texts_BT >= 0) if isinstance(encoder, WordSequence) else encoder(inputs)
-        )
-        texts_BD = model.scaled(model.text_head(signals))
-        scores_B = model.score_aligned(texts_BD, images_BD)
-        return jnp.sum(scores_B), (scores_B, texts_BD)
-
-    inputs = encoder.look_up(texts_BT) if isinstance(encoder, WordSequence) else texts_BT
-    gradient, (scores_B, texts_BD) = jax.grad(from_inputs, has_aux=True)(inputs)
-    words_BT = gradient * inputs
-    words_BT = words_BT.sum(axis=-1) if words_BT.ndim == 3 else words_BT
-    return Explanation(scores_B, words_BT, *model.attended(texts_BD, images_BD))
 
 
 def loss(
@@ -445,10 +426,7 @@ GIN_PRESETS: dict[str, tuple[str, GINExperiment]] = {
     ),
     "gin-tvgraz": (
         "GIN on TVGraz, texts of more than 10 words, VGG-19 4,096-d (generic folder layout)",
-        GINExperiment(
-            data=DataConfig(name="folder", image_feature="features"),
-            text=TextConfig(words=8_172),
-        ),
+        GINExperiment(data=DataConfig(name="folder", image_feature="features"), text=TextConfig(words=8_172)),
     ),
     "gin-ch-wiki": (
         "GIN on Chinese Wikipedia, segmented texts, VGG-19 4,096-d (generic folder layout)",
@@ -587,8 +565,8 @@ class GINSystem(System):
         data = sharding.replicate(Data(*on_host, constants=_constants_of(inputs)), mesh)
         return cls(inputs, experiment, steps, data, mesh)
 
-    @staticmethod
-    def mesh_for(experiment: Any, model_parallel: int | None) -> Mesh:
+    @classmethod
+    def mesh_for(cls, experiment: Any, model_parallel: int | None) -> Mesh:
         train = experiment.train
         if train.pairing == "grid":
             rows = {"train.grid-texts": train.grid_texts, "train.grid-images": train.grid_images}
@@ -644,21 +622,15 @@ class GINSystem(System):
             augment=train.augment,
             **self._layers_used(values),
         )
-        graphdef = self.structure(self.experiment, self.sizes, self.constants, self.mesh)
+        made_of = self.experiment, self.sizes, self.constants
+        model = nnx.eval_shape(lambda: self.make_model(*made_of, nnx.Rngs(0), self.mesh))
+        graphdef = nnx.split(model, nnx.Param, ...)[0]
         grid = self.experiment.train.pairing == "grid"
         return make_step(graphdef, self._optimizer(train), objective, grid=grid, mesh=self.mesh)
 
     def _layers_used(self, values: Mapping[str, Any] | None) -> dict[str, Any]:
         """What `loss` takes beside, of the values in place of the experiment's: nothing for GIN."""
         return {}
-
-    @classmethod
-    def structure(
-        cls, experiment: GINExperiment, sizes: Sizes, constants: nnx.State, mesh: Mesh | None
-    ) -> nnx.GraphDef:
-        """The model's structure in training."""
-        model = nnx.eval_shape(lambda: cls.make_model(experiment, sizes, constants, nnx.Rngs(0), mesh))
-        return nnx.split(model, nnx.Param, ...)[0]
 
     def _optimizer(self, train: GINTrain) -> optax.GradientTransformation:
         return make_adam(

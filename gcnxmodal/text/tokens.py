@@ -1,7 +1,5 @@
 """Text to words. The tokeniser is saved with the model, so that a query typed later is treated the same."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib.util

@@ -3,8 +3,6 @@
 Files may be word2vec text, word2vec binary or GloVe text; they are streamed, and only wanted rows kept.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import mmap
 import re
@@ -101,13 +99,13 @@ def glove_vectors(words: Sequence[str]) -> KeyedVectors:
     index = pyarrow.parquet.read_table(data / "glove_6B_index.parquet")["index"].to_pylist()
     table = np.load(data / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)
     rows = dict(zip(index, range(len(table)), strict=True))
-    kept = [word for word in words if word in rows]
-    if not kept:
+    known = [word for word in words if word in rows]
+    if not known:
         raise InputError(
             f"word vectors: none of the {len(words)} words is in GloVe 6B, which is English and lower-case"
         )
     vectors = KeyedVectors(table.shape[1])
-    vectors.add_vectors(kept, table[[rows[word] for word in kept]])
+    vectors.add_vectors(known, table[[rows[word] for word in known]])
     return vectors
 
 
@@ -154,21 +152,21 @@ def load_vectors(path: Path, words: Sequence[str]) -> KeyedVectors:
                     "word2vec text or binary, or GloVe text"
                 )
             file.seek(0)
-            found = _read_text(file, path, set(words), dimension, None)
+            vector_of = _read_text(file, path, set(words), dimension, None)
         else:
             rows, dimension = map(int, header.groups())
             text = _row_is_text(file.readline(), dimension)
             file.seek(len(first))
             read = _read_text if text else _read_binary
-            found = read(file, path, set(words), dimension, rows)
-    kept = [word for word in words if word in found]
-    if not kept:
+            vector_of = read(file, path, set(words), dimension, rows)
+    known = [word for word in words if word in vector_of]
+    if not known:
         raise InputError(
             f"{path}: none of the {len(words)} words is in this file; is it of the right language, and is "
             "its case (upper or lower) that of the tokenizer?"
         )
-    vectors = KeyedVectors(len(found[kept[0]]))
-    vectors.add_vectors(kept, np.stack([found[word] for word in kept]))
+    vectors = KeyedVectors(len(vector_of[known[0]]))
+    vectors.add_vectors(known, np.stack([vector_of[word] for word in known]))
     return vectors
 
 
@@ -186,7 +184,7 @@ def _read_text(
     file: BinaryIO, path: Path, wanted: set[str], dimension: int, rows: int | None
 ) -> dict[str, np.ndarray]:
     """Rows "word value ... value"; `rows` is what a word2vec header promised, None for GloVe."""
-    found: dict[str, np.ndarray] = {}
+    vector_of: dict[str, np.ndarray] = {}
     header_lines = 0 if rows is None else 1
     number = header_lines
     for number, raw in enumerate(file, start=header_lines + 1):
@@ -205,25 +203,25 @@ def _read_text(
                 f"{where} has {values} values, expected {dimension}; the file mixes dimensions or is "
                 "truncated: fetch or export it again"
             )
-        if word in wanted and word not in found:
+        if word in wanted and word not in vector_of:
             try:
                 vector = np.array([float(value) for value in line.split(" ")[1:]], np.float32)
             except ValueError as error:
                 raise InputError(f"{where}, word '{word}': {error}; every value must be a number") from None
-            found[word] = _finite(vector, f"{where}, word '{word}'")
+            vector_of[word] = _finite(vector, f"{where}, word '{word}'")
     if rows is not None and number - header_lines != rows:
         raise InputError(
             f"{path}: line 1 promises {rows} rows but the file has {number - header_lines} "
             f"(it ends at line {number}); fetch or export it again"
         )
-    return found
+    return vector_of
 
 
 def _read_binary(
     file: BinaryIO, path: Path, wanted: set[str], dimension: int, rows: int
 ) -> dict[str, np.ndarray]:
     """Rows of a word, a space and `dimension` little-endian float32, with or without a line feed between."""
-    found: dict[str, np.ndarray] = {}
+    vector_of: dict[str, np.ndarray] = {}
     start = file.tell()
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for row in range(1, rows + 1):
@@ -242,16 +240,16 @@ def _read_binary(
                     f"{where}: the word is not UTF-8 ({error.reason}); the rows do not have the {dimension} "
                     "values that line 1 promises, or the words need converting to UTF-8"
                 ) from None
-            if word in wanted and word not in found:
+            if word in wanted and word not in vector_of:
                 vector = np.frombuffer(data[space + 1 : end], "<f4").astype(np.float32)
-                found[word] = _finite(vector, f"{where}, word '{word}'")
+                vector_of[word] = _finite(vector, f"{where}, word '{word}'")
             start = end
         if data[start : start + 2].strip():
             raise InputError(
                 f"{path}: byte {start}: the file goes on after the {rows} rows of {dimension} values that "
                 "line 1 promises; fetch or export it again"
             )
-    return found
+    return vector_of
 
 
 def _is_number(text: str) -> bool:

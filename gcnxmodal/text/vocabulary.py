@@ -1,7 +1,5 @@
 """The words that a model knows, and a document as its counts over them."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import functools
@@ -38,7 +36,7 @@ class Vocabulary:
             raise InputError(f"vocabulary: the word '{word}' is there {times} times; keep each word once")
 
     @classmethod
-    def fit(cls, training_texts: Sequence[str], size: int, tokenizer: Tokenizer) -> Vocabulary:
+    def fit(cls, training_texts: Sequence[str], size: int, tokenizer: Tokenizer) -> "Vocabulary":
         """The `size` most common words of the training texts, the most common first.
 
         Equally common words are taken in code-point order; if there are fewer words, all are taken. Only
@@ -75,7 +73,7 @@ class Vocabulary:
             for text in texts
         ]
 
-    def reordered(self, order: Int[np.ndarray, " N"]) -> Vocabulary:
+    def reordered(self, order: Int[np.ndarray, " N"]) -> "Vocabulary":
         """The same words renumbered: word i of the new vocabulary is `words[order[i]]`."""
         return dataclasses.replace(self, words=tuple(self.words[i] for i in order))
 
@@ -84,7 +82,7 @@ class Vocabulary:
         return {"words": list(self.words), "tokenizer": dataclasses.asdict(self.tokenizer)}
 
     @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> Vocabulary:
+    def from_dict(cls, saved: dict[str, Any]) -> "Vocabulary":
         """The vocabulary that `to_dict` described."""
         return cls(tuple(saved["words"]), Tokenizer(**saved["tokenizer"]))
 

@@ -4,7 +4,7 @@ Two axes. Along `data`, devices share the rows of a batch. Along `model`, they s
 large dense layers and of their optimizer's state. One device is the mesh of size one, and the same code.
 
 Both axes are Auto: a program says where its arguments and a few values lie, and the compiler works out the
-rest; but for the text path (`over_mesh`), which is written by hand.
+rest; but for the text encoder (`over_mesh`), which is written by hand.
 """
 
 import math

@@ -24,7 +24,7 @@ class Data:
     drawn from all items, and each device gathers its part of them without a word to the others.
 
     Attributes:
-        texts_nT: what the text path reads of the training items: weighted word counts, or word numbers.
+        texts_nT: what the text encoder reads of the training items: weighted word counts, or word numbers.
         images_nd: their image features, or pixels.
         labels_nC: their classes.
         constants: the arrays of the model that are not trained (the word graph, word vectors).
@@ -204,18 +204,18 @@ def make_block(
             the compiler.
     """
 
-    def body(state: TrainState, data: Data, key: Array) -> TrainState:
-        before = state.step
-        state, metrics = step(state, data, key)
-        broken = (state.first_nan < 0) & ~jnp.isfinite(metrics["loss"])
-        return dataclasses.replace(
-            state,
-            totals={name: total + metrics[name] for name, total in state.totals.items()},
-            first_nan=jnp.where(broken, before, state.first_nan),
-        )
-
     def block(state: TrainState, data: Data, key: Array, steps: Int[Array, ""]) -> TrainState:
-        return jax.lax.fori_loop(0, steps, lambda _, s: body(s, data, key), state)
+        def body(_: Any, state: TrainState) -> TrainState:
+            before = state.step
+            state, metrics = step(state, data, key)
+            broken = (state.first_nan < 0) & ~jnp.isfinite(metrics["loss"])
+            return dataclasses.replace(
+                state,
+                totals={name: total + metrics[name] for name, total in state.totals.items()},
+                first_nan=jnp.where(broken, before, state.first_nan),
+            )
+
+        return jax.lax.fori_loop(0, steps, body, state)
 
     return jax.jit(block, donate_argnums=0, out_shardings=shardings)
 

@@ -3,6 +3,7 @@ import typing
 
 from gcnxmodal.config import DataConfig
 from gcnxmodal.data.load import LOADERS
+from gcnxmodal.data.loader import Shared
 
 
 def test_every_loader_has_a_name_on_the_command_line():
@@ -18,7 +19,7 @@ def test_every_loader_takes_what_an_experiment_gives_and_has_defaults_for_the_re
         assert root.name == "root", name
         *options, shared = options
         assert shared.kind == inspect.Parameter.VAR_KEYWORD, name
-        assert shared.annotation == "typing.Unpack[Shared]", name
+        assert shared.annotation == typing.Unpack[Shared], name
         assert given <= {option.name for option in options}, name
         rest = [option for option in options if option.name not in given]
         assert all(option.default is not inspect.Parameter.empty for option in rest), name

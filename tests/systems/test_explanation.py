@@ -8,7 +8,6 @@ from flax import nnx
 from gcnxmodal.chebyshev import pack
 from gcnxmodal.nn.layers import Features
 from gcnxmodal.nn.text_encoders import GraphText, LSTMText
-from gcnxmodal.systems.gin import explain
 from gcnxmodal.systems.scanet import SCANet
 
 
@@ -25,7 +24,7 @@ def test_words_are_counts_times_the_derivative_of_the_score(model):
     N = model.text.width // 2
     counts = random.poisson(1.0, (3, N)).astype(np.float32)
     images = random.standard_normal((3, 5)).astype(np.float32)
-    found = explain(model, jnp.asarray(counts), jnp.asarray(images))
+    found = model.explain(jnp.asarray(counts), jnp.asarray(images))
 
     def score(counts):
         return np.asarray(
@@ -45,7 +44,7 @@ def test_words_are_counts_times_the_derivative_of_the_score(model):
 
 def test_attention_is_each_layers_distribution(model):
     counts, images = jnp.ones((2, model.text.width // 2)), jnp.ones((2, 5))
-    found = explain(model, counts, images)
+    found = model.explain(counts, images)
     for weights in (found.text_attention, found.image_attention):
         assert weights.shape == (2, 2, 8)
         np.testing.assert_allclose(weights.sum(axis=-1), 8 / 2, rtol=1e-5)  # a softmax times D/2
@@ -58,6 +57,6 @@ def test_of_a_sequence_each_place_has_its_share_and_padding_none():
     rngs = nnx.Rngs(0)
     model = SCANet(LSTMText(vectors, 5, rngs=rngs), Features(3), layers=0, dimension=8, rngs=rngs)
     words = jnp.array([[1, 2, 3, -1], [4, -1, -1, -1]])
-    found = explain(model, words, jnp.ones((2, 3)))
+    found = model.explain(words, jnp.ones((2, 3)))
     assert found.text_attention.shape == (0, 2, 8)
     np.testing.assert_array_equal(np.asarray(found.words) != 0, np.asarray(words) >= 0)

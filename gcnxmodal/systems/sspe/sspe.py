@@ -39,16 +39,7 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import read_inputs
 from gcnxmodal.nn.layers import Constant, Precision, linear
-from gcnxmodal.systems.base import (
-    ORDER,
-    Model,
-    Sizes,
-    System,
-    mesh_of_rows,
-    register,
-    training_arrays,
-    with_values,
-)
+from gcnxmodal.systems.base import ORDER, Model, Sizes, System, register, training_arrays, with_values
 from gcnxmodal.systems.sspe.graphs import (
     Drawn,
     FeatureGraph,
@@ -166,11 +157,7 @@ class Branch(nnx.Module):
 
         f(x) = a(W_2 tanh(W_1 c(x) + b_1) + b_2),    c(x) = (x - m) / ||x - m||
 
-    Args:
-        mean_d: m, of the training items.
-        hidden: width of the first layer (64).
-        dimension: D (32).
-        output: a, "tanh" or "none".
+    with m, `mean_d`, of the training items, and a the activation `output`.
     """
 
     def __init__(
@@ -231,9 +218,7 @@ class SSPE(Model):
         """At unit length: items are ranked by cosine (4.4)."""
         return _units(texts_QD)
 
-    def fold_images(self, images_MD: Float[Array, "M D"]) -> Float[Array, "M D"]:
-        """See `fold_texts`."""
-        return self.fold_texts(images_MD)
+    fold_images = fold_texts
 
     def label_error(
         self, embedded_BD: Float[Array, "B D"], labels_BC: Float[Array, "B C"]
@@ -376,22 +361,23 @@ def draw_samples(
     return of_modality(slice(None, B), graphs.images), of_modality(slice(B, None), graphs.texts)
 
 
+Pair = tuple[Float[Array, "B k D"], Float[Array, "B k D"]]
+"""Embeddings of the neighbours and of the negatives that were drawn for B items."""
+
+
 class Embedded(NamedTuple):
     """The embeddings of one modality that a batch needs.
 
     Attributes:
         items: of the batch's own items.
-        for_other_near, for_other_far: of those drawn for the batch's items of the other modality.
-        same_near, same_far, features_near, features_far: of those drawn for the batch's own items.
+        for_other: of those drawn for the batch's items of the other modality.
+        same, features: of those drawn for the batch's own items.
     """
 
     items: Float[Array, "B D"]
-    for_other_near: Float[Array, "M k D"]
-    for_other_far: Float[Array, "M k D"]
-    same_near: Float[Array, "B k D"]
-    same_far: Float[Array, "B k D"]
-    features_near: Float[Array, "B k D"]
-    features_far: Float[Array, "B k D"]
+    for_other: Pair
+    same: Pair
+    features: Pair
 
 
 def _embed(
@@ -404,7 +390,8 @@ def _embed(
     embedded_ND = encode(rows_nd[jnp.concatenate([part.ravel() for part in items])])
     shapes = [(*part.shape, embedded_ND.shape[1]) for part in items]
     parts = zip(jnp.split(embedded_ND, ends), shapes, strict=True)
-    return Embedded(*(part.reshape(shape) for part, shape in parts))
+    embedded_items, *embedded = (part.reshape(shape) for part, shape in parts)
+    return Embedded(embedded_items, *zip(embedded[::2], embedded[1::2], strict=True))
 
 
 def batch_loss(
@@ -432,13 +419,12 @@ def batch_loss(
     texts = _embed(model.encode_texts, data.texts_nT, texts_M, of_texts, of_images)
 
     def terms(own: Embedded, other: Embedded, items_B: Array, drawn: BatchSamples) -> tuple[Array, ...]:
-        def skip_gram(near_BkD: Array, far_BkD: Array, kind: Samples) -> Array:
-            return skip_gram_loss(own.items, near_BkD, far_BkD, kind.near.exist, kind.far.exist)
+        def skip_gram(pair: Pair, kind: Samples) -> Array:
+            return skip_gram_loss(own.items, *pair, kind.near.exist, kind.far.exist)
 
-        semantic_B = skip_gram(other.for_other_near, other.for_other_far, drawn.other)
-        semantic_B += skip_gram(own.same_near, own.same_far, drawn.same)
+        semantic_B = skip_gram(other.for_other, drawn.other) + skip_gram(own.same, drawn.same)
         labels_B = model.label_error(own.items, data.labels_nC[items_B])
-        return semantic_B, labels_B, skip_gram(own.features_near, own.features_far, drawn.features)
+        return semantic_B, labels_B, skip_gram(own.features, drawn.features)
 
     image_terms = terms(images, texts, images_B, of_images)
     text_terms = terms(texts, images, texts_M, of_texts)
@@ -492,7 +478,6 @@ def make_neighbour_step(
     (key, step). Values as of `batch_loss` and `draw_samples`.
 
     Args:
-        graphdef: the model's structure, from `nnx.split(model, nnx.Param, ...)`.
         mesh: the devices, which share the rows of a batch; one device if not given.
     """
     drawn = {"other": other, "same": same, "near": near, "similarity": similarity, "sigma": sigma}
@@ -611,8 +596,8 @@ class SSPESystem(System):
         cls, experiment: SSPEExperiment, sizes: Sizes, constants: nnx.State, rngs: nnx.Rngs
     ) -> SSPE:
         config = experiment.model
-        held: Any = constants  # by name, and then by name in it
-        image_mean, text_mean = (held[name]["mean"].get_value() for name in ("image", "text"))
+        means: Any = constants  # by name, and then by name in it
+        image_mean, text_mean = (means[name]["mean"].get_value() for name in ("image", "text"))
         return SSPE(
             image_mean,
             text_mean,
@@ -659,18 +644,11 @@ class SSPESystem(System):
                     f"--train.{option} is {value}, but there are {items} training items; at most {most}"
                 )
         text_mean, image_mean = (x.mean(axis=0, dtype=np.float64).astype(np.float32) for x in (texts, images))
-        graphs = Graphs(
-            label_groups(labels),
-            _graph_of(images, image_mean, train),
-            _graph_of(texts, text_mean, train),
-        )
+        on_features = _graph_of(images, image_mean, train), _graph_of(texts, text_mean, train)
+        graphs = Graphs(label_groups(labels), *on_features)
         constants = _constants(text_mean, image_mean)
         data = Data(texts, images, labels, constants=constants, extra=graphs)
         return cls(inputs, experiment, items // train.batch, sharding.replicate(data, mesh), mesh)
-
-    @staticmethod
-    def mesh_for(experiment: SSPEExperiment, model_parallel: int | None) -> Mesh:
-        return mesh_of_rows("SSPE", experiment.train.batch, model_parallel)
 
     @property
     def per_step(self) -> int:
