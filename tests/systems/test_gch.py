@@ -9,14 +9,16 @@ from reference import gch_numpy
 
 from gcnxmodal.nn.layers import Features
 from gcnxmodal.nn.losses import likelihood_loss
-from gcnxmodal.papers.published import GCH_1, GCH_2, GCH_BITS, GCH_DATA, two_directions
+from gcnxmodal.papers.gch import GCH_1, GCH_2, GCH_BITS, GCH_DATA
+from gcnxmodal.papers.table import two_directions
 from gcnxmodal.systems.gch import (
     GCH,
     Beacon,
+    GCHExperiment,
     GCHModel,
+    GCHSystem,
     fuse,
     propagation,
-    published_row,
     similar,
     similarity_loss,
     squared_error,
@@ -139,7 +141,8 @@ def test_the_published_row_is_the_papers_at_its_data_sets_and_lengths_and_nothin
     for beacon, rows, table in (("graph", columns, 1), ("dense", ablated, 2)):
         for data in (*GCH_DATA, "emoji", "folder"):
             for bits in (*GCH_BITS, 48):
-                row = published_row(f"gch-{data}-official", GCHModel(bits=bits, beacon=beacon))
+                experiment = GCHExperiment(model=GCHModel(bits=bits, beacon=beacon))
+                row = GCHSystem.published_row(f"gch-{data}-official", experiment)
                 if (data, bits) not in rows:
                     assert row is None
                     continue

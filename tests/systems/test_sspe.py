@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 from reference import sspe_numpy
 
-from gcnxmodal.papers.published import SSPE_1, SSPE_DATA, two_directions
-from gcnxmodal.systems.sspe.sspe import SSPE, centred_units, published_row, skip_gram_loss
+from gcnxmodal.papers.sspe import SSPE_1, SSPE_DATA
+from gcnxmodal.papers.table import two_directions
+from gcnxmodal.systems.sspe.sspe import SSPE, SSPEExperiment, SSPESystem, centred_units, skip_gram_loss
 from gcnxmodal.training.sharding import named_leaves
 
 
@@ -71,7 +72,7 @@ def test_centring_can_neither_overflow_nor_divide_by_zero():
 
 def test_the_published_row_is_the_papers_at_its_data_sets_and_nothing_elsewhere():
     for data, values in zip(SSPE_DATA, two_directions(SSPE_1, "SSPE"), strict=True):
-        row = published_row(f"sspe-{data}")
+        row = SSPESystem.published_row(f"sspe-{data}", SSPEExperiment())
         assert row is not None
         assert (row["text_query"], row["image_query"], row["average"]) == values
-    assert published_row("sspe-emoji") is None
+    assert SSPESystem.published_row("sspe-emoji", SSPEExperiment()) is None
