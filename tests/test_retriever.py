@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from reference.hamming_numpy import unpack_codes
 from safetensors.numpy import load_file, save_file
 from small_folder import WORDS, write_folder
 from untrained_runs import RUNS, untrained
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval.hamming import unpack_codes
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.runs import FinishedRun
 

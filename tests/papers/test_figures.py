@@ -12,7 +12,7 @@ import pytest
 from made_up_table import sources
 from small_folder import write_folder
 
-from gcnxmodal import figures, finish, sweeps
+from gcnxmodal import evaluation, figures, sweeps
 from gcnxmodal.baselines import METHODS
 from gcnxmodal.config import Experiment, validate
 from gcnxmodal.errors import InputError
@@ -70,7 +70,7 @@ def _quick():
 
     quick = {name: few_steps(METHODS[name]) for name in ("mmnn", "dspe")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "write_report", lambda *_, **__: None)
+        patch.setattr(evaluation, "write_report", lambda *_, **__: None)
         patch.setattr(baselines, "METHODS", {**METHODS, **quick})
         yield
 
@@ -128,7 +128,7 @@ def test_a_runs_scope_is_what_was_measured_to_five_decimals_and_every_rank_up_to
     curves = {
         "text_query": {"scope": [*range(1, 1001), *range(1100, 11_100, 100)], "precision_at_scope": precision}
     }
-    kept = finish.kept_scope(curves)["text_query"]
+    kept = evaluation.kept_scope(curves)["text_query"]
     assert kept["n"][:50] == list(range(1, 51))
     assert kept["n"][-1] == 11_000
     assert len(kept["n"]) <= 150

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from made_up_table import quoted, sources
 from made_up_table import rows as rows_of
 from small_folder import write_folder
 
-from gcnxmodal import finish, sweeps, tables
+from gcnxmodal import evaluation, sweeps, tables
+from gcnxmodal.config import Experiment
 from gcnxmodal.papers import TABLES
 from gcnxmodal.papers.engine import mean_curve, reproduce
 from gcnxmodal.papers.gch import GCH_1, GCH_2, GCH_3
@@ -20,8 +22,14 @@ from gcnxmodal.papers.options import Options
 from gcnxmodal.papers.table import Curve, Table
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS, expected_name
 from gcnxmodal.sweeps import expand, groups
-from gcnxmodal.systems import PRESETS
+from gcnxmodal.systems import PRESETS, SYSTEMS
 from gcnxmodal.systems.gch import GCHExperiment
+
+
+def paper_row(name: str, experiment: Experiment) -> dict[str, Any] | None:
+    """The published row that a report shows."""
+    return SYSTEMS[experiment.kind].published_row(name, experiment)
+
 
 GCH_TABLES = ("gch-1", "gch-2", "gch-3")
 DIRECTIONS = ("text_query", "image_query", "average")
@@ -58,7 +66,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("hashing-tables")
     data = write_folder(root / "data")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "write_report", lambda *_, **__: None)  # it takes long and has its own tests
+        patch.setattr(
+            evaluation, "write_report", lambda *_, **__: None
+        )  # it takes long and has its own tests
         return data, make(data, root / "tables")
 
 
@@ -162,7 +172,7 @@ def test_five_decimals_are_kept_of_a_curve_and_what_was_not_measured_stays_none(
         "precision_at": {"text_query": {"n": [1], "precision": [0.5]}},
         "protocols": {},
     }
-    assert finish.kept_curves({"model": model, "sm": {"protocols": {}}}) == {
+    assert evaluation.kept_curves({"model": model, "sm": {"protocols": {}}}) == {
         "model": {
             "lookup": {"text_query": {"precision": [None, 0.12346], "queries_with_hits": [0, 2]}},
             "precision_at": {"text_query": {"n": [1], "precision": [0.5]}},
@@ -293,11 +303,11 @@ def preset(name: str, **model) -> GCHExperiment:
 
 
 def test_a_run_of_the_papers_data_set_and_bits_has_its_row_in_the_report():
-    row = finish.paper_row("gch-coco-official", preset("gch-coco-official", bits=32))
+    row = paper_row("gch-coco-official", preset("gch-coco-official", bits=32))
     assert row is not None
     assert (row["text_query"], row["image_query"], row["average"]) == (0.797, 0.686, None)
     assert "32 bits" in row["source"]
-    row = finish.paper_row("gch-nus-wide-paper", preset("gch-nus-wide-paper", bits=16, beacon="dense"))
+    row = paper_row("gch-nus-wide-paper", preset("gch-nus-wide-paper", bits=16, beacon="dense"))
     assert row is not None
     assert (row["text_query"], row["image_query"]) == (0.510, 0.525)
     assert "Table 2" in row["source"]
@@ -307,4 +317,4 @@ def test_a_run_of_the_papers_data_set_and_bits_has_its_row_in_the_report():
         ("gch-emoji-paper", {"bits": 16}),
         ("gch-corel5k-official", {"bits": 16}),
     ):
-        assert finish.paper_row(name, preset(name, **model)) is None
+        assert paper_row(name, preset(name, **model)) is None

@@ -14,7 +14,7 @@ from made_up_table import published as published_of
 from made_up_table import quoted, rows, sources
 from small_folder import write_folder
 
-from gcnxmodal import finish, sweeps, tables
+from gcnxmodal import evaluation, sweeps, tables
 from gcnxmodal.config import DataConfig, Experiment
 from gcnxmodal.errors import InputError
 from gcnxmodal.papers import TABLES
@@ -67,7 +67,7 @@ def rows_of(path: Path) -> dict[tuple[str, str, str, str], dict[str, str]]:
 def _without_reports_of_members():
     """They take most of the time, and have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finish, "write_report", lambda *_, **__: None)
+        patch.setattr(evaluation, "write_report", lambda *_, **__: None)
         yield
 
 
