@@ -45,8 +45,9 @@ def check_writable(
         raise InputError(f"{path}: no {mark}, so no {what} to resume; leave out --resume")
     if there and not (resume or overwrite):
         resumed = "" if resume is None else "--resume to go on with it, "
+        article = "an" if what[0] in "aeiou" else "a"
         raise InputError(
-            f"{path}: this folder already has a {what}; add {resumed}--overwrite to replace it, or {option} "
+            f"{path}: this folder already has {article} {what}; add {resumed}--overwrite to replace it, or {option} "
             "for another folder"
         )
     return there

@@ -134,4 +134,4 @@ def test_without_sspe_the_rest_trains_and_passes_its_smoke_list(tmp_path: Path):
     words += ["--train.grid-texts", "10", "--train.grid-images", "10", "--epochs", "1"]
     assert "report:" in run(*words, "--run-dir", str(tmp_path / "run"))
     smoke = ["tests/systems/test_gin.py", "tests/systems/test_gch.py", "tests/test_corpus.py"]
-    assert " passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", *smoke)
+    assert " passed" in run("-m", "pytest", "-p", "no:cacheprovider", *smoke)

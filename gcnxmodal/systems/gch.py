@@ -753,7 +753,8 @@ class GCHSystem(System):
         train: GCHTrain = with_values(self.experiment.train, values)
         model = self.experiment.model
         return make_iteration(
-            self.applied_model,
+            # Not `applied_model`: the iteration puts its model into training.
+            self.applied(self.experiment, self.sizes, self.constants),
             self._optimizers(train),
             alpha=train.alpha,
             beta=train.beta,

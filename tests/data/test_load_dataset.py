@@ -32,7 +32,7 @@ def test_emoji_need_no_other_argument_and_have_the_words_of_the_configuration(mo
 
 
 def test_the_example_of_its_documentation_runs():
-    assert doctest.testmod(load) == (0, 3)
+    assert doctest.testmod(load) == (0, 4)
 
 
 def test_a_folder_is_read_by_its_path_as_by_its_loader(folder, cache):

@@ -657,7 +657,8 @@ class SSPESystem(System):
 
     @property
     def constants(self) -> nnx.State:
-        return self.data.constants
+        # Whole on every device of the mesh; of these, this process's first one applies the model.
+        return jax.tree.map(lambda leaf: leaf.addressable_data(0), self.data.constants)
 
     def _fresh_state(self) -> TrainState:
         params = nnx.state(self._new_model(), nnx.Param)
