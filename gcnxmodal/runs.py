@@ -47,8 +47,8 @@ def check_writable(
         resumed = "" if resume is None else "--resume to go on with it, "
         article = "an" if what[0] in "aeiou" else "a"
         raise InputError(
-            f"{path}: this folder already has {article} {what}; add {resumed}--overwrite to replace it, or {option} "
-            "for another folder"
+            f"{path}: this folder already has {article} {what}; add {resumed}--overwrite to replace it, or "
+            f"{option} for another folder"
         )
     return there
 

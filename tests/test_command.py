@@ -51,7 +51,7 @@ def test_training_from_python_takes_short_names_and_refuses_what_is_none(tmp_pat
         train("gin")
     with pytest.raises(ValueError, match="'epoch' is not one field of GINExperiment"):
         train("gin-emoji", run_dir=tmp_path / "run", epoch=3)
-    with pytest.raises(ValueError, match="--train.margin is -1; it must be at least 0"):
+    with pytest.raises(ValueError, match=r"--train\.margin is -1; it must be at least 0"):
         train("gin-emoji", run_dir=tmp_path / "run", margin=-1)
     assert not (tmp_path / "run").exists()
 

@@ -97,7 +97,7 @@ class Measurement:
 
 def measurements(part: Part, source: Source, seeds: int, folder: Path) -> list[Measurement]:
     """Those of a cell; of a random method the seeds 0 to seeds - 1."""
-    random = "seed" in inspect.signature(_method(source)).parameters
+    random = "random_state" in inspect.signature(_method(source)).parameters
     return [Measurement(part, source, seed, folder) for seed in (range(seeds) if random else (None,))]
 
 
@@ -194,16 +194,16 @@ def _chosen(measurement: Measurement, items: Corpus | Items) -> dict[str, Any]:
     return parameters
 
 
-def _map_of_signs(method: Any, held: selection.Items, fitted: selection.Items) -> float:
+def _map_of_signs(method: Any, held: Items, fitted: Items) -> float:
     """`hashing@500` MAP of the items held out, mean of both directions: what a code is for."""
-    encoders = {"texts": method.encode_texts, "images": method.encode_images}
+    encoders = {"counts": method.encode_texts, "images": method.encode_images}
     codes = {
         name: [pack_codes(encode(getattr(items, name))) for items in (held, fitted)]
         for name, encode in encoders.items()
     }
     cutoff, norm = HASHING_PROTOCOLS["hashing@500"].cutoff, HASHING_PROTOCOLS["hashing@500"].norm
     means = []
-    for query, base in (("texts", "images"), ("images", "texts")):
+    for query, base in (("counts", "images"), ("images", "counts")):
         scores = average_precisions(codes[query][0], codes[base][1], held.labels, fitted.labels, cutoff, norm)
         means.append(scores.mean())
     return float(np.mean(means))
@@ -211,7 +211,7 @@ def _map_of_signs(method: Any, held: selection.Items, fitted: selection.Items) -
 
 def _evaluate(measurement: Measurement, chosen: dict[str, Any], items: Corpus | Items) -> dict[str, Any]:
     """MAP under every protocol; of codes also as expected under random ties. Curves go into their file."""
-    seed = {} if measurement.seed is None else {"seed": measurement.seed}
+    seed = {} if measurement.seed is None else {"random_state": measurement.seed}
     method = _method(measurement.source)(**chosen, **seed)
     if "bits" not in measurement.source.fixed:
         result = evaluate_baseline(method, items)

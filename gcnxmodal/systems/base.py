@@ -145,7 +145,7 @@ class System(abc.ABC):
         return nnx.State({})
 
     @classmethod
-    def applied(cls, experiment: Any, sizes: Sizes, constants: nnx.State) -> Model:
+    def applied(cls, experiment: Any, sizes: Sizes, constants: nnx.State) -> Any:
         """The model as it is applied, with shapes in place of its parameters."""
         model = nnx.eval_shape(lambda: cls.make_model(experiment, sizes, constants, nnx.Rngs(0)))
         model.eval()
