@@ -10,6 +10,7 @@ cores.
 """
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -114,7 +115,8 @@ def read(path: Path) -> dict[str, Any]:
         return flat(json.loads(text))
     if path.suffix == ".jsonl":
         return flat({str(number): json.loads(line) for number, line in enumerate(text.splitlines())})
-    return {str(number): line for number, line in enumerate(text.splitlines())}
+    rows = csv.DictReader(text.splitlines())
+    return {f"{n} {name}": v for n, row in enumerate(rows) for name, v in row.items() if name not in LEFT_OUT}
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
