@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import tyro
 
 from gcnxmodal.compilation import keep_compiled_programs
@@ -18,7 +17,7 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval.nearest import require_faiss
 from gcnxmodal.retriever import EXPORT, SHORTLISTS, Retriever
 from gcnxmodal.runs import check_writable, write_json
-from gcnxmodal.stores.files import FORMATS, replacing_folder, write_items
+from gcnxmodal.stores.files import FORMATS, replacing_folder, rows_among, without_pictures, write_items
 
 _DESCRIPTION = """Write the embeddings of a run's items (of a hashing system, their codes as packed bits) and
 its model into a folder that needs neither the run nor its data set.
@@ -92,12 +91,12 @@ def write_export(out: Path, retriever: Retriever, *, to: str, among: str) -> dic
     Raises:
         InputError: if the folder cannot be written, or there are no such items.
     """
-    rows = np.flatnonzero([among in ("all", *item["splits"]) for item in retriever.items])
+    rows = rows_among(retriever.items, among)
     if not len(rows):
         splits = dict.fromkeys(name for item in retriever.items for name in item["splits"])
         raise InputError(f"--among is {among}; this run has all, {', '.join(splits)}: choose one")
     database = retriever.embeddings(retriever.database).take(rows)
-    items = [{k: v for k, v in retriever.items[row].items() if k != "picture"} for row in rows.tolist()]
+    items = without_pictures([retriever.items[row] for row in rows.tolist()])
     kept = ("format", "system", "preset", "checkpoint", "source", "commit", "rows", "score")
     width = ("bits", "layout") if database.kind == "codes" else ("dimension",)
     about = {name: retriever.about[name] for name in (*kept, *width)}

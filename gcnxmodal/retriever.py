@@ -42,7 +42,16 @@ from gcnxmodal.retrieval.database import Codes, Database, Embeddings, PairFeatur
 from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.pair_scores import score_matrix
 from gcnxmodal.runs import FinishedRun, RunFolder, restore, write_json
-from gcnxmodal.stores.files import FORMATS, Rows, describe_items, read_items, replacing_folder, write_items
+from gcnxmodal.stores.files import (
+    FORMATS,
+    Rows,
+    describe_items,
+    read_items,
+    replacing_folder,
+    rows_among,
+    without_pictures,
+    write_items,
+)
 from gcnxmodal.systems import SYSTEMS, System, experiment_from
 from gcnxmodal.systems.base import Model, Sizes
 from gcnxmodal.text.vocabulary import Vocabulary
@@ -152,9 +161,8 @@ class Retriever:
         folder = Path(path)
         if folder.exists() and not (folder / ABOUT).exists() and (folder.is_file() or any(folder.iterdir())):
             raise InputError(f"{folder}: has files in it but no model; name an empty or a new folder")
-        items = [{name: v for name, v in item.items() if name != "picture"} for item in self.items]
         with replacing_folder(folder) as temporary:
-            self._write(temporary, items)
+            self._write(temporary, without_pictures(self.items))
         return folder
 
     def encode_text(self, texts: str | Sequence[str], batch: int = CHUNK) -> Rows:
@@ -210,18 +218,19 @@ class Retriever:
                 raise InputError(f"{name} is {value}; it must be at least 1")
         if self.database is None:
             raise InputError("this model has no items to search; load a run or an export of it")
-        chosen = np.flatnonzero([among in ("all", *item["splits"]) for item in self.items])
+        chosen = rows_among(self.items, among)
         if not len(chosen):
             raise InputError(f"no item is in '{among}'; search among all")
         if text is not None:
             by, features = "text", self._features_of_texts(text, 1)
         else:
             by, features = "image", self._features_of_images(image, 1)
-        if isinstance(self.database, PairFeatures):
+        database = self.database if among == "all" else self.database.take(chosen)
+        if isinstance(database, PairFeatures):
             query = features
         else:
             query = self._rows(self.fold_texts(features) if by == "text" else self.fold_images(features))
-        found, scores = self.database.take(chosen).search(query, k, by=by, shortlist=shortlist)
+        found, scores = database.search(query, k, by=by, shortlist=shortlist)
         hits = zip((self.items[row] for row in chosen[found[0]]), scores[0], strict=True)
         return [_hit(item, float(score)) for item, score in hits]
 
@@ -238,11 +247,10 @@ class Retriever:
         about = _about(system, preset, step)
         return cls(about, system.applied_model, params, system.constants, system.inputs.reading)
 
-    def with_items(self, inputs: Inputs, rows: np.ndarray | None = None) -> "Retriever":
-        """The same model with some (by default all) items of a corpus to search."""
-        rows = np.arange(len(inputs.corpus)) if rows is None else rows
-        items = describe_items(inputs.corpus, rows, pictures=True)
-        database = self.encode_items(inputs, rows)
+    def with_items(self, inputs: Inputs) -> "Retriever":
+        """The same model with the items of a corpus to search."""
+        items = describe_items(inputs.corpus, np.arange(len(inputs.corpus)), pictures=True)
+        database = self.encode_items(inputs)
         return Retriever(self.about, self.model, *self._arrays, self.reading, items, database)
 
     def without_items(self) -> "Retriever":

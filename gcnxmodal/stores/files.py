@@ -32,13 +32,16 @@ Rows = np.ndarray
 """Embeddings or features float32 [n, D], or packed codes uint32 [n, W]."""
 
 
-def rows_among(corpus: Corpus, among: str) -> np.ndarray:
-    """The rows of a split, or of "all" items. Raises InputError if there is no such split."""
+def rows_among(items: Sequence[dict[str, Any]], among: str) -> np.ndarray:
+    """The rows of the items of a split, or of "all"; none if no item is in it."""
     if among == "all":
-        return np.arange(len(corpus))
-    if among not in corpus.splits:
-        raise InputError(f"--among is {among}; this corpus has all, {', '.join(corpus.splits)}: choose one")
-    return corpus.splits[among]
+        return np.arange(len(items))
+    return np.flatnonzero([among in item["splits"] for item in items])
+
+
+def without_pictures(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items without where their pictures lie on this machine."""
+    return [{name: value for name, value in item.items() if name != "picture"} for item in items]
 
 
 def describe_items(corpus: Corpus, rows: np.ndarray, *, pictures: bool = False) -> list[dict[str, Any]]:
