@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from jaxtyping import Int
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.holdout import validation_items
@@ -22,7 +24,7 @@ class Corpus:
     Attributes:
         images: float32 [n, d] features, or uint8 [n, H, W, 3] pixels.
         counts: CSR float32 [n, N], raw word counts over `vocabulary`.
-        labels: bool [n, C].
+        labels: bool [n, C]; C is 0 where nobody has labelled the items.
         class_names: the C names.
         splits: {"train": indices, "test": indices}; disjoint, non-empty. There may be others: hashing ranks
             "retrieval", which has no test item and usually all training items.
@@ -30,7 +32,8 @@ class Corpus:
         provenance: source, licence, options and hash of what was read (JSON values).
         texts: the n original texts, for the report's gallery and for word vectors.
         pictures: the n picture files, where there are any.
-        groups: int [n]; items of one group (variants of one picture) never straddle a split.
+        groups: int [n]; items of one group belong together, such as several texts of one picture: they match
+            each other and never straddle a split. Without groups, each item is alone in its own.
 
     >>> from gcnxmodal import load_dataset
     >>> corpus = load_dataset("emoji")
@@ -61,6 +64,18 @@ class Corpus:
 
     def __len__(self) -> int:
         return self.labels.shape[0]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are classes to match by; else an item matches those of its group only."""
+        return len(self.class_names) > 0
+
+    @functools.cached_property
+    def group_ids(self) -> Int[np.ndarray, " n"]:
+        """The group of each item by number, int32 from 0 on; each item's own if there are none."""
+        if self.groups is None:
+            return np.arange(len(self), dtype=np.int32)
+        return np.unique(self.groups, return_inverse=True)[1].astype(np.int32)
 
     @property
     def wordless(self) -> int:

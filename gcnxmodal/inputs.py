@@ -232,7 +232,7 @@ def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> ImageScal
 
 
 def _check_classes(corpus: Corpus) -> None:
-    if len(corpus.class_names) < 2:
+    if len(corpus.class_names) == 1:
         raise InputError(
             f"{corpus.provenance.get('source')}: labels name one class only; retrieval needs two"
         )

@@ -42,7 +42,7 @@ from gcnxmodal.training.state import Data, TrainState
 
 # Which leaves have an entry a member, on their first axis.
 STATE_AXES: Any = TrainState(params=0, opt_state=0, step=None, totals=0, first_nan=0)  # pyright: ignore
-DATA_AXES: Any = Data(None, None, None, None, plan=0)  # pyright: ignore
+DATA_AXES: Any = Data(None, None, None, None, plan=0, groups_n=None)  # pyright: ignore
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,10 +107,12 @@ class System(abc.ABC):
     Attributes:
         experiment_type: the class of its configuration.
         unit: what a step takes so many of (`per_step`), and is counted in progress and metrics.
+        needs_labels: whether it cannot learn from pairs alone.
     """
 
     experiment_type: ClassVar[type[Experiment]]
     unit: ClassVar[Literal["pairs", "items", "draws"]]
+    needs_labels: ClassVar[bool] = False
 
     inputs: Inputs
     experiment: Any
@@ -283,6 +285,8 @@ class System(abc.ABC):
         corpus = self.inputs.corpus
         for array in (*_arrays(self.inputs.texts), self.inputs.images, corpus.labels):
             digest.update(np.asarray(array).tobytes())
+        if not corpus.labelled:  # what matches is decided by the groups
+            digest.update(corpus.group_ids.tobytes())
         for name in sorted(corpus.splits):
             digest.update(corpus.splits[name].tobytes())
         for array in self._read_beside():
@@ -308,11 +312,18 @@ def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> S
         mesh: the devices that train it; the first one of this process if not given.
 
     Raises:
-        InputError: if the corpus has one class only, the word graph cannot be built, or a batch is larger
-            than the data.
+        InputError: if the corpus has one class only, or none and the system needs classes, the word graph
+            cannot be built, or a batch is larger than the data.
     """
     mesh = sharding.one_device() if mesh is None else mesh
-    return SYSTEMS[experiment.kind].build(experiment, corpus, mesh)
+    system = SYSTEMS[experiment.kind]
+    if system.needs_labels and not corpus.labelled:
+        raise InputError(
+            f"{corpus.provenance.get('source')}: has no labels, and {system.title(experiment)} learns from "
+            "classes; add the field 'label' or 'labels' to its metadata, or train gin-folder or "
+            "joint-folder, which learn from the pairs alone"
+        )
+    return system.build(experiment, corpus, mesh)
 
 
 def mesh_for(experiment: Experiment, model_parallel: int | None = None) -> Mesh:

@@ -673,6 +673,7 @@ class GCHSystem(System):
 
     experiment_type: ClassVar[type[Experiment]] = GCHExperiment
     unit: ClassVar[Literal["pairs", "items", "draws"]] = "items"
+    needs_labels: ClassVar[bool] = True
 
     experiment: GCHExperiment
 

@@ -556,13 +556,19 @@ class GINSystem(System):
                 )
             steps = items // train.grid_texts
         else:
+            if not corpus.labelled:
+                raise InputError(
+                    f"--train.pairing is {train.pairing}, which draws pairs by class, but "
+                    f"{corpus.provenance.get('source')} has no labels; choose --train.pairing grid"
+                )
             steps = (train.positives + train.negatives) // train.batch
             if steps == 0:
                 raise InputError(
                     f"train.batch {train.batch} exceeds the {train.positives + train.negatives} pairs of an "
                     "epoch"
                 )
-        data = sharding.replicate(Data(*on_host, constants=_constants_of(inputs)), mesh)
+        groups = corpus.group_ids[corpus.splits["train"]]
+        data = sharding.replicate(Data(*on_host, constants=_constants_of(inputs), groups_n=groups), mesh)
         return cls(inputs, experiment, steps, data, mesh)
 
     @classmethod
@@ -599,7 +605,8 @@ class GINSystem(System):
         order = jax.random.fold_in(self._local_key(ORDER), epoch)
         if train.pairing == "grid":
             items = len(self._labels)
-            plan = sampling.plan_grid(order, items, train.grid_texts, train.grid_images)
+            paired = not self.inputs.corpus.labelled
+            plan = sampling.plan_grid(order, items, train.grid_texts, train.grid_images, paired)
         else:
             pairs = jax.random.fold_in(self._local_key(PAIRS), epoch if train.resample else 0)
             plan = sampling.plan_pairs(order, *self._draw(pairs), batch=train.batch)

@@ -92,9 +92,12 @@ def plan_pairs(key: Array, texts: Int[Array, " P"], images: Int[Array, " P"], ba
     return Plan(texts[order].reshape(-1, batch), images[order].reshape(-1, batch))
 
 
-@partial(jax.jit, static_argnames=("items", "texts", "images"))
-def plan_grid(key: Array, items: int, texts: int, images: int) -> Plan:
-    """Blocks of `texts` texts by `images` images: an epoch meets each text once, and images at random."""
+@partial(jax.jit, static_argnames=("items", "texts", "images", "paired"))
+def plan_grid(key: Array, items: int, texts: int, images: int, paired: bool = False) -> Plan:
+    """Blocks of `texts` texts by `images` images: an epoch meets each text once, and images at random.
+
+    If `paired`, the images of a block's own texts come first: without labels hardly any others match them.
+    """
     steps = items // texts
     text_key, image_key = jax.random.split(key)
     order = jax.random.permutation(text_key, items)[: steps * texts]
@@ -102,7 +105,15 @@ def plan_grid(key: Array, items: int, texts: int, images: int) -> Plan:
     def draw(key):
         return jax.random.choice(key, items, (images,), replace=False)
 
-    return Plan(order.reshape(steps, texts), jax.lax.map(draw, jax.random.split(image_key, steps)))
+    texts_SB, keys_S = order.reshape(steps, texts), jax.random.split(image_key, steps)
+    if not paired:
+        return Plan(texts_SB, jax.lax.map(draw, keys_S))
+
+    def draw_beside(row):
+        own_B, key = row
+        return jnp.argsort(jax.random.uniform(key, (items,)).at[own_B].set(-1.0))[:images]
+
+    return Plan(texts_SB, jax.lax.map(draw_beside, (texts_SB, keys_S)))
 
 
 @partial(jax.jit, static_argnames=("items", "batch"))

@@ -26,10 +26,12 @@ class Data:
     Attributes:
         texts_nT: what the text encoder reads of the training items: weighted word counts, or word numbers.
         images_nd: their image features, or pixels.
-        labels_nC: their classes.
+        labels_nC: their classes; of a corpus without labels, C = 0.
         constants: the arrays of the model that are not trained (the word graph, word vectors).
         plan: the batches of the present epoch.
         extra: what a system reads besides.
+        groups_n: their groups by number, those of the same number matching each other where there are no
+            labels; an item without others is alone in its own.
     """
 
     texts_nT: Float[Array, "n N"] | Int[Array, "n L"]
@@ -38,6 +40,7 @@ class Data:
     constants: Any
     plan: Plan | None = None
     extra: Any = None
+    groups_n: Int[Array, " n"] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -169,7 +172,7 @@ def make_step(
 
     def read_pairs(state: TrainState, data: Data, key: Array) -> tuple[Any, ...]:
         texts, images = planned_rows(state, data, mesh)
-        match = _match(data.labels_nC[texts], data.labels_nC[images], grid=grid)
+        match = match_of(data, texts, images, grid=grid)
         dropout = jax.random.fold_in(key, state.step)
         return data.texts_nT[texts], data.images_nd[images], match, dropout
 
@@ -220,8 +223,14 @@ def make_block(
     return jax.jit(block, donate_argnums=0, out_shardings=shardings)
 
 
-def _match(text_labels: Array, image_labels: Array, *, grid: bool) -> Array:
-    """Do text and image share a class: for aligned rows [B], or for every row with every row [B, M]."""
+def match_of(data: Data, texts: Int[Array, " B"], images: Int[Array, " M"], *, grid: bool) -> Array:
+    """Do text and image share a class, or without labels a group: for aligned rows [B], or for every text
+    with every image [B, M]."""
+    if not data.labels_nC.shape[1]:
+        assert data.groups_n is not None
+        text_groups, image_groups = data.groups_n[texts], data.groups_n[images]
+        return text_groups[:, None] == image_groups if grid else text_groups == image_groups
+    text_labels, image_labels = data.labels_nC[texts], data.labels_nC[images]
     if grid:
         return text_labels.astype(jnp.float32) @ image_labels.astype(jnp.float32).T > 0
     return (text_labels & image_labels).any(axis=1)

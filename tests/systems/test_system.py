@@ -4,15 +4,19 @@ import dataclasses
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from small_folder import write_folder
 
 from gcnxmodal.config import DataConfig, TextConfig
+from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.systems import System, build, mesh_for
+from gcnxmodal.systems import PRESETS, System, build, mesh_for
 from gcnxmodal.systems.gin import GINExperiment, GINModel, GINTrain
 from gcnxmodal.training.sharding import make_mesh
+from gcnxmodal.training.state import Data, match_of
 
 
 def system(root: Path, path: str) -> System:
@@ -61,3 +65,57 @@ def test_the_smallest_model_axis_leaves_most_devices_to_the_batch(monkeypatch):
     assert make_mesh(dimension=16, rows={"train.batch": 20}, **eight) == 2
     with pytest.raises(InputError, match="cannot be shared evenly by 8 devices"):
         make_mesh(dimension=3, rows={"train.batch": 1}, **eight)
+
+
+def unlabelled(corpus: Corpus, groups: np.ndarray | None) -> Corpus:
+    none = np.zeros((len(corpus), 0), bool)
+    return dataclasses.replace(corpus, labels=none, class_names=(), groups=groups)
+
+
+def grid_of(corpus: Corpus, pairing="grid") -> System:
+    train = GINTrain(pairing=pairing, grid_texts=8, grid_images=8)
+    text = TextConfig(words=40, neighbours=4)
+    return build(GINExperiment(text=text, model=GINModel(dimension=8), train=train), corpus)
+
+
+def test_without_labels_items_match_by_group_and_each_text_meets_its_image(folder: Path):
+    corpus = load_corpus(DataConfig(name="folder", root=folder, image_feature="features"), TextConfig())
+    groups = np.arange(90) // 2
+    one = grid_of(unlabelled(corpus, groups))
+    assert one.data.labels_nC.shape == (60, 0)
+    np.testing.assert_array_equal(one.data.groups_n, groups[:60])
+    texts, images = jnp.array([0, 1, 5]), jnp.array([1, 2, 4])
+    np.testing.assert_array_equal(
+        match_of(one.data, texts, images, grid=True),
+        np.array([[True, False, False], [True, False, False], [False, False, True]]),
+    )
+    np.testing.assert_array_equal(match_of(one.data, texts, images, grid=False), [True, False, True])
+    plan = one.plan(0)
+    assert match_of(one.data, plan.texts[0], plan.images[0], grid=True).any(axis=1).all()
+    alone = grid_of(unlabelled(corpus, None))
+    np.testing.assert_array_equal(alone.data.groups_n, np.arange(60))
+    assert alone.fingerprint()["corpus"] != one.fingerprint()["corpus"]
+
+
+def test_with_labels_groups_match_nothing():
+    labels = jnp.array([[True, False], [False, True]])
+    data = Data(jnp.zeros(()), jnp.zeros(()), labels, None, groups_n=jnp.zeros(2, int))
+    rows = jnp.arange(2)
+    np.testing.assert_array_equal(match_of(data, rows, rows, grid=True), np.eye(2, dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("preset", "title"),
+    [("gch-folder-paper", "GCH"), ("gch-folder-official", "GCH"), ("sspe-folder", "SSPE")],
+)
+def test_systems_that_learn_from_classes_refuse_a_corpus_without(folder: Path, preset: str, title: str):
+    corpus = load_corpus(DataConfig(name="folder", root=folder, image_feature="features"), TextConfig())
+    with pytest.raises(InputError, match=f"has no labels, and {title} learns from .* gin-folder"):
+        build(PRESETS[preset][1], unlabelled(corpus, None))
+
+
+@pytest.mark.parametrize("pairing", ["balanced", "uniform"])
+def test_pairs_by_class_are_refused_without_labels(folder: Path, pairing: str):
+    corpus = load_corpus(DataConfig(name="folder", root=folder, image_feature="features"), TextConfig())
+    with pytest.raises(InputError, match=f"--train.pairing is {pairing}, .* choose --train.pairing grid"):
+        grid_of(unlabelled(corpus, None), pairing)

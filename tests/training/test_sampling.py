@@ -93,3 +93,11 @@ def test_an_epoch_of_grids_meets_each_text_once_and_no_image_twice_in_a_block():
     assert sorted(np.ravel(plan.texts).tolist()) == list(range(40))
     assert plan.images.shape == (5, 16)
     assert all(len(set(row.tolist())) == 16 for row in np.asarray(plan.images))
+
+
+def test_a_grid_of_pairs_has_the_images_of_its_own_texts():
+    plan = sampling.plan_grid(jax.random.key(0), items=40, texts=8, images=16, paired=True)
+    assert sorted(np.ravel(plan.texts).tolist()) == list(range(40))
+    for texts, images in zip(np.asarray(plan.texts), np.asarray(plan.images), strict=True):
+        assert len(set(images.tolist())) == 16
+        assert set(texts.tolist()) <= set(images.tolist())

@@ -584,6 +584,7 @@ class SSPESystem(System):
 
     experiment_type: ClassVar[type[Experiment]] = SSPEExperiment
     unit: ClassVar[Literal["pairs", "items", "draws"]] = "draws"
+    needs_labels: ClassVar[bool] = True
 
     experiment: SSPEExperiment
 
