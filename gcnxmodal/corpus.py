@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ class Corpus:
         pictures: the n picture files, where there are any.
         groups: int [n]; items of one group belong together, such as several texts of one picture: they match
             each other and never straddle a split. Without groups, each item is alone in its own.
+        text_features: float32 [n, e], dense features of the texts, in place of their words or beside them.
+        metadata: what the user says of each item besides, such as its price (JSON values): comes back with
+            the hits of a search.
 
     >>> from gcnxmodal import load_dataset
     >>> corpus = load_dataset("emoji")
@@ -55,11 +59,14 @@ class Corpus:
     texts: tuple[str, ...]
     pictures: tuple[str, ...] | None = None
     groups: np.ndarray | None = None
+    text_features: np.ndarray | None = None
+    metadata: tuple[Mapping[str, Any], ...] | None = None
 
     def __post_init__(self) -> None:
         source = self.provenance.get("source", "corpus")
         _check_alignment(self, source)
         _check_images(self.images, source)
+        _check_text_features(self.text_features, source)
         _check_splits(self, source)
 
     def __len__(self) -> int:
@@ -113,10 +120,11 @@ class Corpus:
             "texts": self.texts,
             "pictures": self.pictures,
             "splits": list(self.splits),
+            "metadata": self.metadata,
         }
         arrays: dict[str, Any] = {f"split_{name}": rows for name, rows in self.splits.items()}
-        if self.groups is not None:
-            arrays["groups"] = self.groups
+        optional = {"groups": self.groups, "text_features": self.text_features}
+        arrays |= {name: array for name, array in optional.items() if array is not None}
         with path.open("wb") as file:
             np.savez(
                 file,
@@ -148,6 +156,8 @@ class Corpus:
                 texts=tuple(meta["texts"]),
                 pictures=None if meta["pictures"] is None else tuple(meta["pictures"]),
                 groups=file.get("groups"),
+                text_features=file.get("text_features"),
+                metadata=None if meta.get("metadata") is None else tuple(meta["metadata"]),
             )
 
 
@@ -155,7 +165,7 @@ def _check_alignment(corpus: Corpus, source: str) -> None:
     n = len(corpus.texts)
     n_counts, n_words = corpus.counts.shape  # pyright: ignore[reportGeneralTypeIssues] (scipy has no stubs)
     rows = {"images": len(corpus.images), "counts": n_counts, "labels": len(corpus.labels)}
-    optional = {"pictures": corpus.pictures, "groups": corpus.groups}
+    optional = {name: getattr(corpus, name) for name in ("pictures", "groups", "text_features", "metadata")}
     rows |= {field: len(values) for field, values in optional.items() if values is not None}
     if corpus.labels.dtype != bool or corpus.labels.ndim != 2:
         raise InputError(
@@ -185,12 +195,26 @@ def _check_images(images: np.ndarray, source: str) -> None:
             f"{source}: images must be float32 [n, d] features or uint8 [n, H, W, 3] pixels, "
             f"not {images.dtype} {list(images.shape)}"
         )
-    finite = np.isfinite(images).all(axis=1)
+    _check_finite(images, "images", source)
+
+
+def _check_text_features(features: np.ndarray | None, source: str) -> None:
+    if features is None:
+        return
+    if features.dtype != np.float32 or features.ndim != 2:
+        raise InputError(
+            f"{source}: text_features must be float32 [n, e], not {features.dtype} {list(features.shape)}"
+        )
+    _check_finite(features, "text_features", source)
+
+
+def _check_finite(features: np.ndarray, field: str, source: str) -> None:
+    finite = np.isfinite(features).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
-        column = int(np.argmin(np.isfinite(images[row])))
+        column = int(np.argmin(np.isfinite(features[row])))
         raise InputError(
-            f"{source}: images row {row}, column {column} is {images[row, column]} "
+            f"{source}: {field} row {row}, column {column} is {features[row, column]} "
             f"({(~finite).sum()} rows are not finite); extract these features again or drop the rows"
         )
 

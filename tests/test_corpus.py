@@ -38,9 +38,9 @@ def hashing(corpus) -> Corpus:
 
 
 def assert_same(one: Corpus, other: Corpus) -> None:
-    for field in ("images", "labels", "groups"):
+    for field in ("images", "labels", "groups", "text_features"):
         np.testing.assert_array_equal(getattr(one, field), getattr(other, field), strict=True)
-    for field in ("class_names", "vocabulary", "provenance", "texts", "pictures"):
+    for field in ("class_names", "vocabulary", "provenance", "texts", "pictures", "metadata"):
         assert getattr(one, field) == getattr(other, field)
     assert (one.counts != other.counts).nnz == 0
     assert one.counts.dtype == other.counts.dtype
@@ -70,6 +70,40 @@ def test_corpus_without_pictures_and_groups_comes_back_the_same(corpus, tmp_path
     bare = dataclasses.replace(corpus, pictures=None, groups=None)
     bare.save(tmp_path / "corpus.npz")
     assert_same(bare, Corpus.load(tmp_path / "corpus.npz"))
+
+
+def test_text_features_and_fields_of_the_user_come_back_the_same(corpus, tmp_path):
+    metadata = tuple({"url": f"shop/{row}", "price": row / 4, "tags": ["a", None]} for row in range(6))
+    features = np.arange(12, dtype=np.float32).reshape(6, 2)
+    more = dataclasses.replace(corpus, text_features=features, metadata=metadata)
+    more.save(tmp_path / "corpus.npz")
+    assert_same(more, Corpus.load(tmp_path / "corpus.npz"))
+
+
+def without_labels(corpus: Corpus, **values) -> Corpus:
+    return dataclasses.replace(corpus, labels=np.zeros((6, 0), bool), class_names=(), **values)
+
+
+def test_a_corpus_without_labels_matches_by_group(corpus, tmp_path):
+    bare = without_labels(corpus, groups=np.array([7, 7, 3, 3, 9, 9]))
+    assert corpus.labelled
+    assert not bare.labelled
+    assert bare.group_ids.dtype == np.int32
+    assert bare.group_ids.tolist() == [1, 1, 0, 0, 2, 2]
+    assert without_labels(corpus, groups=None).group_ids.tolist() == list(range(6))
+    bare.save(tmp_path / "corpus.npz")
+    assert_same(bare, Corpus.load(tmp_path / "corpus.npz"))
+
+
+def test_validation_needs_no_labels_and_keeps_groups_whole(corpus):
+    bare = without_labels(corpus, splits={"train": np.arange(5), "test": np.array([5])}, groups=None)
+    split = bare.validation(0.4, 0).splits
+    assert (len(split["train"]), len(split["test"])) == (3, 2)
+    grouped = dataclasses.replace(bare, groups=np.array([0, 0, 1, 2, 2, 9]))
+    for seed in range(5):
+        split = grouped.validation(0.34, seed).splits
+        assert sorted([*split["train"], *split["test"]]) == [0, 1, 2, 3, 4]
+        assert not set(grouped.groups[split["train"]]) & set(grouped.groups[split["test"]])
 
 
 def test_document_without_vocabulary_words_is_kept_and_counted(corpus):
@@ -145,6 +179,16 @@ BAD = {
     "type of labels": ({"labels": np.zeros(6, int)}, r"labels must be bool \[n, C\], not int64 \[6\]"),
     "columns of labels": ({"labels": np.ones((6, 3), bool)}, "3 columns but there are 2 class names"),
     "pictures": ({"pictures": ("a.png",)}, "pictures has 1 rows"),
+    "metadata": ({"metadata": ({},)}, "metadata has 1 rows"),
+    "rows of text features": (
+        {"text_features": np.zeros((5, 3), np.float32)},
+        "text_features has 5 rows but there are 6 texts",
+    ),
+    "dtype of text features": (
+        {"text_features": np.zeros((6, 3))},
+        r"text_features must be float32 \[n, e\], not float64",
+    ),
+    "nan in text features": ({"text_features": NAN}, "text_features row 4, column 2 is nan .* extract"),
     "empty split": (
         {"splits": {"train": np.arange(6), "test": np.array([], int)}},
         "the test split is empty",
