@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 from gcnxmodal.config import Experiment
+from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.report.page import setting_name
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE, headline_scores
 from gcnxmodal.systems import System
 from gcnxmodal.training.loop import Progress
 
@@ -44,7 +47,7 @@ def describe(system: System) -> str:
         devices += f" of {jax.process_count()} processes"
     return "\n".join(
         [
-            f"{corpus.provenance['source']}: {sizes} items, {len(corpus.class_names)} classes, "
+            f"{corpus.provenance['source']}: {sizes} items, {_matched(corpus)}, "
             f"images {' x '.join(map(str, system.inputs.images.shape[1:]))}",
             _words(graph)
             + (f"; {wordless:,} documents have no vocabulary word and are kept" if wordless else ""),
@@ -52,6 +55,17 @@ def describe(system: System) -> str:
             f"{system.per_step:,} {system.unit}; on {devices}",
         ]
     )
+
+
+def _matched(corpus: Corpus) -> str:
+    """By what items match."""
+    if corpus.labelled:
+        return f"{len(corpus.class_names)} classes"
+    if corpus.pairs is None:
+        return "without labels: each matches itself"
+    numbers = (len(np.unique(of)) for of in (corpus.pairs.text_n, corpus.pairs.image_n, corpus.pairs.group_n))
+    texts, images, groups = (f"{number:,}" for number in numbers)
+    return f"without labels: {texts} texts and {images} pictures match in {groups} groups"
 
 
 def _words(graph: dict[str, Any]) -> str:
@@ -118,6 +132,9 @@ class TrainingDisplay:
         if "standard" in line:
             standard = line["standard"]
             text += f"  MAP text {standard['text_query']:.3f} image {standard['image_query']:.3f}"
+        if PAIR_MEASURE in line:
+            pairs = line[PAIR_MEASURE]
+            text += f"  R@10 text {pairs['text_query']:.3f} image {pairs['image_query']:.3f}"
         say(f"{text}  left {tqdm.format_interval(self._left)}{self._first_step}")
         self._first_step = ""
 
@@ -126,7 +143,8 @@ class TrainingDisplay:
 
 
 def results_table(system: str, results: dict[str, Any]) -> str:
-    """Every protocol, both directions, with the yardsticks below the system.
+    """Every protocol, both directions, with the yardsticks below the system; without labels, how early the
+    own pairs come back.
 
     >>> row = {"text_query": 0.5, "image_query": 0.25, "average": 0.375}
     >>> results = {"protocols": {"standard": row}, "yardsticks": {"cca": {"standard": row}}}
@@ -136,12 +154,13 @@ def results_table(system: str, results: dict[str, Any]) -> str:
     gin        .500   .250  .375
     cca        .500   .250  .375
     """
-    rows = {system: results["protocols"], **results["yardsticks"]}
-    measured = results["protocols"]
+    measured = headline_scores(results)
+    rows = {system: measured, **results["yardsticks"]}
     # Of codes, what hashing papers measure; the report has all.
     names = ["hashing@500", "hashing", "standard"] if "hashing" in measured else list(measured)
     width = max(7, *map(len, rows)) + 1
-    lines = [f"{'MAP':<{width}}" + "".join(f"{name:>20}  " for name in names).rstrip()]
+    title = "MAP" if results["protocols"] else "pairs"
+    lines = [f"{title:<{width}}" + "".join(f"{name:>20}  " for name in names).rstrip()]
     lines.append(" " * width + "".join(f"{'text':>7}{'image':>7}{'avg':>6}  " for _ in names).rstrip())
     for row, protocols in rows.items():
         cells = [
@@ -149,11 +168,13 @@ def results_table(system: str, results: dict[str, Any]) -> str:
             for cell in map(protocols.__getitem__, names)
         ]
         lines.append(f"{row:<{width}}" + "".join(cells).rstrip())
+    lines += [f"{reason}: left out" for reason in results.get("left_out", {}).values()]
     return "\n".join(lines)
 
 
 def sweep_table(title: str, summary: Sequence[dict[str, Any]], yardsticks: dict[str, Any]) -> str:
-    """Mean and standard deviation over seeds of the average MAP of each protocol, by setting.
+    """Mean and standard deviation over seeds of the average MAP of each protocol, by setting; without labels,
+    of each measure of exact pairs.
 
     >>> moments = {"average": {"mean": 0.5, "std": 0.0125}}
     >>> row = {"setting": {"train.margin": 0.6}, "protocols": {"standard": moments}}
@@ -164,15 +185,18 @@ def sweep_table(title: str, summary: Sequence[dict[str, Any]], yardsticks: dict[
     """
     names = {setting_name(row["setting"]) if row["setting"] else title: row for row in summary}
     protocols = list(next((row["protocols"] for row in summary if row["protocols"]), {}))
-    width = max(map(len, [*names, *yardsticks, "average MAP"])) + 2
-    lines = [f"{'average MAP':<{width}}" + "".join(f"{name:>13}  " for name in protocols).rstrip()]
+    measure = "average of pairs" if PAIR_MEASURE in protocols else "average MAP"
+    width = max(map(len, [*names, *yardsticks, measure])) + 2
+    # The longest name of a measure is wider than a number.
+    column = max([13, *map(len, protocols)])
+    lines = [f"{measure:<{width}}" + "".join(f"{name:>{column}}  " for name in protocols).rstrip()]
     for name, row in names.items():
         cells = [row["protocols"].get(protocol, {}).get("average") for protocol in protocols]
         words = [f"{_short(c['mean'])} ± {_short(c['std'])}" if c else "not a number" for c in cells]
-        lines.append(f"{name:<{width}}" + "".join(f"{word:>13}  " for word in words).rstrip())
+        lines.append(f"{name:<{width}}" + "".join(f"{word:>{column}}  " for word in words).rstrip())
     for name, scores in yardsticks.items():
         words = [f"{_short(scores[protocol]['average']):<11}" for protocol in protocols]
-        lines.append(f"{name:<{width}}" + "".join(f"{word:>13}  " for word in words).rstrip())
+        lines.append(f"{name:<{width}}" + "".join(f"{word:>{column}}  " for word in words).rstrip())
     return "\n".join(lines)
 
 

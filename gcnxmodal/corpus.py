@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,37 @@ from jaxtyping import Int
 from gcnxmodal.errors import InputError
 from gcnxmodal.holdout import validation_items
 from gcnxmodal.text.vocabulary import Vocabulary
+
+
+class Pairs(NamedTuple):
+    """Which of n items belong together, where one has several texts or pictures.
+
+    In exact pairs every different text is a query once and every different picture is in the database once
+    (and the other way round), the first row of each; any item of the query's group is right, as papers on
+    image-text retrieval count the five captions of a picture (Karpathy and Fei-Fei 2015, Section 4.1).
+
+    Attributes:
+        group_n: rows of the same number match each other.
+        text_n, image_n: rows of the same number have the same text, or the same picture.
+    """
+
+    group_n: Int[np.ndarray, " n"]
+    text_n: Int[np.ndarray, " n"]
+    image_n: Int[np.ndarray, " n"]
+
+    @classmethod
+    def alone(cls, n: int) -> Pairs:
+        """Of n items that match themselves only."""
+        return cls(*(np.arange(n),) * 3)
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> Pairs:
+        """Those of some of the items."""
+        return Pairs(*(numbers[rows] for numbers in self))
+
+    def first_rows(self, side: Literal["text", "image"]) -> Int[np.ndarray, " m"]:
+        """The first row of each different text or picture, in the order of the rows."""
+        numbers = self.text_n if side == "text" else self.image_n
+        return np.sort(np.unique(numbers, return_index=True)[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +114,22 @@ class Corpus:
         if self.groups is None:
             return np.arange(len(self), dtype=np.int32)
         return np.unique(self.groups, return_inverse=True)[1].astype(np.int32)
+
+    @functools.cached_property
+    def pairs(self) -> Pairs | None:
+        """Which items belong together; None where each is alone in its group.
+
+        Rows of a group with the same picture file (without files: the same features) have one picture, those
+        with the same text, and the same features of it if there are any, one text.
+        """
+        group_n = self.group_ids
+        if len(np.unique(group_n)) == len(self):
+            return None
+        ids = group_n.tolist()
+        images = self.pictures or [row.tobytes() for row in self.images]
+        beside = [""] * len(ids) if self.text_features is None else [f.tobytes() for f in self.text_features]
+        text_n = _numbered(zip(ids, self.texts, beside, strict=True))
+        return Pairs(group_n, text_n, _numbered(zip(ids, images, strict=True)))
 
     @property
     def wordless(self) -> int:
@@ -159,6 +206,12 @@ class Corpus:
                 text_features=file.get("text_features"),
                 metadata=None if meta.get("metadata") is None else tuple(meta["metadata"]),
             )
+
+
+def _numbered(keys: Iterable[Any]) -> Int[np.ndarray, " n"]:
+    """Numbers that are equal where the keys are, from 0 on in the order of the keys."""
+    number_of: dict[Any, int] = {}
+    return np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int32)
 
 
 def _check_alignment(corpus: Corpus, source: str) -> None:

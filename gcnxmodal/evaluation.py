@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from gcnxmodal.baselines import BASELINES, CCA
 from gcnxmodal.baselines.base import Items, fit
 from gcnxmodal.config import experiment_dict
-from gcnxmodal.corpus import Corpus
+from gcnxmodal.corpus import Corpus, Pairs
 from gcnxmodal.environment import environment
 from gcnxmodal.report.gallery import (
     Gallery,
@@ -28,6 +28,7 @@ from gcnxmodal.report.gallery import (
 from gcnxmodal.report.page import write_report
 from gcnxmodal.retrieval.database import Codes, Embeddings
 from gcnxmodal.retrieval.evaluate import ALL_PROTOCOLS, evaluate_embeddings
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE, by_measure, headline_scores
 from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
 from gcnxmodal.retriever import Retriever, save_run_model
 from gcnxmodal.runs import RunFolder, command_line, write_json
@@ -35,6 +36,9 @@ from gcnxmodal.systems import System
 from gcnxmodal.training.state import TrainState
 
 REASONS = 3  # queries of the gallery whose own pairs are explained
+
+NEED_LABELS = ("sm",)
+"""Baselines of every run that a corpus without labels cannot have."""
 
 
 def evaluate(retriever: Retriever, corpus: Corpus) -> dict[str, Any]:
@@ -44,9 +48,9 @@ def evaluate(retriever: Retriever, corpus: Corpus) -> dict[str, Any]:
     the vocabulary of the model, and its classes may be others.
 
     Returns:
-        protocols: {protocol: {"text_query", "image_query", "average"}}, MAP; exact_pair: where the own pair
-        of a query comes; curves and per_class; of binary codes also hash lookup, precision@N and the MAP that
-        is expected if ties come in random order.
+        protocols: {protocol: {"text_query", "image_query", "average"}}, MAP (of a corpus without labels
+        none); exact_pair: where the own pairs of a query come; curves and per_class; of binary codes also
+        hash lookup, precision@N and the MAP that is expected if ties come in random order.
 
     Raises:
         InputError: if the images are not those that the model takes.
@@ -57,7 +61,7 @@ def evaluate(retriever: Retriever, corpus: Corpus) -> dict[str, Any]:
     >>> results["protocols"]["standard"]["text_query"]  # doctest: +SKIP
     0.513
     """
-    return retriever.encode_corpus(corpus).evaluate(corpus.labels, corpus.splits)
+    return retriever.encode_corpus(corpus).evaluate(corpus.labels, corpus.splits, corpus.pairs)
 
 
 def finish(
@@ -136,20 +140,25 @@ def measure(
 
     Returns:
         results: `protocols`, `exact_pair`, `yardsticks` (the baselines, as results.json calls them), and
-            `chance`; of codes, also `expected`, see `evaluate_codes`, and `cca_axes`, how many axes CCA has
-            for its signs.
+            `chance`: of both MAP by protocol, or without labels the measures of exact pairs in its place, and
+            then also `left_out`, the baselines that need labels; of codes, also `expected`, see
+            `evaluate_codes`, and `cca_axes`, how many axes CCA has for its signs.
         details: the curves and per-class MAP of each, for the report.
     """
     corpus, bits = system.inputs.corpus, retriever.model.bits
-    model = retriever.database.evaluate(corpus.labels, corpus.splits)
+    model = retriever.database.evaluate(corpus.labels, corpus.splits, corpus.pairs)
     baselines = measure_baselines(corpus, bits) if baselines is None else baselines
     chance = _chance(corpus, system.experiment.seed, bits)
     results = {
         **{name: model[name] for name in ("protocols", "exact_pair", "queries_without_relevant")},
-        "yardsticks": {name: of["protocols"] for name, of in baselines.items()},
-        "chance": chance["protocols"],
+        "yardsticks": {name: headline_scores(of) for name, of in baselines.items()},
+        "chance": headline_scores(chance),
     }
-    if bits is not None:
+    if "caption_protocols" in model:
+        results["caption_protocols"] = model["caption_protocols"]
+    if not corpus.labelled:
+        results["left_out"] = {name: f"{name.upper()} needs class labels" for name in NEED_LABELS}
+    elif bits is not None:
         of_codes = {name: of["expected"] for name, of in baselines.items() if "expected" in of}
         results["cca_axes"] = baselines["cca-sign"]["axes"]  # the other bits of its codes never differ
         results["expected"] = {"model": model["expected"], **of_codes, "chance": chance["expected"]}
@@ -165,41 +174,57 @@ def epoch_line(
     return {**line, f"{system.unit}_per_second": rate}
 
 
-def map_of_test_items(system: System, params: Any) -> dict[str, float]:
-    """MAP of the test items under `standard`: what is measured on the way."""
+def measured_on_the_way(system: System, params: Any) -> dict[str, dict[str, float]]:
+    """What a line of metrics says of the test items: MAP under `standard`, or without labels recall@10."""
     corpus = system.inputs.corpus
-    test = corpus.splits["test"]
+    if corpus.labelled:
+        return {"standard": map_of_test_items(system, params)}
+    pairs = None if corpus.pairs is None else corpus.pairs.take(corpus.splits["test"])
+    found = by_measure(_test_items(system, params).exact_pairs(pairs))
+    return {PAIR_MEASURE: found[PAIR_MEASURE]}
+
+
+def map_of_test_items(system: System, params: Any) -> dict[str, float]:
+    """MAP of the test items under `standard`."""
+    corpus = system.inputs.corpus
+    return _test_items(system, params).standard_map(corpus.labels[corpus.splits["test"]])
+
+
+def _test_items(system: System, params: Any) -> Any:
     # Without `about`, which nothing here reads: it asks for the commit, and this runs after every epoch.
     retriever = Retriever({}, system.applied_model, params, system.constants, system.inputs.reading)
-    database = retriever.encode_items(system.inputs, test)
-    return database.standard_map(corpus.labels[test])
+    return retriever.encode_items(system.inputs, system.inputs.corpus.splits["test"])
 
 
 def measure_baselines(corpus: Corpus, bits: int | None = None) -> dict[str, dict[str, Any]]:
-    """Every baseline, fitted and evaluated on the corpus. They are not random.
+    """Every baseline, fitted and evaluated on the corpus: without labels, those that do not need them. They
+    are not random.
 
     Args:
         bits: of a system of binary codes. Beside it stand "cca-sign", the signs of as many canonical axes as
             a code has bits, and "sm", which has no code but real numbers, under the same protocols.
     """
+    left_out = () if corpus.labelled else NEED_LABELS
     if bits is None:
-        return {name: evaluate_baseline(method(), corpus) for name, method in BASELINES.items()}
+        methods = {name: method for name, method in BASELINES.items() if name not in left_out}
+        return {name: evaluate_baseline(method(), corpus) for name, method in methods.items()}
     embedded = fit_baseline(CCA(bits), corpus)
     axes = embedded[0].shape[1]
     # Columns of zeros, bits that never differ, where there are fewer axes than bits.
     texts, images = (np.pad(x_nD, ((0, 0), (0, bits - axes))) for x_nD in embedded)
-    return {
-        "cca-sign": {**evaluate_signs(texts, images, corpus), "axes": axes},
-        "sm": evaluate_baseline(BASELINES["sm"](), corpus, ALL_PROTOCOLS),
-    }
+    signs = {"cca-sign": {**evaluate_signs(texts, images, corpus), "axes": axes}}
+    if left_out:
+        return signs
+    return {**signs, "sm": evaluate_baseline(BASELINES["sm"](), corpus, ALL_PROTOCOLS)}
 
 
 def evaluate_baseline(
     method: Any, corpus: Corpus | Items, protocols: Mapping[str, Protocol] = PROTOCOLS
 ) -> dict[str, Any]:
     """Fit a baseline on the training items and evaluate it like the model."""
+    embedded = fit_baseline(method, corpus)
     return evaluate_embeddings(
-        *fit_baseline(method, corpus), corpus.labels, corpus.splits, protocols=protocols
+        *embedded, corpus.labels, corpus.splits, protocols=protocols, pairs=_pairs_of(corpus)
     )
 
 
@@ -231,7 +256,11 @@ def flat_images(images: np.ndarray, side: int = 16) -> np.ndarray:
 
 def evaluate_signs(texts_nK: np.ndarray, images_nK: np.ndarray, corpus: Corpus | Items) -> dict[str, Any]:
     """Every protocol of the codes that the signs of embeddings are."""
-    return Codes.of_signs(texts_nK, images_nK).evaluate(corpus.labels, corpus.splits)
+    return Codes.of_signs(texts_nK, images_nK).evaluate(corpus.labels, corpus.splits, _pairs_of(corpus))
+
+
+def _pairs_of(corpus: Corpus | Items) -> Pairs | None:
+    return corpus.pairs if isinstance(corpus, Corpus) else None
 
 
 def _chance(corpus: Corpus, seed: int, bits: int | None) -> dict[str, Any]:
@@ -240,7 +269,7 @@ def _chance(corpus: Corpus, seed: int, bits: int | None) -> dict[str, Any]:
     size = (len(corpus), 16 if bits is None else bits)
     rows = [random.standard_normal(size).astype(np.float32) for _ in range(2)]
     database = Embeddings(*rows) if bits is None else Codes.of_signs(*rows)
-    return database.evaluate(corpus.labels, corpus.splits)
+    return database.evaluate(corpus.labels, corpus.splits, corpus.pairs)
 
 
 def kept_curves(details: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,10 +309,14 @@ def _gallery(system: System, retriever: Retriever, queries: np.ndarray) -> Galle
     """What a few test items bring back among all test items."""
     corpus = system.inputs.corpus
     test = corpus.splits["test"]
-    asked, among = retriever.database.take(queries), retriever.database.take(test)
-    images_found, _ = among.search(asked.texts, 8, by="text")
-    texts_found, _ = among.search(asked.images, 8, by="image")
-    return build_gallery(corpus, queries, test[images_found], test[texts_found])
+    images = texts = test
+    if corpus.pairs is not None:  # each different picture and text once
+        of_test = corpus.pairs.take(test)
+        images, texts = test[of_test.first_rows("image")], test[of_test.first_rows("text")]
+    asked = retriever.database.take(queries)
+    images_found, _ = retriever.database.take(images).search(asked.texts, 8, by="text")
+    texts_found, _ = retriever.database.take(texts).search(asked.images, 8, by="image")
+    return build_gallery(corpus, queries, images[images_found], texts[texts_found])
 
 
 def _reasons(system: System, retriever: Retriever, rows: np.ndarray) -> list[Reasons]:

@@ -22,8 +22,8 @@ def held_out(
     """Whether an item is among the about `fraction` of the groups of every class that are held out.
 
     Whole groups go to one side. A group belongs to the rarest class of its first item, so that of several
-    labels the rare ones are spread best; without a label, to the first; where there are no classes, all groups
-    are of one. A class with a single group keeps it.
+    labels the rare ones are spread best; without a label, to the first; where there are no classes, all
+    groups are of one. A class with a single group keeps it.
 
     The order of the groups comes from a hash of seed and name rather than from a random generator: it is the
     same under every NumPy version, and an item that joins or leaves the data moves few of the others.

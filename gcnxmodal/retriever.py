@@ -46,6 +46,7 @@ from gcnxmodal.stores.files import (
     FORMATS,
     Rows,
     describe_items,
+    distinct_rows,
     read_items,
     replacing_folder,
     rows_among,
@@ -76,7 +77,8 @@ class Hit:
         score: inner product; bits - 2 x Hamming distance of codes; of models of pairs the full score.
         text, labels: its own.
         picture: where its picture lay when the model was trained, if that is known.
-        metadata: what else is known of it: its row in the corpus and its splits.
+        metadata: what else is known of it: its row in the corpus, its splits, and the fields of your own that
+            the metadata of your folder has.
 
     >>> from gcnxmodal import Hit
     >>> hit = Hit("1F408.svg", 0.5, "cat: pet", None, ("Animals & Nature",), {"row": 7, "splits": ["test"]})
@@ -203,6 +205,8 @@ class Retriever:
     ) -> list[Hit]:
         """The k best items, best first: by their images for a text, by their texts for an image.
 
+        A picture with several texts is found once, and so is a text with several pictures.
+
         Args:
             among: "all", or the split whose items are searched.
             shortlist: where the score depends on the pair, how many items are scored by it.
@@ -221,11 +225,13 @@ class Retriever:
         chosen = rows_among(self.items, among)
         if not len(chosen):
             raise InputError(f"no item is in '{among}'; search among all")
+        chosen = distinct_rows(self.items, chosen, "picture" if text is not None else "text")
         if text is not None:
             by, features = "text", self._features_of_texts(text, 1)
         else:
             by, features = "image", self._features_of_images(image, 1)
-        database = self.database if among == "all" else self.database.take(chosen)
+        whole = len(chosen) == len(self.items)
+        database = self.database if whole else self.database.take(chosen)
         if isinstance(database, PairFeatures):
             query = features
         else:
@@ -377,7 +383,8 @@ def save_run_model(folder: RunFolder, retriever: Retriever) -> None:
 
 
 def _hit(item: Mapping[str, Any], score: float) -> Hit:
-    metadata = {name: item[name] for name in item if name not in ("id", "text", "picture", "labels")}
+    shown = ("id", "text", "picture", "labels", "metadata", "same_picture", "same_text")
+    metadata = {**item.get("metadata", {}), **{name: item[name] for name in item if name not in shown}}
     return Hit(item["id"], score, item["text"], item.get("picture"), tuple(item["labels"]), metadata)
 
 

@@ -66,9 +66,16 @@ def run(arguments: Arguments) -> list[Hit]:
         shortlist=arguments.shortlist,
     )
     for rank, hit in enumerate(hits, 1):
-        labels, text = ", ".join(hit.labels), excerpt(hit.text, 60)
-        say(f"{rank:>3}  {hit.score:>10.4g}  {labels:<24}  {hit.picture or hit.id}  {text}")
+        labels = f"{', '.join(hit.labels):<24}  " if retriever.about["class_names"] else ""
+        found = f"{hit.picture or hit.id}  {excerpt(hit.text, 60)}{_own(hit)}"
+        say(f"{rank:>3}  {hit.score:>10.4g}  {labels}{found}")
     return hits
+
+
+def _own(hit: Hit) -> str:
+    """The fields of the user's own that a hit has."""
+    own = {name: value for name, value in hit.metadata.items() if name not in ("row", "splits")}
+    return f"  ({excerpt(', '.join(f'{name}: {value}' for name, value in own.items()), 80)})" if own else ""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -28,8 +28,9 @@ from gcnxmodal.console import TrainingDisplay, describe, say, sweep_table
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
-from gcnxmodal.evaluation import epoch_line, finish, map_of_test_items, measure_baselines
+from gcnxmodal.evaluation import epoch_line, finish, measure_baselines, measured_on_the_way
 from gcnxmodal.report.page import write_sweep_report
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, headline_scores
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
 from gcnxmodal.runs import RunFolder, check_writable, write_json
 from gcnxmodal.systems import System, build, experiment_from
@@ -305,7 +306,8 @@ def run_sweep(
 
 
 def summarise(members: Sequence[Member], results: Sequence[Mapping[str, Any] | None]) -> list[dict[str, Any]]:
-    """By setting: the members, and mean and standard deviation over their seeds of each protocol's MAP.
+    """By setting: the members, and mean and standard deviation over their seeds of each protocol's MAP, or
+    without labels of each measure of exact pairs.
 
     Args:
         results: each member's results.json; None where its loss was not a number.
@@ -321,7 +323,7 @@ def summarise(members: Sequence[Member], results: Sequence[Mapping[str, Any] | N
                 "setting": members[indices[0]].setting,
                 "members": [members[i].name for i in indices],
                 "diverged": [members[i].name for i in indices if results[i] is None],
-                "protocols": _moments([result["protocols"] for result in measured]),
+                "protocols": _moments([headline_scores(result) for result in measured]),
             }
         )
     return rows
@@ -409,7 +411,7 @@ def _train(
                 continue
             line = epoch_line(system, epoch, state, values, seconds, len(folders))
             if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
-                line["standard"] = map_of_test_items(member, program.params_of(state.params, index))
+                line |= measured_on_the_way(member, program.params_of(state.params, index))
             folder.append_metrics(line)
             lines.append(line)
         if lines:
@@ -466,9 +468,9 @@ def _report(
 def _mean_line(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One line for all members: the mean of their numbers."""
     mean = {**lines[0], "loss": float(np.mean([line["loss"] for line in lines]))}
-    if "standard" in mean:
-        directions = mean["standard"]
-        mean["standard"] = {d: float(np.mean([line["standard"][d] for line in lines])) for d in directions}
+    for name in ("standard", PAIR_MEASURE):
+        if name in mean:
+            mean[name] = {way: float(np.mean([line[name][way] for line in lines])) for way in mean[name]}
     return mean
 
 
@@ -483,7 +485,7 @@ def _moments(protocols: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict
             }
             for direction in directions
         }
-        for protocol in (*PROTOCOLS, *HASHING_PROTOCOLS)
+        for protocol in (*PROTOCOLS, *HASHING_PROTOCOLS, *PAIR_MEASURES)
         if (directions := protocols[0].get(protocol))
     }
 

@@ -22,11 +22,11 @@ from tensorboardX import SummaryWriter
 
 from gcnxmodal import sweep
 from gcnxmodal.compilation import keep_compiled_programs
-from gcnxmodal.config import Experiment, changed, experiment_dict, validate
+from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
 from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, presets_table, results_table, say
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.evaluation import epoch_line, finish, map_of_test_items
+from gcnxmodal.evaluation import epoch_line, finish, measured_on_the_way
 from gcnxmodal.runs import RunFolder
 from gcnxmodal.systems import PRESETS, System, build, mesh_for
 from gcnxmodal.systems.base import DROPOUT
@@ -173,7 +173,7 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
         line = epoch_line(system, epoch, state, metrics, seconds)
         if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
             params = to_one_device(state.params)
-            line["standard"] = cluster.together(lambda: cluster.first_only(map_of_test_items, system, params))
+            line |= cluster.together(lambda: cluster.first_only(measured_on_the_way, system, params)) or {}
         if record is not None:
             record.epoch(line)
 
@@ -214,10 +214,9 @@ class _Record:
     def epoch(self, line: dict[str, Any]) -> None:
         self._folder.append_metrics(line)
         self.display.epoch(line)
-        standard = {f"standard/{name}": value for name, value in line.get("standard", {}).items()}
-        for name, value in {**line, **standard}.items():
-            if name not in ("epoch", "step", "seconds", "standard"):
-                self._board.add_scalar(name, value, line["step"])
+        for name, value in flat(line).items():
+            if name not in ("epoch", "step", "seconds"):
+                self._board.add_scalar(name.replace(".", "/"), value, line["step"])
 
     def close(self) -> None:
         self.display.close()

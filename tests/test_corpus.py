@@ -95,6 +95,26 @@ def test_a_corpus_without_labels_matches_by_group(corpus, tmp_path):
     assert_same(bare, Corpus.load(tmp_path / "corpus.npz"))
 
 
+def test_rows_of_a_group_share_a_text_or_a_picture(corpus):
+    groups = np.array([0, 0, 1, 1, 3, 3])
+    texts = ("red fish", "a fish", "green tree", "green tree", "a fish", "a fish")
+    pictures = ("a.png", "a.png", "b.png", "c.png", "a.png", "d.png")
+    more = dataclasses.replace(corpus, groups=groups, texts=texts, pictures=pictures)
+    pairs = more.pairs
+    assert pairs.group_n.tolist() == [0, 0, 1, 1, 2, 2]
+    assert pairs.text_n.tolist() == [0, 1, 2, 2, 3, 3]
+    assert pairs.image_n.tolist() == [0, 0, 1, 2, 3, 4]
+    assert pairs.first_rows("text").tolist() == [0, 1, 2, 4]
+    assert pairs.first_rows("image").tolist() == [0, 2, 3, 4, 5]
+    images = np.array([[1], [1], [2], [3], [1], [4]], np.float32)
+    without_files = dataclasses.replace(more, pictures=None, images=images)
+    assert without_files.pairs.image_n.tolist() == [0, 0, 1, 2, 3, 4]
+    features = np.array([[0], [0], [1], [2], [0], [0]], np.float32)
+    assert dataclasses.replace(more, text_features=features).pairs.text_n.tolist() == [0, 1, 2, 3, 4, 4]
+    assert dataclasses.replace(corpus, groups=None).pairs is None
+    assert dataclasses.replace(corpus, groups=np.arange(6)).pairs is None
+
+
 def test_validation_needs_no_labels_and_keeps_groups_whole(corpus):
     bare = without_labels(corpus, splits={"train": np.arange(5), "test": np.array([5])}, groups=None)
     split = bare.validation(0.4, 0).splits

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gcnxmodal.report.palette import Series, series
 from gcnxmodal.report.values import DIRECTIONS, measured
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, headline_scores
 
 PROTOCOL_MEANINGS = {
     "standard": "Test queries rank the test items; the whole ranking counts.",
@@ -16,6 +17,14 @@ PROTOCOL_MEANINGS = {
     "hashing@500": "As in hashing papers: test queries rank the retrieval split; the first 500 count.",
     "hashing@500 expected": "The same, expected if items at the same distance come in random order.",
     "hashing": "As in hashing papers' code: test queries rank the retrieval split; the whole ranking counts.",
+}
+# Of exact pairs, where there are no classes.
+PAIR_MEANINGS = {
+    **{f"recall@{k}": f"How often one that belongs to the query is among the first {k}." for k in (5, 10)},
+    "recall@1": "How often one that belongs to the query comes first.",
+    "median_rank": "At which rank the first one that belongs to the query stands, the median over queries.",
+    "mean_reciprocal_rank": "The mean of 1 / that rank.",
+    "ndcg@10": "Normalised discounted cumulative gain of the first 10.",
 }
 BASELINE_MEANINGS = {
     "sm": "SM (semantic matching) is two logistic regressions, one for texts and one for images",
@@ -46,9 +55,10 @@ class Row:
 
 
 def protocol_rows(results: Mapping[str, Any], system: str, protocol: str) -> list[Row]:
-    """The model, then the baselines, then chance, under one protocol; None where nothing was measured."""
+    """The model, then the baselines, then chance, under one protocol (without labels, by one measure of exact
+    pairs); None where nothing was measured."""
     columns = ("text_query", "image_query", "average")
-    scores = {"model": results["protocols"].get(protocol, {})}
+    scores = {"model": headline_scores(results).get(protocol, {})}
     scores |= {key: entry.get(protocol, {}) for key, entry in results.get("yardsticks", {}).items()}
     rows = _with_best([_row(series(key, system), entry, columns) for key, entry in scores.items()])
     if chance := results.get("chance", {}).get(protocol):
@@ -57,15 +67,27 @@ def protocol_rows(results: Mapping[str, Any], system: str, protocol: str) -> lis
 
 
 def exact_pair_rows(
-    results: Mapping[str, Any], details: Mapping[str, Any], system: str, direction: str
+    results: Mapping[str, Any],
+    details: Mapping[str, Any],
+    system: str,
+    direction: str,
+    protocol: str | None = None,
 ) -> list[Row]:
-    """Recall and median rank of the query's own pair: the model, then the baselines that were measured."""
-    columns = ("recall@1", "recall@5", "recall@10", "median_rank")
-    scores = {"model": results["exact_pair"].get(direction, {})}
+    """How early the query's own pairs come: the model, then the baselines that were measured.
+
+    Args:
+        protocol: of `caption_protocols`; by default all test items.
+    """
+
+    def pairs_of(measured: Mapping[str, Any]) -> Mapping[str, Any]:
+        both = measured.get("exact_pair") if protocol is None else measured["caption_protocols"][protocol]
+        return (both or {}).get(direction, {})
+
+    scores = {"model": pairs_of(results)}
     for key in results.get("yardsticks", {}):
-        if pairs := details.get(key, {}).get("exact_pair", {}).get(direction):
+        if pairs := pairs_of(details.get(key, {})):
             scores[key] = pairs
-    rows = [_row(series(key, system), entry, columns) for key, entry in scores.items()]
+    rows = [_row(series(key, system), entry, PAIR_MEASURES) for key, entry in scores.items()]
     return _with_best(rows, lower_is_better="median_rank")
 
 
@@ -98,13 +120,14 @@ class Verdict:
 
 
 def verdict(system: str, results: Mapping[str, Any]) -> Verdict:
-    """Compare the model's MAP under `main_protocol` with every baseline's, the average first.
+    """Compare the model's MAP under `main_protocol` (or what stands in its place) with every baseline's, the
+    average first.
 
     A baseline that is ahead in the average makes the page say that the model loses, and by how much; one
     that is ahead in a single direction is named in the details.
     """
     protocol = main_protocol(results)
-    ours = results["protocols"].get(protocol, {})
+    ours = headline_scores(results).get(protocol, {})
     theirs = {
         series(key, system).label: scores.get(protocol, {})
         for key, scores in results.get("yardsticks", {}).items()
@@ -139,7 +162,10 @@ def verdict(system: str, results: Mapping[str, Any]) -> Verdict:
 
 
 def main_protocol(results: Mapping[str, Any]) -> str:
-    """The protocol a system is judged by: `standard`, or for binary codes that of their papers."""
+    """The protocol a system is judged by: `standard`, of binary codes that of their papers, without labels
+    recall@10 of exact pairs."""
+    if not results["protocols"]:
+        return PAIR_MEASURE
     return "hashing@500" if "hashing@500" in results["protocols"] else "standard"
 
 

@@ -25,7 +25,8 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Hit:
-    """A retrieved item: `relevant` if it shares a class with the query, `own` if it is the query's pair."""
+    """A retrieved item: `relevant` if it shares a class with the query (without classes, its group); `own` if
+    it is the query's pair."""
 
     item: Item
     relevant: bool
@@ -56,10 +57,13 @@ def choose_queries(corpus: Corpus, seed: int, count: int = 6) -> Int[np.ndarray,
     """Rows of `count` test items (all, if there are fewer), chosen without looking at any result.
 
     A seeded shuffle from which each class in turn takes its next item: few queries show many classes. An item
-    of several classes counts as one of the first.
+    of several classes counts as one of the first. Without classes, each group is asked once.
     """
     test = corpus.splits["test"]
     shuffled = test[np.random.default_rng(seed).permutation(len(test))]
+    if not corpus.labelled:
+        _, first = np.unique(corpus.group_ids[shuffled], return_index=True)
+        return shuffled[np.sort(first)][:count]
     classes = corpus.labels[shuffled].argmax(axis=1)
     turn = np.zeros(len(shuffled), int)  # an item's place among the shuffled items of its class
     for c in np.unique(classes):
@@ -91,7 +95,7 @@ def _queries(corpus: Corpus, queries: np.ndarray, retrieved: np.ndarray) -> tupl
             tuple(
                 Hit(
                     item_of(corpus, row),
-                    relevant=bool((corpus.labels[query] & corpus.labels[row]).any()),
+                    relevant=_relevant(corpus, query, row),
                     own=bool(row == query),
                 )
                 for row in rows
@@ -99,6 +103,12 @@ def _queries(corpus: Corpus, queries: np.ndarray, retrieved: np.ndarray) -> tupl
         )
         for query, rows in zip(queries, retrieved, strict=True)
     )
+
+
+def _relevant(corpus: Corpus, query: int, row: int) -> bool:
+    if not corpus.labelled:
+        return bool(corpus.group_ids[query] == corpus.group_ids[row])
+    return bool((corpus.labels[query] & corpus.labels[row]).any())
 
 
 def item_of(corpus: Corpus, row: int) -> Item:

@@ -23,6 +23,7 @@ from gcnxmodal.report.gallery import Gallery, Reasons
 from gcnxmodal.report.palette import COLOURS, css_variables
 from gcnxmodal.report.panels import plain_text
 from gcnxmodal.report.plots import Plot, class_plots, curve_plots, save_png, sweep_plot, training_plots
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE
 
 _SIDE = 224  # pixels: twice the largest size the page shows
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -92,10 +93,17 @@ def write_report(
         reasons=reasons,
         verdict=verdict(system, results),
         main=main_protocol(results),
+        board=comparison.protocol_rows(results, system, main_protocol(results)),
+        left_out=list(results.get("left_out", {}).values()),
         protocols={name: comparison.protocol_rows(results, system, name) for name in results["protocols"]},
         exact_pair={
             direction: comparison.exact_pair_rows(results, details, system, direction)
             for direction in results["exact_pair"]
+        },
+        caption_protocols={
+            (protocol, direction): comparison.exact_pair_rows(results, details, system, direction, protocol)
+            for protocol, both in results.get("caption_protocols", {}).items()
+            for direction in both
         },
         queries_without_relevant=[(name, count) for name, count in without_relevant if count != "0"],
         plots={name: [figure(plot) for plot in group] for name, group in plots.items()},
@@ -129,7 +137,8 @@ def write_sweep_report(
     """
     rows = [{**row, "name": setting_name(row["setting"])} for row in report["summary"]]
     finished = [row for row in rows if row["protocols"]]
-    best = max(finished, key=lambda row: row["protocols"]["standard"]["average"]["mean"], default=None)
+    main = "standard" if all("standard" in row["protocols"] for row in finished) else PAIR_MEASURE
+    best = max(finished, key=lambda row: row["protocols"][main]["average"]["mean"], default=None)
     plot = None
     if best is not None:
         members = [name for name in best["members"] if name not in best["diverged"]]
@@ -145,6 +154,7 @@ def write_sweep_report(
         report=report,
         rows=rows,
         best=best,
+        main=main,
         protocols=list(best["protocols"]) if best else [],
         baselines={name.upper(): scores for name, scores in report["yardsticks"].items()},
         plot=None if plot is None else figure(plot),
@@ -191,7 +201,7 @@ def _environment(package: str) -> jinja2.Environment:
     )
     environment.globals |= {
         "style": Markup(css_variables() + _file("style.css")),
-        "protocol_meaning": comparison.PROTOCOL_MEANINGS,
+        "protocol_meaning": comparison.PROTOCOL_MEANINGS | comparison.PAIR_MEANINGS,
         "baseline_meaning": comparison.BASELINE_MEANINGS,
         "mixed_protocols": comparison.MIXED_PROTOCOLS,
     }

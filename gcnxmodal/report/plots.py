@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from gcnxmodal.report.palette import Series, series
 from gcnxmodal.report.panels import Line, bar_panel, line_panel, plain_text
 from gcnxmodal.report.values import DASH, DIRECTIONS, measured
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,8 @@ _CURVES = (
 def training_plots(
     history: Sequence[Mapping[str, Any]], results: Mapping[str, Any], system: str
 ) -> list[Plot]:
-    """The loss by epoch; the MAP under `standard` by epoch, with the averages of the baselines as levels."""
+    """The loss by epoch; the MAP under `standard` by epoch (without labels, recall@10 of own pairs), with the
+    averages of the baselines as levels."""
     model = series("model", system)
     plots = []
     loss = _line(model, [row["epoch"] for row in history], [row.get("loss") for row in history], width=2.2)
@@ -90,7 +92,8 @@ def training_plots(
         loss = dataclasses.replace(loss, label=f"{loss.y[-1]:.3g}")
         figure = line_panel(title, "Epoch", [loss], right=52, wide="y")
         plots.append(Plot("loss", figure, _in_words(title, [loss])))
-    scored = [(row["epoch"], row["standard"]) for row in history if row.get("standard")]
+    measure = _measured_on_the_way(history)
+    scored = [(row["epoch"], row[measure]) for row in history if row.get(measure)]
     shown = {
         "average": (Series("average", "model"), 2.4),
         "text_query": (Series("text queries", "model", dashes=(4, 2)), 1.2),
@@ -102,8 +105,8 @@ def training_plots(
     ]
     lines = [line for line in lines if line.x]
     if lines:
-        lines += _levels(results.get("yardsticks", {}), " average")
-        title = "MAP by epoch, standard protocol"
+        lines += _levels(results.get("yardsticks", {}), measure, " average")
+        title = _BY_EPOCH[measure]
         plots.append(Plot("map", _map_panel(title, lines), _in_words(title, lines)))
     return plots
 
@@ -114,7 +117,8 @@ def sweep_plot(
     label: str,
     baselines: Mapping[str, Any],
 ) -> Plot | None:
-    """Average MAP under `standard` by epoch: a thin line a member, a thick one the mean of the best setting.
+    """Average MAP under `standard` by epoch (without labels, recall@10 of own pairs): a thin line a member, a
+    thick one the mean of the best setting.
 
     Args:
         histories: each member's lines of `metrics.jsonl`.
@@ -122,8 +126,9 @@ def sweep_plot(
         label: its name.
         baselines: the `yardsticks` of `results.json`; their averages are levels.
     """
+    measure = _measured_on_the_way([row for rows in histories.values() for row in rows])
     points = {
-        name: {row["epoch"]: row["standard"]["average"] for row in rows if row.get("standard")}
+        name: {row["epoch"]: row[measure]["average"] for row in rows if row.get(measure)}
         for name, rows in histories.items()
     }
     shared = sorted(set.intersection(*(set(points[name]) for name in best))) if best else []
@@ -132,17 +137,27 @@ def sweep_plot(
     mean = tuple(math.fsum(points[name][epoch] for name in best) / len(best) for epoch in shared)
     style = Series("", "muted")
     thin = [Line("", style, tuple(row), tuple(row.values()), 0.8) for row in points.values() if row]
-    named = [Line(label, series("model", label), tuple(shared), mean, 2.4), *_levels(baselines)]
-    title = "Average MAP by epoch, standard protocol"
+    named = [Line(label, series("model", label), tuple(shared), mean, 2.4), *_levels(baselines, measure)]
+    title = f"Average {_BY_EPOCH[measure]}"
     words = f"{_in_words(title, named)} Thin: each of {len(points)} members."
     return Plot("map", _map_panel(title, [*thin, *named]), words)
 
 
-def _levels(baselines: Mapping[str, Any], suffix: str = "") -> list[Line]:
-    """The average of each baseline under `standard`, by epoch a level."""
+_BY_EPOCH = {
+    "standard": "MAP by epoch, standard protocol",
+    PAIR_MEASURE: f"{PAIR_MEASURE} of own pairs by epoch",
+}
+
+
+def _measured_on_the_way(history: Iterable[Mapping[str, Any]]) -> str:
+    return PAIR_MEASURE if any(row.get(PAIR_MEASURE) for row in history) else "standard"
+
+
+def _levels(baselines: Mapping[str, Any], measure: str, suffix: str = "") -> list[Line]:
+    """The average of each baseline by this measure, by epoch a level."""
     lines = []
     for key, scores in baselines.items():
-        level = measured(scores.get("standard", {}).get("average"))
+        level = measured(scores.get(measure, {}).get("average"))
         if level is not None:
             style = series(key, key)
             lines.append(Line(f"{style.label}{suffix}", style, (), (level,)))

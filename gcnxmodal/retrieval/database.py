@@ -13,10 +13,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt32
 
+from gcnxmodal.corpus import Pairs
 from gcnxmodal.retrieval.evaluate import (
     evaluate_codes,
     evaluate_embeddings,
     evaluate_scores,
+    pairs_of_codes,
+    pairs_of_embeddings,
+    pairs_of_scores,
     standard_map,
     standard_map_of_codes,
     standard_map_of_scores,
@@ -65,9 +69,15 @@ class Embeddings(Database):
         """The k best items of each query, which are texts or images ("text", "image") as `by` says."""
         return top_k(queries, self.side(by), min(k, len(self)))
 
-    def evaluate(self, labels_nC: Bool[np.ndarray, "n C"], splits: Splits) -> dict[str, Any]:
+    def evaluate(
+        self, labels_nC: Bool[np.ndarray, "n C"], splits: Splits, pairs: Pairs | None = None
+    ) -> dict[str, Any]:
         """Every protocol and curve, see `evaluate_embeddings`."""
-        return evaluate_embeddings(self.texts, self.images, labels_nC, splits)
+        return evaluate_embeddings(self.texts, self.images, labels_nC, splits, pairs=pairs)
+
+    def exact_pairs(self, pairs: Pairs | None) -> dict[str, dict[str, float]]:
+        """How early all items find those that belong to them, see `evaluate.exact_pairs`."""
+        return pairs_of_embeddings(self.texts, self.images, pairs)
 
     def standard_map(self, labels_nC: Bool[np.ndarray, "n C"]) -> dict[str, float]:
         """MAP of all items under `standard`."""
@@ -95,9 +105,15 @@ class Codes(Database):
         indices, distances = nearest(queries, self.side(by), min(k, len(self)))
         return indices, self.bits - 2 * distances
 
-    def evaluate(self, labels_nC: Bool[np.ndarray, "n C"], splits: Splits) -> dict[str, Any]:
+    def evaluate(
+        self, labels_nC: Bool[np.ndarray, "n C"], splits: Splits, pairs: Pairs | None = None
+    ) -> dict[str, Any]:
         """Every protocol, those of hashing too, see `evaluate_codes`."""
-        return evaluate_codes(self.texts, self.images, labels_nC, splits, self.bits)
+        return evaluate_codes(self.texts, self.images, labels_nC, splits, self.bits, pairs=pairs)
+
+    def exact_pairs(self, pairs: Pairs | None) -> dict[str, dict[str, float]]:
+        """See `Embeddings.exact_pairs`."""
+        return pairs_of_codes(self.texts, self.images, pairs)
 
     def standard_map(self, labels_nC: Bool[np.ndarray, "n C"]) -> dict[str, float]:
         """MAP of all items under `standard`."""
@@ -136,10 +152,15 @@ class PairFeatures(Database):
         k = min(k, len(self))
         return search(embedded_queries, embedded_items, k, shortlist=shortlist, score=score)
 
-    def evaluate(self, labels_nC: Bool[np.ndarray, "n C"], splits: Splits) -> dict[str, Any]:
+    def evaluate(
+        self, labels_nC: Bool[np.ndarray, "n C"], splits: Splits, pairs: Pairs | None = None
+    ) -> dict[str, Any]:
         """Every protocol and curve, from the scores of all pairs."""
         test, train = splits["test"], splits["train"]
         among_test = self.scorer.score(self.texts[test], self.images[test])
+        if not labels_nC.shape[1]:  # nothing is ranked but the test items
+            both = {"text_query": {"test": among_test}, "image_query": {"test": among_test.T}}
+            return evaluate_scores(both, labels_nC, splits, pairs=pairs)
         scores = {
             "text_query": {
                 "test": among_test,
@@ -150,7 +171,11 @@ class PairFeatures(Database):
                 "train": self.scorer.score(self.texts[train], self.images[test]).T,
             },
         }
-        return evaluate_scores(scores, labels_nC, splits)
+        return evaluate_scores(scores, labels_nC, splits, pairs=pairs)
+
+    def exact_pairs(self, pairs: Pairs | None) -> dict[str, dict[str, float]]:
+        """See `Embeddings.exact_pairs`."""
+        return pairs_of_scores(self.scorer.score(self.texts, self.images), pairs)
 
     def standard_map(self, labels_nC: Bool[np.ndarray, "n C"]) -> dict[str, float]:
         """MAP of all items under `standard`."""

@@ -1,17 +1,19 @@
 """Evaluate embeddings, scores of all pairs, or binary codes under every protocol.
 
 "text_query" ranks images for a text, "image_query" texts for an image. Items are relevant to each other if
-they share a label. Curves, exact pairs and MAP by class are those of the `standard` protocol.
+they share a label. Curves, exact pairs and MAP by class are those of the `standard` protocol. Of items
+without labels nothing is measured by class: exact pairs are all there is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from gcnxmodal.corpus import Pairs
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval import metrics
 from gcnxmodal.retrieval.hamming import average_precisions, distance_histograms, nearest, pack_codes
@@ -29,6 +31,9 @@ ALL_PROTOCOLS = {**PROTOCOLS, **HASHING_PROTOCOLS}
 
 PRECISION_AT = 1000
 """precision@N of codes is measured for every N up to this (GCH, Fig. 2)."""
+
+COCO_PICTURES, COCO_FOLD = 5_000, 1_000
+"""Of `caption_protocols`."""
 
 Sides = Mapping[str, tuple[Any, Any]]
 """By split, (queries, database): embeddings of both, or scores and None."""
@@ -54,6 +59,7 @@ def evaluate_embeddings(
     splits: Mapping[str, Int[np.ndarray, " rows"]],
     max_bytes: int = MAX_BYTES,
     protocols: Mapping[str, Protocol] = PROTOCOLS,
+    pairs: Pairs | None = None,
 ) -> dict[str, Any]:
     """Every protocol and curve of a system that scores a pair by text . image.
 
@@ -62,24 +68,27 @@ def evaluate_embeddings(
         splits: rows of "test", of "train", and of "retrieval" if a protocol ranks it.
         max_bytes: memory for scores; the results do not depend on it.
         protocols: by name. Hashing systems are compared under `{**PROTOCOLS, **HASHING_PROTOCOLS}`.
+        pairs: which items belong together; by default each matches itself only.
 
     Returns:
         JSON values: protocols {name: {"text_query", "image_query", "average"}}; exact_pair {direction:
-        {"recall@1", "recall@5", "recall@10", "median_rank"}}; curves {direction: see `metrics.mean_curves`};
+        {"recall@1", "recall@5", "recall@10", "median_rank", "mean_reciprocal_rank", "ndcg@10"}};
+        caption_protocols, see there; curves {direction: see `metrics.mean_curves`};
         per_class {direction: [C], None for a class without a test item}; queries_without_relevant {protocol:
-        how many queries count 0 because nothing in the database is relevant to them}.
+        how many queries count 0 because nothing in the database is relevant to them}. Of labels with C = 0
+        all but the exact pairs are empty.
 
     Raises:
         InputError: if the arrays are not aligned or an embedding is not finite.
     """
     texts_nD, images_nD = _checked(texts_nD, images_nD, labels_nC)
-    databases = ranked_splits(protocols, splits)
+    databases = ranked_splits(protocols, splits) if labels_nC.shape[1] else ["test"]
     texts, images = ({split: x[splits[split]] for split in databases} for x in (texts_nD, images_nD))
     sides: dict[str, Sides] = {
         "text_query": {split: (texts["test"], images[split]) for split in databases},
         "image_query": {split: (images["test"], texts[split]) for split in databases},
     }
-    return _evaluate(sides, labels_nC, splits, max_bytes, protocols)
+    return _evaluate(sides, labels_nC, splits, max_bytes, protocols, pairs)
 
 
 def evaluate_scores(
@@ -88,12 +97,14 @@ def evaluate_scores(
     splits: Mapping[str, Int[np.ndarray, " rows"]],
     max_bytes: int = MAX_BYTES,
     protocols: Mapping[str, Protocol] = PROTOCOLS,
+    pairs: Pairs | None = None,
 ) -> dict[str, Any]:
     """`evaluate_embeddings` of a system whose score is no inner product, from its scores.
 
     Args:
         scores: {"text_query", "image_query": {"test", "train": [Q, M]}}: of the test items' texts (images),
-            by row, with the images (texts) of each split that a protocol ranks.
+            by row, with the images (texts) of each split that a protocol ranks; of labels with C = 0 only
+            "test".
 
     Raises:
         InputError: if a score is not finite.
@@ -102,7 +113,7 @@ def evaluate_scores(
         direction: {split: (_finite(matrix, direction), None) for split, matrix in matrices.items()}
         for direction, matrices in scores.items()
     }
-    return _evaluate(sides, labels_nC, splits, max_bytes, protocols)
+    return _evaluate(sides, labels_nC, splits, max_bytes, protocols, pairs)
 
 
 def evaluate_codes(
@@ -114,6 +125,7 @@ def evaluate_codes(
     protocols: Mapping[str, Protocol] = ALL_PROTOCOLS,
     max_bytes: int = MAX_BYTES,
     on_host: bool | None = None,
+    pairs: Pairs | None = None,
 ) -> dict[str, Any]:
     """`evaluate_embeddings` of packed codes, ranked by Hamming distance with ties by index.
 
@@ -140,6 +152,15 @@ def evaluate_codes(
     _check_bits(text_codes_nW, bits, "texts")
     _check_bits(image_codes_nW, bits, "images")
     test, searched = splits["test"], database_split(HASHING_PROTOCOLS["hashing"], splits)
+    among_test = _both_ways(text_codes_nW[test], image_codes_nW[test])
+    of_pairs = _of_pairs(
+        among_test,
+        None if pairs is None else pairs.take(test),
+        lambda queries, items, groups: _code_pairs(queries, items, groups, max_bytes, on_host),
+        labelled=labels_nC.shape[1] > 0,
+    )
+    if not labels_nC.shape[1]:
+        return {**_UNMEASURED, **of_pairs, "expected": {}, "lookup": {}, "precision_at": {}}
     standard, lookup, at, without_relevant = {}, {}, {}, {}
     precisions: dict[str, dict[str, np.ndarray]] = {name: {} for name in protocols}
     expected: dict[str, dict[str, np.ndarray]] = {name: {} for name in protocols}
@@ -160,6 +181,7 @@ def evaluate_codes(
         at[direction] = precision_at(data[searched], counts[searched], max_bytes, on_host)
     return {
         **_results(precisions, without_relevant, standard, labels_nC[test]),
+        **of_pairs,
         "expected": {name: mean_scores(of_directions) for name, of_directions in expected.items()},
         "lookup": lookup,
         "precision_at": at,
@@ -177,7 +199,16 @@ def _evaluate(
     splits: Mapping[str, Int[np.ndarray, " rows"]],
     max_bytes: int,
     protocols: Mapping[str, Protocol],
+    pairs: Pairs | None,
 ) -> dict[str, Any]:
+    of_pairs = _of_pairs(
+        {direction: side["test"] for direction, side in sides.items()},
+        None if pairs is None else pairs.take(splits["test"]),
+        lambda queries, items, groups: measure_rankings(_measure_pairs, queries, items, *groups, max_bytes),
+        labelled=labels_nC.shape[1] > 0,
+    )
+    if not labels_nC.shape[1]:
+        return {**_UNMEASURED, **of_pairs}
     labels = {split: labels_nC[splits[split]] for split in ranked_splits(protocols, splits)}
     test = labels["test"]
     standard = {
@@ -195,7 +226,144 @@ def _evaluate(
                 direction: protocol_average_precisions(*side[split], test, labels[split], protocol, max_bytes)
                 for direction, side in sides.items()
             }
-    return _results(precisions, without_relevant, standard, test)
+    return {**_results(precisions, without_relevant, standard, test), **of_pairs}
+
+
+_UNMEASURED: dict[str, Any] = {
+    name: {} for name in ("protocols", "queries_without_relevant", "curves", "per_class")
+}
+"""What is measured by class, of items that have none."""
+
+Ranker = Callable[[Any, Any, tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, ...]]
+"""(queries, database, their groups [Q, 1] and [M, 1]) -> the best rank of an item of the query's group [Q],
+and nDCG of the first 10 [Q]."""
+
+
+def _of_pairs(
+    among_test: Mapping[str, tuple[Any, Any]], pairs_M: Pairs | None, rank: Ranker, *, labelled: bool
+) -> dict[str, Any]:
+    """The exact pairs of the test items, and the captions' protocols; of labelled items that match themselves
+    only nothing, for there the curves bring them along."""
+    if pairs_M is None:
+        if labelled:
+            return {}
+        pairs_M = Pairs.alone(len(among_test["text_query"][0]))
+    return {
+        "exact_pair": exact_pairs(among_test, pairs_M, rank),
+        **({"caption_protocols": of} if (of := caption_protocols(among_test, pairs_M, rank)) else {}),
+    }
+
+
+def exact_pairs(
+    among: Mapping[str, tuple[Any, Any]], pairs_n: Pairs, rank: Ranker
+) -> dict[str, dict[str, float]]:
+    """How early the queries of each direction find an item of their group; see `Pairs`.
+
+    Args:
+        among: {direction: (queries, database)} of the same n items; or scores [n, n] and None.
+
+    Returns:
+        {direction: see `metrics.pair_summary`}
+    """
+    texts, images = pairs_n.first_rows("text"), pairs_n.first_rows("image")
+    found = {}
+    for direction, (queries, items) in among.items():
+        asked, ranked = (texts, images) if direction == "text_query" else (images, texts)
+        groups = pairs_n.group_n[asked][:, None], pairs_n.group_n[ranked][:, None]
+        if items is None:
+            sides = np.asarray(queries)[np.ix_(asked, ranked)], None
+        else:
+            sides = queries[asked], items[ranked]
+        found[direction] = metrics.pair_summary(*rank(*sides, groups))
+    return found
+
+
+def caption_protocols(
+    among: Mapping[str, tuple[Any, Any]], pairs_n: Pairs, rank: Ranker
+) -> dict[str, dict[str, dict[str, float]]]:
+    """COCO's two protocols of image-text retrieval, where 5,000 pictures or more have several captions each.
+
+    coco_5k: the first 5,000 pictures with all their captions; coco_1k: the mean over five folds of 1,000 of
+    them, in order. Arguments and values are those of `exact_pairs`; empty where there are fewer.
+
+    Source: Karpathy and Fei-Fei 2015, Section 4.1; the folds are those of Faghri et al. 2018 (VSE++).
+    """
+    pictures = pairs_n.image_n[pairs_n.first_rows("image")]
+    captions = len(pairs_n.first_rows("text"))
+    if len(pictures) < COCO_PICTURES or captions < 2 * len(pictures):
+        return {}
+
+    def of(chosen: np.ndarray) -> dict[str, dict[str, float]]:
+        rows = np.flatnonzero(np.isin(pairs_n.image_n, chosen))
+        part = {
+            direction: (np.asarray(queries)[np.ix_(rows, rows)], None)
+            if items is None
+            else (queries[rows], items[rows])
+            for direction, (queries, items) in among.items()
+        }
+        return exact_pairs(part, pairs_n.take(rows), rank)
+
+    folds = [of(pictures[start : start + COCO_FOLD]) for start in range(0, COCO_PICTURES, COCO_FOLD)]
+    mean = {
+        direction: {
+            name: float(np.mean([fold[direction][name] for fold in folds])) for name in folds[0][direction]
+        }
+        for direction in among
+    }
+    return {"coco_1k": mean, "coco_5k": of(pictures[:COCO_PICTURES])}
+
+
+def pairs_of_embeddings(
+    texts_MD: np.ndarray, images_MD: np.ndarray, pairs_M: Pairs | None = None
+) -> dict[str, dict[str, float]]:
+    """`exact_pairs` of embeddings and nothing else: cheap enough for every epoch.
+
+    Raises:
+        InputError: if the arrays are not aligned or an embedding is not finite.
+    """
+    sides = _both_ways(*_checked(texts_MD, images_MD, np.zeros((len(texts_MD), 0), bool)))
+    return exact_pairs(sides, pairs_M or Pairs.alone(len(texts_MD)), _rank_pairs)
+
+
+def pairs_of_scores(scores_MM: np.ndarray, pairs_M: Pairs | None = None) -> dict[str, dict[str, float]]:
+    """`pairs_of_embeddings` from the scores of the items' texts, by row, with their images."""
+    scores_MM = _finite(scores_MM, "scores")
+    sides = {"text_query": (scores_MM, None), "image_query": (scores_MM.T, None)}
+    return exact_pairs(sides, pairs_M or Pairs.alone(len(scores_MM)), _rank_pairs)
+
+
+def pairs_of_codes(
+    text_codes_MW: np.ndarray, image_codes_MW: np.ndarray, pairs_M: Pairs | None = None
+) -> dict[str, dict[str, float]]:
+    """`pairs_of_embeddings` of packed codes."""
+    sides = _both_ways(text_codes_MW, image_codes_MW)
+    return exact_pairs(sides, pairs_M or Pairs.alone(len(text_codes_MW)), _code_pairs)
+
+
+def _rank_pairs(queries: Any, items: Any, groups: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, ...]:
+    return measure_rankings(_measure_pairs, queries, items, *groups)
+
+
+def _measure_pairs(hits_qM: Any, scores_qM: Any, query_q: Any) -> tuple[Any, ...]:
+    xp = hits_qM.__array_namespace__()
+    return 1 + xp.argmax(hits_qM, axis=1), metrics.ndcg(hits_qM[:, :10], hits_qM.sum(axis=1))
+
+
+def _code_pairs(
+    queries_QW: np.ndarray,
+    items_MW: np.ndarray,
+    groups: tuple[np.ndarray, np.ndarray],
+    max_bytes: int = MAX_BYTES,
+    on_host: bool | None = None,
+) -> tuple[np.ndarray, ...]:
+    group_Q1, group_M1 = groups
+    M, parts = len(items_MW), []
+    rows = rows_per_chunk(len(queries_QW), 2 * M, max_bytes)
+    for start in range(0, len(queries_QW), rows):
+        part = slice(start, start + rows)
+        indices_qM, _ = nearest(queries_QW[part], items_MW, M, max_bytes, on_host)
+        parts.append(_measure_pairs(group_M1[indices_qM, 0] == group_Q1[part], None, None))
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
 def _results(

@@ -6,6 +6,7 @@ Functions of hits take NumPy and JAX arrays alike: hits_QR[q, r] says whether th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -155,14 +156,74 @@ def exact_pair_ranks(
     return 1 + xp.sum(ahead_QM, axis=1)
 
 
-def pair_summary(ranks_Q: Int[np.ndarray, " Q"]) -> dict[str, float]:
-    """recall@{1, 5, 10}: the share of queries that find their own pair so early; and the median rank.
+def ndcg(
+    hits_QR: Bool[Array | np.ndarray, "Q R"], relevant_Q: Int[Array | np.ndarray, " Q"]
+) -> Float[Array | np.ndarray, " Q"]:
+    """Normalised discounted cumulative gain of each query's ranking, cut at R, with gains of 0 and 1.
 
-    >>> pair_summary(np.array([1, 4, 7, 40]))
-    {'recall@1': 0.25, 'recall@5': 0.5, 'recall@10': 0.75, 'median_rank': 5.5}
+        DCG = sum_{r <= R} rel(r) / log2(1 + r),    nDCG = DCG / (that of all relevant items ranked first)
+
+    Source: Jaervelin and Kekaelaeinen 2002, with the discount that is common today.
+
+    The second of two relevant items at rank 3, of three ranks: (1 + 1/2) / (1 + 1/log2(3)):
+
+    >>> round(float(ndcg(np.array([[True, False, True]]), np.array([2]))[0]), 6)
+    0.919721
     """
+    xp = hits_QR.__array_namespace__()
+    discount_R = xp.asarray(1 / np.log2(1 + np.arange(1, hits_QR.shape[1] + 1)))
+    best_R = xp.cumsum(discount_R)
+    first_Q = xp.minimum(xp.maximum(relevant_Q, 1), hits_QR.shape[1])
+    return xp.sum(hits_QR * discount_R, axis=1) / best_R[first_Q - 1]
+
+
+PAIR_MEASURE = "recall@10"
+"""The one by which systems are judged where there are no classes."""
+
+PAIR_MEASURES = ("recall@1", "recall@5", "recall@10", "median_rank", "mean_reciprocal_rank", "ndcg@10")
+
+
+def pair_summary(
+    ranks_Q: Int[np.ndarray, " Q"], ndcg_Q: Float[np.ndarray, " Q"] | None = None
+) -> dict[str, float]:
+    """How early queries find the first of their own pairs, `PAIR_MEASURES`: recall@{1, 5, 10}, the share of
+    queries that find one so early; the median rank; the mean of 1 / rank; and nDCG of the first 10.
+
+    >>> summary = pair_summary(np.array([1, 4, 7, 40]))
+    >>> [round(value, 4) for value in summary.values()]
+    [0.25, 0.5, 0.75, 5.5, 0.3545, 0.441]
+
+    Args:
+        ndcg_Q: within the first 10; by default that of queries with one pair each, 1 / log2(1 + rank).
+    """
+    if ndcg_Q is None:
+        ndcg_Q = np.where(ranks_Q <= 10, 1 / np.log2(1.0 + ranks_Q), 0)
     recall = {f"recall@{k}": float(np.mean(ranks_Q <= k)) for k in (1, 5, 10)}
-    return {**recall, "median_rank": float(np.median(ranks_Q))}
+    return {
+        **recall,
+        "median_rank": float(np.median(ranks_Q)),
+        "mean_reciprocal_rank": float(np.mean(1 / np.asarray(ranks_Q, np.float64))),
+        "ndcg@10": float(np.mean(ndcg_Q, dtype=np.float64)),
+    }
+
+
+def by_measure(exact_pair: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """`pair_summary` of both directions as a table of MAP is: a row a measure, with the average.
+
+    >>> by_measure({"text_query": {"recall@1": 0.5}, "image_query": {"recall@1": 0.25}})
+    {'recall@1': {'text_query': 0.5, 'image_query': 0.25, 'average': 0.375}}
+    """
+    measures = next(iter(exact_pair.values()), {})
+    rows = {name: {way: of[name] for way, of in exact_pair.items()} for name in measures}
+    return {name: {**row, "average": sum(row.values()) / len(row)} for name, row in rows.items()}
+
+
+def headline_scores(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What results lead with: MAP by protocol; where nothing is measured by class, `by_measure` of the pairs.
+
+    Either way {name: {"text_query", "image_query", "average"}}.
+    """
+    return dict(results["protocols"]) or by_measure(results.get("exact_pair", {}))
 
 
 def curve_ranks(M: int) -> Int[np.ndarray, " G"]:

@@ -45,6 +45,13 @@ def share_a_label(queries_QC: Bool[Array, "Q C"], database_MC: Bool[Array, "M C"
     return jnp.matmul(queries_QC.astype(jnp.float32), database_MC.astype(jnp.float32).T) > 0.5
 
 
+def are_relevant(queries_QC: Array, database_MC: Array) -> Bool[Array, "Q M"]:
+    """Relevance by labels, bool [., C]; or by numbers, int [., 1], of which equal ones are relevant."""
+    if queries_QC.dtype == bool:
+        return share_a_label(queries_QC, database_MC)
+    return queries_QC == database_MC[:, 0]
+
+
 def ranked_relevance(
     scores_QM: Float[Array | np.ndarray, "Q M"], relevant_QM: Bool[Array | np.ndarray, "Q M"]
 ) -> Bool[Array | np.ndarray, "Q M"]:
@@ -174,8 +181,8 @@ def measure_rankings(
     measure: Callable[..., tuple],
     queries_QD: Float[Array | np.ndarray, "Q D"],
     database_MD: Float[Array, "M D"] | None,
-    query_labels_QC: Bool[np.ndarray, "Q C"],
-    database_labels_MC: Bool[np.ndarray, "M C"],
+    query_labels_QC: Bool[np.ndarray, "Q C"] | Int[np.ndarray, "Q 1"],
+    database_labels_MC: Bool[np.ndarray, "M C"] | Int[np.ndarray, "M 1"],
     max_bytes: int = MAX_BYTES,
 ) -> tuple[np.ndarray, ...]:
     """`measure` applied to each query's ranking of the whole database.
@@ -186,6 +193,7 @@ def measure_rankings(
         measure: (hits_qM, scores_qM, query_q) -> a tuple of arrays [q, ...]. Its arguments: relevance in
             ranked order, scores in the database's order, the numbers of the queries. It is called on NumPy
             arrays on the CPU backend, and traced elsewhere.
+        query_labels_QC, database_labels_MC: see `are_relevant`.
 
     Returns:
         What `measure` returns, for all Q queries.
@@ -277,8 +285,8 @@ def _norms(x_nD: Float[Array, "n D"]) -> Float[Array, " n"]:
 
 @functools.partial(jax.jit, static_argnames="rows")
 def _score_chunk(
-    queries: tuple[Float[Array, "P D"], Bool[Array, "P C"]],
-    database: tuple[Float[Array, "N D"] | None, Bool[Array, "N C"]],
+    queries: tuple[Float[Array, "P D"], Array],
+    database: tuple[Float[Array, "N D"] | None, Array],
     start: Int[Array, ""],
     M: Int[Array, ""],
     rows: int,
@@ -287,7 +295,7 @@ def _score_chunk(
     embeddings_qD, labels_qC = (lax.dynamic_slice_in_dim(x, start, rows) for x in queries)
     scores_qN = embeddings_qD if database[0] is None else similarity(embeddings_qD, database[0])
     real_N = jnp.arange(scores_qN.shape[1]) < M
-    return jnp.where(real_N, scores_qN, -jnp.inf), share_a_label(labels_qC, database[1])
+    return jnp.where(real_N, scores_qN, -jnp.inf), are_relevant(labels_qC, database[1])
 
 
 @jax.jit

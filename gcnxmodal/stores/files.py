@@ -1,6 +1,6 @@
 """Items in a folder: a line of JSON each, and a row of texts and one of images in one of three formats.
 
-    items.jsonl      line i describes row i: id, text, labels, splits
+    items.jsonl      line i describes row i: id, text, labels, splits, the user's own fields as "metadata"
     embeddings.npz   arrays `texts` and `images`, a row an item; codes.npz of binary codes
 
 In place of the .npz: embeddings.safetensors, or texts.faiss and images.faiss.
@@ -39,6 +39,15 @@ def rows_among(items: Sequence[dict[str, Any]], among: str) -> np.ndarray:
     return np.flatnonzero([among in item["splits"] for item in items])
 
 
+def distinct_rows(items: Sequence[dict[str, Any]], rows: np.ndarray, side: str) -> np.ndarray:
+    """Of these rows the first with each different picture ("picture") or text ("text")."""
+    same = f"same_{side}"
+    if not items or same not in items[0]:
+        return rows
+    first = {items[row][same]: row for row in reversed(rows.tolist())}
+    return np.array(sorted(first.values()), int)
+
+
 def without_pictures(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The items without where their pictures lie on this machine."""
     return [{name: value for name, value in item.items() if name != "picture"} for item in items]
@@ -48,10 +57,13 @@ def describe_items(corpus: Corpus, rows: np.ndarray, *, pictures: bool = False) 
     """Each item's id, text, labels and splits (JSON values); on request also where its picture lies.
 
     The id is its picture's path below the folder that all pictures share; without pictures, the number of its
-    row in the corpus.
+    row in the corpus. The user's own fields are `metadata`. Where several rows have one picture or one text,
+    `same_picture` and `same_text` have a number each, equal where they are the same: see `distinct_rows`.
     """
     paths = corpus.pictures
     shared = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    pairs = corpus.pairs
+    same = {} if pairs is None else {"same_picture": pairs.image_n, "same_text": pairs.text_n}
     members = {name: set(chosen.tolist()) for name, chosen in corpus.splits.items()}
     return [
         {
@@ -60,6 +72,8 @@ def describe_items(corpus: Corpus, rows: np.ndarray, *, pictures: bool = False) 
             "text": corpus.texts[row],
             "labels": [corpus.class_names[number] for number in np.flatnonzero(corpus.labels[row])],
             "splits": [name for name, chosen in members.items() if row in chosen],
+            **({"metadata": dict(corpus.metadata[row])} if corpus.metadata else {}),
+            **({name: int(numbers[row]) for name, numbers in same.items()}),
             **({"picture": paths[row] if paths else None} if pictures else {}),
         }
         for row in rows.tolist()

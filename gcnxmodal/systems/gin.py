@@ -567,7 +567,7 @@ class GINSystem(System):
                     f"train.batch {train.batch} exceeds the {train.positives + train.negatives} pairs of an "
                     "epoch"
                 )
-        groups = corpus.group_ids[corpus.splits["train"]]
+        groups: Any = corpus.group_ids[corpus.splits["train"]]
         data = sharding.replicate(Data(*on_host, constants=_constants_of(inputs), groups_n=groups), mesh)
         return cls(inputs, experiment, steps, data, mesh)
 

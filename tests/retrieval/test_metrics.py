@@ -102,4 +102,6 @@ def test_pair_summary_counts_ranks_from_one():
         "recall@5": 3 / 6,
         "recall@10": 5 / 6,
         "median_rank": 5.5,
+        "mean_reciprocal_rank": pytest.approx((1 + 1 / 2 + 1 / 5 + 1 / 6 + 1 / 10 + 1 / 11) / 6),
+        "ndcg@10": pytest.approx(sum(1 / np.log2([2, 3, 6, 7, 11])) / 6),
     }
