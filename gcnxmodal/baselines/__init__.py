@@ -11,8 +11,6 @@ The score of a pair is the inner product of its embeddings. A class is imported 
 only those that are networks load JAX.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """Axes along which views vary together: CCA of two views, of three, over pairs of like labels; PLS; BLM."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import KW_ONLY
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Discriminant analysis of two modalities: GMLDA, GMMFA and MvDA."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 from dataclasses import KW_ONLY

@@ -1,7 +1,5 @@
 """A common space that each modality enters by one linear map of its principal axes."""
 
-from __future__ import annotations
-
 import abc
 import collections
 import dataclasses

@@ -1,7 +1,5 @@
 """Semantic matching: compare the class posteriors of two classifiers, one a modality (SM and SCM)."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import KW_ONLY
 from typing import ClassVar, Literal
@@ -80,7 +78,7 @@ class _Classifier:
     models: tuple[tuple[LogisticRegression, np.ndarray], ...]
 
     @classmethod
-    def fit(cls, features: Features, labels_nC: Bool[np.ndarray, "n C"], strength: float) -> _Classifier:
+    def fit(cls, features: Features, labels_nC: Bool[np.ndarray, "n C"], strength: float) -> "_Classifier":
         def regression(target: np.ndarray) -> LogisticRegression:
             return LogisticRegression(C=strength, max_iter=1000).fit(features, target)
 

@@ -1,7 +1,5 @@
 """Two small networks, one a modality, trained as one compiled loop: MMNN, DSPE, and DCMH with its codes."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 import functools

@@ -14,8 +14,6 @@ are each other's adjoint, and that is the whole gradient: with g the cotangent o
     dtheta_k = (T_k(L~) x)^T g = x^T (T_k(L~^T) g),      dx = \sum_k T_k(L~^T) g theta_k^T
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import jax

@@ -1,7 +1,5 @@
 """The sparse product, the only part of the filter that touches the graph."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 

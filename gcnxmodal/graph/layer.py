@@ -1,7 +1,5 @@
 """The filter in other libraries: as a Flax NNX layer, and on jraph's graphs."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import jraph

@@ -1,7 +1,5 @@
 """The system beside its baselines: rows of numbers, and the first sentence of the page. No HTML here."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """`report.html` of a run or a sweep: one file with everything in it, and its plots as PNG files beside it."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

@@ -4,8 +4,6 @@ The series colours are a blue, a vermilion and a green that stay apart for the c
 blindness; every series differs in its dashes and its marker as well.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 # role: (light, dark). A plot is drawn in the light values; `svg.inline` replaces each by its CSS variable.

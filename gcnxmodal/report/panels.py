@@ -1,7 +1,5 @@
 """How one panel is drawn: lines named at their ends, or bars. Lengths are CSS pixels of the page's SVG."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import warnings

@@ -1,7 +1,5 @@
 """The report's plots: which curves there are, in what order, and what each says in words."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence

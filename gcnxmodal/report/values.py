@@ -1,7 +1,5 @@
 """How values are written on the page; what was not measured is a dash, never a NaN."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Mapping

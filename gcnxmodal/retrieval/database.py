@@ -4,8 +4,6 @@ Each kind holds a row an item of texts and of images, and knows how to search, t
 to measure MAP on the way.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
@@ -86,7 +84,7 @@ class Codes(Database):
     bits: int
 
     @classmethod
-    def of_signs(cls, texts_nK: np.ndarray, images_nK: np.ndarray) -> Codes:
+    def of_signs(cls, texts_nK: np.ndarray, images_nK: np.ndarray) -> "Codes":
         """The codes that the signs of K numbers are."""
         return cls(pack_codes(texts_nK), pack_codes(images_nK), texts_nK.shape[1])
 

@@ -4,8 +4,6 @@
 they share a label. Curves, exact pairs and MAP by class are those of the `standard` protocol.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Scores that are no inner product: of every text with every image, and search by them."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable
