@@ -18,7 +18,7 @@ from gcnxmodal.data.folder import find_pictures
 from gcnxmodal.data.gist import gist_features
 from gcnxmodal.data.pictures import imagenet_crop
 from gcnxmodal.data.split import stratified_split
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 NAMES = ["b/2.png", "a/1.png", "b/3.png", "a/0.png", "c.png", "d.png"]
 

@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from gcnxmodal.report.palette import Series, series
-from gcnxmodal.report.values import DIRECTIONS, measured
+from gcnxmodal.report.values import DIRECTIONS, Series, measured, series
 
 PROTOCOL_MEANINGS = {
     "standard": "Test queries rank the test items; the whole ranking counts.",

@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
-from gcnxmodal.report.palette import Series, series
 from gcnxmodal.report.panels import Line, bar_panel, line_panel, plain_text
-from gcnxmodal.report.values import DASH, DIRECTIONS, measured
+from gcnxmodal.report.values import DASH, DIRECTIONS, Series, measured, series
 
 
 @dataclasses.dataclass(frozen=True)
