@@ -20,8 +20,7 @@ from gcnxmodal.baselines.base import (
     mean_of,
     unit_rows,
 )
-from gcnxmodal.baselines.cca import CorrelationMatching
-from gcnxmodal.baselines.linear import MAX_AXES
+from gcnxmodal.baselines.linear import MAX_AXES, CorrelationMatching
 from gcnxmodal.holdout import validation_items
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
