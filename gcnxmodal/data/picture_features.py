@@ -118,7 +118,7 @@ def picture_features(
         raise InputError(f"resolution is {resolution} pixels; {backbone} needs {needs}")
     file = require_weights(backbone, weights_file)
     modules = (picture_encoders, weights, torch_weights)
-    code = code_of(__file__, *(module.__file__ for module in modules))
+    code = code_of(*(module.__file__ for module in modules))
     with ThreadPoolExecutor() as pool:
         size = min(batch, PART, len(pictures))
         return cached_features(
