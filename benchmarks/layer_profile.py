@@ -29,7 +29,7 @@ from benchmarks.harness import interleave, table, write_result
 from benchmarks.layer import make_problem
 from benchmarks.peers import Problem, torch_csr, vertex_major
 from benchmarks.specs import DATASETS, LAYER_CASES, ORDERS
-from gcnxmodal.graph.kernel import multiply, pairwise_sum
+from gcnxmodal.graph.filter import multiply, pairwise_sum
 
 
 def parts(problem: Problem) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from flax import nnx
 
 from benchmarks.harness import MATMULS, interleave, set_matmul, table, write_result
 from gcnxmodal.nn.layers import Features
-from gcnxmodal.retrieval.pair_scores import score_matrix
+from gcnxmodal.retrieval.database import score_matrix
 from gcnxmodal.retriever import PairScore
 from gcnxmodal.systems.scanet import SCANet
 

@@ -8,8 +8,8 @@ from typing import Any
 from flax import nnx
 
 from gcnxmodal.graph.layout import SparseLayout
+from gcnxmodal.nn.encoders import GraphText
 from gcnxmodal.nn.layers import Features, Precision
-from gcnxmodal.nn.text_encoders import GraphText
 from gcnxmodal.systems.gin import GIN
 
 

@@ -11,8 +11,6 @@ Public names are loaded when they are first used: `import gcnxmodal` itself load
 is public, and what stable means: docs/python.md.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -9,9 +9,14 @@
 [[0.0], [-1.0], [-1.0]]
 """
 
-from gcnxmodal.graph.filter import chebyshev_filter, chebyshev_filter_batch
-from gcnxmodal.graph.kernel import multiply
-from gcnxmodal.graph.layer import ChebConv, filter_graph, from_graphs_tuple
+from gcnxmodal.graph.filter import (
+    ChebConv,
+    chebyshev_filter,
+    chebyshev_filter_batch,
+    filter_graph,
+    from_graphs_tuple,
+    multiply,
+)
 from gcnxmodal.graph.layout import SparseLayout, pack
 
 __all__ = [

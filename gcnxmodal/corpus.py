@@ -1,7 +1,5 @@
 """The one value every loader yields and everything else takes."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json
@@ -136,13 +134,13 @@ class Corpus:
         """Documents without a single vocabulary word: kept, and reported."""
         return int((np.diff(self.counts.indptr) == 0).sum())
 
-    def reordered(self, order: np.ndarray) -> Corpus:
+    def reordered(self, order: np.ndarray) -> "Corpus":
         """The same corpus with the vocabulary renumbered: new word i is old word `order[i]`."""
         counts = sp.csr_array(self.counts[:, order])
         counts.sort_indices()
         return dataclasses.replace(self, counts=counts, vocabulary=self.vocabulary.reordered(order))
 
-    def validation(self, fraction: float, seed: int) -> Corpus:
+    def validation(self, fraction: float, seed: int) -> "Corpus":
         """A corpus for choosing hyper-parameters: `fraction` of the training items become its test split.
 
         The real test items are in neither split, so nothing chosen on the result has seen them. Groups are
@@ -185,7 +183,7 @@ class Corpus:
             )
 
     @classmethod
-    def load(cls, path: Path) -> Corpus:
+    def load(cls, path: Path) -> "Corpus":
         """Read what `save` wrote; validated again."""
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             meta = json.loads(file["meta"].tobytes())

@@ -1,7 +1,5 @@
 """Where a number comes from: device, code, versions and date, without which it means nothing."""
 
-from __future__ import annotations
-
 import datetime
 import importlib.metadata
 import os

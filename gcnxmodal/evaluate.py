@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import tyro
 
 from gcnxmodal import evaluation
-from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import results_table, say, status_of
+from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.runs import RunFolder, restore
 
 

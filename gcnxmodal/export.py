@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say, status_of
+from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval.nearest import require_faiss
 from gcnxmodal.retriever import EXPORT, SHORTLISTS, Retriever

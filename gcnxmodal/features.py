@@ -12,9 +12,8 @@ import numpy as np
 import tyro
 
 from gcnxmodal import __version__
-from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.data import gist, visual_words
-from gcnxmodal.data.cache import cache_dir, replacing
+from gcnxmodal.data.cache import cache_dir, keep_compiled_programs, replacing
 from gcnxmodal.data.files import file_digest
 from gcnxmodal.data.folder import PictureSource, find_pictures
 from gcnxmodal.data.picture_features import BACKBONES, picture_features, require_weights

@@ -4,8 +4,6 @@
 training items to choose hyper-parameters by, for `Corpus.validation`, the baselines and SM.
 """
 
-from __future__ import annotations
-
 import collections
 import hashlib
 from collections.abc import Sequence

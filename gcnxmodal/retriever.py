@@ -38,9 +38,8 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import ImageScaler, Inputs, Reading, TextReader, read_pictures
 from gcnxmodal.nn.layers import Constant
 from gcnxmodal.nn.weights import read_weights
-from gcnxmodal.retrieval.database import Codes, Database, Embeddings, PairFeatures
+from gcnxmodal.retrieval.database import Codes, Database, Embeddings, PairFeatures, score_matrix
 from gcnxmodal.retrieval.hamming import pack_codes
-from gcnxmodal.retrieval.pair_scores import score_matrix
 from gcnxmodal.runs import FinishedRun, RunFolder, restore, write_json
 from gcnxmodal.stores.files import (
     FORMATS,

@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.console import say, status_of
+from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.errors import InputError
 from gcnxmodal.report.values import excerpt
 from gcnxmodal.retriever import SHORTLISTS, Hit, Retriever

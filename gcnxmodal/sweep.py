@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.config import Experiment, field_named
 from gcnxmodal.console import how_to_go_on, say
+from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.errors import InputError
 from gcnxmodal.sweeps import SweepFolder, run_sweep
 from gcnxmodal.systems import PRESETS

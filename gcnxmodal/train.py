@@ -21,9 +21,9 @@ import tyro
 from tensorboardX import SummaryWriter
 
 from gcnxmodal import sweep
-from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
 from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, presets_table, results_table, say
+from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.evaluation import epoch_line, finish, measured_on_the_way

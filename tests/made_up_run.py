@@ -19,8 +19,7 @@ from gcnxmodal.report.gallery import (
     heaviest_words,
     item_of,
 )
-from gcnxmodal.text.tokens import Tokenizer
-from gcnxmodal.text.vocabulary import Vocabulary
+from gcnxmodal.text.vocabulary import Tokenizer, Vocabulary
 
 DIRECTIONS = ("text_query", "image_query")
 WIKI_CLASSES = (

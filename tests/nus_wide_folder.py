@@ -7,7 +7,7 @@ import numpy as np
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import LOADERS
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 IMAGES, TRAIN, TEST = (f"ImageList/{name}Imagelist.txt" for name in ("", "Train", "Test"))
 ALL_TAGS, TAG_LIST = "NUS_WID_Tags/All_Tags.txt", "NUS_WID_Tags/Final_Tag_List.txt"

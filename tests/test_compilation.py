@@ -11,8 +11,8 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from small_folder import write_folder
 
-from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.config import DataConfig, TextConfig
+from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.systems import build
 from gcnxmodal.systems.base import DROPOUT, System

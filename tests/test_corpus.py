@@ -5,8 +5,7 @@ import pytest
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
-from gcnxmodal.text.vocabulary import Vocabulary
+from gcnxmodal.text.vocabulary import Tokenizer, Vocabulary
 
 TEXTS = ("red fish", "blue fish fish", "green tree", "blue tree leaf", "red leaf", "???")
 

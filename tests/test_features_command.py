@@ -12,13 +12,13 @@ from PIL import Image
 from reference import torchvision_networks as peers
 
 from gcnxmodal import features
-from gcnxmodal.data import feature_cache, folder, visual_words, wikipedia
+from gcnxmodal.data import folder, picture_features, visual_words, wikipedia
 from gcnxmodal.data.files import file_digest
 from gcnxmodal.data.folder import find_pictures
 from gcnxmodal.data.gist import gist_features
 from gcnxmodal.data.pictures import imagenet_crop
 from gcnxmodal.data.split import stratified_split
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 NAMES = ["b/2.png", "a/1.png", "b/3.png", "a/0.png", "c.png", "d.png"]
 
@@ -181,7 +181,7 @@ def test_existing_output_is_kept_unless_overwrite(generic, monkeypatch, capsys):
 
 
 def test_stopped_run_says_so_and_the_same_command_goes_on(generic, monkeypatch, capsys):
-    monkeypatch.setattr(feature_cache, "PART", 2)
+    monkeypatch.setattr(picture_features, "PART", 2)
     encoded, original = [], features.gist.gist
 
     def stop_at_the_third(grey):

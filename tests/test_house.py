@@ -27,7 +27,7 @@ LAYERS = [
     {"retriever", "report"},
     {"runs"},
     {"systems"},
-    {"inputs", "stores", "compilation"},
+    {"inputs", "stores"},
     {"data", "training", "nn", "baselines"},
     {"graph", "chebyshev", "retrieval"},
     {"corpus", "text", "holdout"},

@@ -11,7 +11,7 @@ from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.data import folder
 from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import image_scaler, word_inputs
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 TEXT = TextConfig(words=40, neighbours=4)
 

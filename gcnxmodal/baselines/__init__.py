@@ -11,16 +11,23 @@ The score of a pair is the inner product of its embeddings. A class is imported 
 only those that are networks load JAX.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gcnxmodal.baselines.cca import BLM, CCA, CCA3V, MLCCA, PLS, CorrelationMatching
     from gcnxmodal.baselines.coupled_regression import JFSSL, LCFS
-    from gcnxmodal.baselines.discriminant import GMLDA, GMMFA, MvDA
     from gcnxmodal.baselines.hashing import CMFH, STMH, SCMOrth, SCMSeq
+    from gcnxmodal.baselines.linear import (
+        BLM,
+        CCA,
+        CCA3V,
+        GMLDA,
+        GMMFA,
+        MLCCA,
+        PLS,
+        CorrelationMatching,
+        MvDA,
+    )
     from gcnxmodal.baselines.semantic_matching import SemanticCorrelationMatching, SemanticMatching
     from gcnxmodal.baselines.seph import SePH
     from gcnxmodal.baselines.two_branches import DCMH, DSPE, MMNN
@@ -36,10 +43,9 @@ if TYPE_CHECKING:
     a code, and the signs of the embeddings are its bits."""
 
 _MODULES = {
-    "cca": ("BLM", "CCA", "CCA3V", "MLCCA", "PLS", "CorrelationMatching"),
     "coupled_regression": ("JFSSL", "LCFS"),
-    "discriminant": ("GMLDA", "GMMFA", "MvDA"),
     "hashing": ("CMFH", "STMH", "SCMOrth", "SCMSeq"),
+    "linear": ("BLM", "CCA", "CCA3V", "GMLDA", "GMMFA", "MLCCA", "PLS", "CorrelationMatching", "MvDA"),
     "semantic_matching": ("SemanticCorrelationMatching", "SemanticMatching"),
     "seph": ("SePH",),
     "two_branches": ("DCMH", "DSPE", "MMNN"),

@@ -1,7 +1,5 @@
 """What every baseline is: an estimator of images and texts by the conventions of scikit-learn."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """LCFS and JFSSL: regressions of both modalities onto the labels that select features."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 import functools
@@ -91,7 +89,7 @@ class CoupledRegression(Baseline):
         return unit_vectors(self._prepare(features, side) @ map_dC)
 
     @abc.abstractmethod
-    def _problem(self, images: Features, texts: Features, labels_nC: np.ndarray) -> Problem:
+    def _problem(self, images: Features, texts: Features, labels_nC: np.ndarray) -> "Problem":
         """What the method minimises, on features that are prepared."""
 
     def _prepare(self, features: Features, side: Side) -> Features:

@@ -1,7 +1,5 @@
 """Binary codes from the principal axes of each modality: CMFH, SCM of hashing papers, and STMH."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Hyper-parameters of a baseline, chosen on a validation split of the training items."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

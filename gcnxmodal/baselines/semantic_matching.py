@@ -1,7 +1,5 @@
 """Semantic matching: compare the class posteriors of two classifiers, one a modality (SM and SCM)."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import KW_ONLY
 from typing import ClassVar, Literal
@@ -22,8 +20,7 @@ from gcnxmodal.baselines.base import (
     mean_of,
     unit_rows,
 )
-from gcnxmodal.baselines.cca import CorrelationMatching
-from gcnxmodal.baselines.linear import MAX_AXES
+from gcnxmodal.baselines.linear import MAX_AXES, CorrelationMatching
 from gcnxmodal.holdout import validation_items
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
@@ -80,7 +77,7 @@ class _Classifier:
     models: tuple[tuple[LogisticRegression, np.ndarray], ...]
 
     @classmethod
-    def fit(cls, features: Features, labels_nC: Bool[np.ndarray, "n C"], strength: float) -> _Classifier:
+    def fit(cls, features: Features, labels_nC: Bool[np.ndarray, "n C"], strength: float) -> "_Classifier":
         def regression(target: np.ndarray) -> LogisticRegression:
             return LogisticRegression(C=strength, max_iter=1000).fit(features, target)
 

@@ -1,7 +1,5 @@
 """SePH: codes whose distances are distributed as the similarities of labels; a kernel regression a bit."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import warnings
@@ -170,7 +168,7 @@ class KernelRegressions:
     @classmethod
     def fit(
         cls, x_np: np.ndarray, bits_nK: np.ndarray, anchors: int, regularisation: float, seed: int
-    ) -> KernelRegressions:
+    ) -> "KernelRegressions":
         """With x = phi(x) = K_AA^(-1/2) k_A(x), whose plain logistic regression has the penalty w^T K w."""
         anchors_Ap = _anchors(x_np, anchors, seed)
         gamma = 1 / (4 * np.mean(np.sum(x_np**2, axis=1)))  # 1 / (2 sigma^2); the mean of x is 0

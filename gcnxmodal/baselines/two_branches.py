@@ -1,7 +1,5 @@
 """Two small networks, one a modality, trained as one compiled loop: MMNN, DSPE, and DCMH with its codes."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 import functools
@@ -32,6 +30,7 @@ from gcnxmodal.baselines.base import (
 )
 from gcnxmodal.baselines.hashing import HashCodes
 from gcnxmodal.errors import InputError
+from gcnxmodal.nn.losses import likelihood_loss
 
 Layers = list[tuple[Any, Any]]
 """(weight [d, h], bias [h]) of each layer of a branch."""
@@ -479,9 +478,7 @@ def dcmh_loss(
     """
     quantisation = jnp.sum((outputs_BK - codes_BK) ** 2)
     balance = jnp.sum((rest_K + jnp.sum(outputs_BK, axis=0)) ** 2)
-    # log(1 + exp) in the form that cannot overflow.
-    theta_Bn = 0.5 * product(outputs_BK, others_nK.T)
-    likelihood = jnp.mean(jax.nn.softplus(theta_Bn) - similar_Bn * theta_Bn)
+    likelihood = likelihood_loss(outputs_BK, others_nK, similar_Bn)
     return likelihood + (gamma * quantisation + eta * balance) / similar_Bn.size
 
 

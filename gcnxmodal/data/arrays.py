@@ -230,19 +230,21 @@ def _finite(
     return features
 
 
-def load_mat(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray]:
-    """The named variables of a MATLAB file (version 4 to 7.2).
+def load_mat(
+    path: Path, names: Sequence[str], fix: str, *, optional: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+    """The named variables of a MATLAB file (version 4 to 7.2), and of the optional ones those it has.
 
     Raises:
         InputError: if the file is missing (`fix` says what to do), broken, of version 7.3 (HDF5), or a
             variable is missing.
     """
     with _refused(require_file(path, fix)):
-        variables = scipy.io.loadmat(str(path), variable_names=list(names), appendmat=False)
+        variables = scipy.io.loadmat(str(path), variable_names=[*names, *optional], appendmat=False)
     missing = [name for name in names if name not in variables]
     if missing:
         raise InputError(f"{path}: has no variable '{missing[0]}'; expected {', '.join(names)}")
-    return {name: variables[name] for name in names}
+    return {name: variables[name] for name in (*names, *optional) if name in variables}
 
 
 def is_hdf5(path: Path) -> bool:

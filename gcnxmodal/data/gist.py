@@ -18,7 +18,7 @@ import scipy.fft
 from jaxtyping import Float, Float32
 from PIL import Image
 
-from gcnxmodal.data.feature_cache import cached_features, code_of
+from gcnxmodal.data.picture_features import cached_features, code_of
 from gcnxmodal.data.pictures import open_picture
 
 SIDE = 256

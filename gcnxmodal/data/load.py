@@ -13,7 +13,7 @@ from gcnxmodal.data import coco, emoji, folder, hashing_mat, mirflickr, nus_wide
 from gcnxmodal.data.cache import cache_dir
 from gcnxmodal.data.loader import Shared
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 LOADERS = {
     "emoji": emoji.load,

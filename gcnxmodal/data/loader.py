@@ -17,8 +17,7 @@ from gcnxmodal.data.cache import cached_corpus, corpus_path
 from gcnxmodal.data.files import from_root, require_file
 from gcnxmodal.data.picture_features import images_from, resolution_for
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
-from gcnxmodal.text.vocabulary import Vocabulary
+from gcnxmodal.text.vocabulary import Tokenizer, Vocabulary
 
 
 class Shared(typing.TypedDict):

@@ -19,8 +19,8 @@ from sklearn.metrics import pairwise_distances_argmin
 from tqdm import tqdm
 
 from gcnxmodal.data.cache import cached_arrays
-from gcnxmodal.data.feature_cache import cached_features, code_of, hash_of
 from gcnxmodal.data.files import file_digest
+from gcnxmodal.data.picture_features import cached_features, code_of, hash_of
 from gcnxmodal.data.pictures import open_picture
 from gcnxmodal.errors import InputError
 

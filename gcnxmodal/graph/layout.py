@@ -6,8 +6,6 @@ costs its entries and a few levels. All tables are dense, so a product is gather
 the same bits in every run.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import jax
@@ -63,7 +61,7 @@ class SparseLayout:
     neighbours: Int[Array, "N W"]
     weights: Float[Array, "N W"]
     hubs: tuple[Hubs, ...]
-    transpose: SparseLayout | None
+    transpose: "SparseLayout | None"
 
 
 def pack(matrix: sp.sparray | sp.spmatrix, width: int = WIDTH) -> SparseLayout:

@@ -5,8 +5,6 @@ at each word what its edges send. Edges are sorted by receiver, then sender. Eve
 SciPy on the host: it runs once before training.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import jraph
 import numpy as np

@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.io
 from flax import nnx
 from jaxtyping import Array, Float, Num
 
+from gcnxmodal.data.arrays import load_mat
 from gcnxmodal.errors import InputError
 from gcnxmodal.nn.layers import Constant, Precision, Window, linear
 from gcnxmodal.nn.weights import Weights, read_weights
@@ -155,19 +155,7 @@ def read_matconvnet(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: if the file cannot be read, is of version 7.3 (HDF5), or is not of MatConvNet.
     """
-    try:
-        with path.open("rb") as file:
-            content = scipy.io.loadmat(file, variable_names=["layers", "meta", "normalization"])
-    except OSError as error:
-        raise InputError(
-            f"{path}: the weights cannot be read ({error.strerror or error}); give an existing file"
-        ) from error
-    except NotImplementedError as error:
-        raise InputError(f"{path}: is a MATLAB 7.3 file; save it with save(..., '-v7')") from error
-    except Exception as error:  # whatever a damaged file makes a parser raise, its reader learns the same
-        raise InputError(
-            f"{path}: cannot be read as a MATLAB file ({type(error).__name__}: {error}); fetch it again"
-        ) from error
+    content = load_mat(path, (), "give the file of the weights", optional=("layers", "meta", "normalization"))
     tensors = dict(_layers(content.get("layers")))
     if not tensors:
         raise InputError(

@@ -50,7 +50,7 @@ def _moments(scores: Array, chosen: Array) -> tuple[Array, Array, Array]:
 
 
 def likelihood_loss(
-    a_BK: Float[Array, "B K"], b_BK: Float[Array, "B K"], similar_BB: Float[Array, "B B"]
+    a_BK: Float[Array, "B K"], b_MK: Float[Array, "M K"], similar_BM: Float[Array, "B M"]
 ) -> Float[Array, ""]:
     """Negative log-likelihood of the similarities, a mean over the pairs of a batch.
 
@@ -65,5 +65,5 @@ def likelihood_loss(
     >>> round(float(likelihood_loss(codes, codes, jnp.eye(2))), 4)  # log(1 + exp(-1)), four times
     0.3133
     """
-    theta_BB = 0.5 * jnp.matmul(a_BK, b_BK.T, precision=jax.lax.Precision.HIGHEST)
-    return jnp.mean(jax.nn.softplus(theta_BB) - similar_BB * theta_BB)
+    theta_BM = 0.5 * jnp.matmul(a_BK, b_MK.T, precision=jax.lax.Precision.HIGHEST)
+    return jnp.mean(jax.nn.softplus(theta_BM) - similar_BM * theta_BM)

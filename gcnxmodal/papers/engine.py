@@ -21,9 +21,9 @@ import numpy as np
 import tyro
 
 from gcnxmodal import sweeps
-from gcnxmodal.compilation import keep_compiled_programs
 from gcnxmodal.config import experiment_dict, flat, validate
 from gcnxmodal.console import how_to_go_on, say
+from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.papers.baselines import (

@@ -3,12 +3,16 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.figure
+from matplotlib.patches import Rectangle
 
 from gcnxmodal.papers.table import DIRECTIONS, Figure, Panel, Table, short
 from gcnxmodal.report import panels
-from gcnxmodal.report.palette import Series
-from gcnxmodal.report.panels import heat_panel, line_panel
+from gcnxmodal.report.panels import FONT, INK, MUTED, line_panel, new_panel, plain_text
 from gcnxmodal.report.plots import Plot, ceiling
+from gcnxmodal.report.values import COLOURS, DASH, Series
 
 _Style = tuple[str, tuple[float, ...], str]  # colour role, dashes, marker
 
@@ -100,7 +104,7 @@ def heat_plots(table: Table) -> list[Plot]:
             papers = [
                 ["" if p is None else f"paper {short(p, table.digits)}" for p in row] for row in published
             ]
-            drawn = heat_panel(heading, rows, columns, ours, papers)
+            drawn = _heat_panel(heading, rows, columns, ours, papers)
             words = (
                 f"{row}, {column}: {short(mean)}" + ("" if paper is None else f" (paper {short(paper, 3)})")
                 for row, means, of_row in zip(rows, ours, published, strict=True)
@@ -224,7 +228,7 @@ def _heat(panel: Panel) -> Plot:
         for row in moments
     ]
     heading = f"{panel.title}, {panel.data}"
-    shown = heat_panel(
+    shown = _heat_panel(
         heading,
         [line.row.label for line in lines],
         [f"{x:g}" for x in columns],
@@ -239,3 +243,53 @@ def _heat(panel: Panel) -> Plot:
     )
     names = ", ".join(f"{x:g}" for x in columns)
     return Plot(panel.name, shown, f"{heading}, by {panel.x_label} of {names}. {words}.")
+
+
+def _heat_panel(
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    second: Sequence[Sequence[str]],
+    *,
+    frames: bool = True,
+    corner: str = "",
+) -> matplotlib.figure.Figure:
+    """A table whose cells are the deeper the higher their value, which stands in them.
+
+    Args:
+        second: a second line for each cell.
+        frames: whether a cell that has one is framed.
+        corner: what the columns are, left of their names.
+    """
+    above, below, side = 60, 12, 56
+    height = above + side * len(rows) + below
+    measured = [value for row in values for value in row if value is not None]
+    low, high = min(measured), max(measured)
+    with plain_text():
+        left = 20 + 6.2 * max(len(name) for name in rows)
+        figure, axes = new_panel(title, height, left=left, right=14, above=above, below=below)
+        for y, (line, words) in enumerate(zip(values, second, strict=True)):
+            for x, (value, below_it) in enumerate(zip(line, words, strict=True)):
+                # Not deeper than lets the ink be read on it, in the light colours and in the dark ones.
+                share = 0.5 if high == low or value is None else (value - low) / (high - low)
+                fill = {"color": COLOURS["model"][0], "alpha": 0.0 if value is None else 0.06 + 0.36 * share}
+                axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, linewidth=0, **fill))
+                if below_it and frames:
+                    frame = {"edgecolor": INK, "linewidth": 1.4, "facecolor": "none"}
+                    axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, **frame))
+                text = DASH if value is None else f"{value:.3f}".removeprefix("0")
+                middle: Any = {"ha": "center", "va": "center", "color": INK}
+                weight = "bold" if value == high else "normal"
+                axes.text(x, y - (0.14 if below_it else 0), text, size=FONT + 2, weight=weight, **middle)
+                axes.text(x, y + 0.22, below_it, size=FONT - 1, **middle)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), columns, color=MUTED)
+        axes.set_yticks(range(len(rows)), rows, color=MUTED)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        if corner:
+            beside: Any = {"xytext": (-6, 8.5), "textcoords": "offset points", "ha": "right"}
+            axes.annotate(corner, (0, 1), xycoords="axes fraction", color=MUTED, **beside)
+    return figure

@@ -1,7 +1,5 @@
 """The gallery: a few test items asked both ways, what came back, and why chosen pairs score as they do."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`report.html` of a run or a sweep: one file with everything in it, and its plots as PNG files beside it."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re
@@ -20,10 +18,13 @@ from PIL import Image, ImageOps
 from gcnxmodal.report import comparison, values
 from gcnxmodal.report.comparison import main_protocol, verdict
 from gcnxmodal.report.gallery import Gallery, Reasons
-from gcnxmodal.report.palette import COLOURS, css_variables
 from gcnxmodal.report.panels import plain_text
 from gcnxmodal.report.plots import Plot, class_plots, curve_plots, save_png, sweep_plot, training_plots
+<<<<<<< HEAD
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE
+=======
+from gcnxmodal.report.values import COLOURS, css_variables
+>>>>>>> trim
 
 _SIDE = 224  # pixels: twice the largest size the page shows
 _SVG = "{http://www.w3.org/2000/svg}"

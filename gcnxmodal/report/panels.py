@@ -1,7 +1,5 @@
 """How one panel is drawn: lines named at their ends, or bars. Lengths are CSS pixels of the page's SVG."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import warnings
@@ -13,21 +11,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from sklearn.isotonic import isotonic_regression
 
-from gcnxmodal.report.palette import COLOURS, Series
-from gcnxmodal.report.values import DASH
+from gcnxmodal.report.values import COLOURS, DASH, Series
 
 _WIDTH = 400  # a phone's column; wider ones scale it up
-_FONT = 11.0
+FONT = 11.0
 _LONGEST_NAME = 24  # letters
 _LEGEND: dict[str, Any] = {
     **{"loc": "upper left", "frameon": False, "borderpad": 0, "borderaxespad": 0},
     **{"handletextpad": 0.6, "columnspacing": 1.6},
 }
-_INK, _MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "line", "card"))
+INK, MUTED, _LINE, _CARD = (COLOURS[role][0] for role in ("ink", "muted", "line", "card"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Line:
 @contextlib.contextmanager
 def plain_text() -> Iterator[None]:
     """Names are shown as they are: "$" starts no formula, and a script the PNG's font lacks is no warning."""
-    with matplotlib.rc_context({"text.parse_math": False, "font.size": _FONT}), warnings.catch_warnings():
+    with matplotlib.rc_context({"text.parse_math": False, "font.size": FONT}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         yield
 
@@ -79,7 +75,7 @@ def line_panel(
             rows = -(-len(lines) // _legend_columns([line.label for line in lines], handle_length=2))
             above += 4 + 16 * rows
         height = above + 186 + below
-        figure, axes = _panel(title, height, left=44, right=right or 14, above=above, below=below)
+        figure, axes = new_panel(title, height, left=44, right=right or 14, above=above, below=below)
         handles = []
         for line in lines:
             style = {"color": line.series.colour, "linewidth": line.width, "zorder": 2 + line.width}
@@ -103,7 +99,7 @@ def line_panel(
             axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
         elif axes.get_xscale() == "linear":
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=all(x == round(x) for x in values["x"])))
-        axes.set_xlabel(x_label, color=_MUTED, labelpad=4)
+        axes.set_xlabel(x_label, color=MUTED, labelpad=4)
         axes.grid(axis="y", color=_LINE, linewidth=1)
         axes.spines["bottom"].set_visible(True)
         if right is None:
@@ -125,7 +121,7 @@ def bar_panel(
     height = above + 21 * len(names) + below
     with plain_text():
         left = 20 + 6.2 * max(len(name) for name in names)
-        figure, axes = _panel(title, height, left=left, right=46, above=above, below=below)
+        figure, axes = new_panel(title, height, left=left, right=46, above=above, below=below)
         handles = []
         for place, (shown, values) in enumerate(rows.items()):
             ys = [y for y, value in enumerate(values) if value is not None]
@@ -135,7 +131,7 @@ def bar_panel(
                 style = {"height": 0.6, "color": shown.colour, "alpha": 0.4}
                 handles.append(axes.barh(ys, xs, label=shown.label, **style))
                 for y, value in enumerate(values):
-                    _beside(axes, DASH if value is None else f"{value:.2f}", y, "data", _MUTED, 34, "right")
+                    _beside(axes, DASH if value is None else f"{value:.2f}", y, "data", MUTED, 34, "right")
             else:
                 style = {"marker": shown.marker, "color": shown.colour, "edgecolors": _CARD, "linewidths": 1}
                 handles.append(
@@ -144,72 +140,23 @@ def bar_panel(
         axes.set_xlim(0, top)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xticks([])
-        axes.set_yticks(range(len(names)), names, color=_INK)
+        axes.set_yticks(range(len(names)), names, color=INK)
         axes.spines["left"].set_visible(True)
         _legend(figure, handles, height, handle_length=1)
     return figure
 
 
-def heat_panel(
-    title: str,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    values: Sequence[Sequence[float | None]],
-    second: Sequence[Sequence[str]],
-    *,
-    frames: bool = True,
-    corner: str = "",
-) -> Figure:
-    """A table whose cells are the deeper the higher their value, which stands in them.
-
-    Args:
-        second: a second line for each cell.
-        frames: whether a cell that has one is framed.
-        corner: what the columns are, left of their names.
-    """
-    above, below, side = 60, 12, 56
-    height = above + side * len(rows) + below
-    measured = [value for row in values for value in row if value is not None]
-    low, high = min(measured), max(measured)
-    with plain_text():
-        left = 20 + 6.2 * max(len(name) for name in rows)
-        figure, axes = _panel(title, height, left=left, right=14, above=above, below=below)
-        for y, (line, words) in enumerate(zip(values, second, strict=True)):
-            for x, (value, below_it) in enumerate(zip(line, words, strict=True)):
-                # Not deeper than lets the ink be read on it, in the light colours and in the dark ones.
-                share = 0.5 if high == low or value is None else (value - low) / (high - low)
-                fill = {"color": COLOURS["model"][0], "alpha": 0.0 if value is None else 0.06 + 0.36 * share}
-                axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, linewidth=0, **fill))
-                if below_it and frames:
-                    frame = {"edgecolor": _INK, "linewidth": 1.4, "facecolor": "none"}
-                    axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, **frame))
-                text = DASH if value is None else f"{value:.3f}".removeprefix("0")
-                middle: Any = {"ha": "center", "va": "center", "color": _INK}
-                weight = "bold" if value == high else "normal"
-                axes.text(x, y - (0.14 if below_it else 0), text, size=_FONT + 2, weight=weight, **middle)
-                axes.text(x, y + 0.22, below_it, size=_FONT - 1, **middle)
-        axes.set_xlim(-0.5, len(columns) - 0.5)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xticks(range(len(columns)), columns, color=_MUTED)
-        axes.set_yticks(range(len(rows)), rows, color=_MUTED)
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0)
-        if corner:
-            beside: Any = {"xytext": (-6, 8.5), "textcoords": "offset points", "ha": "right"}
-            axes.annotate(corner, (0, 1), xycoords="axes fraction", color=_MUTED, **beside)
-    return figure
-
-
-def _panel(
+def new_panel(
     title: str, height: float, *, left: float, right: float, above: float, below: float
 ) -> tuple[Figure, Axes]:
+    """An empty panel with its title, and so much room around the axes."""
     figure = Figure(figsize=(_WIDTH / 72, height / 72), dpi=72)  # a point is a pixel
     axes = figure.add_axes(
         (left / _WIDTH, below / height, (_WIDTH - left - right) / _WIDTH, (height - above - below) / height)
     )
-    figure.text(12 / _WIDTH, 1 - 21 / height, title, size=_FONT + 1, weight="bold", color=_INK)
+    figure.text(12 / _WIDTH, 1 - 21 / height, title, size=FONT + 1, weight="bold", color=INK)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=_MUTED, pad=6)
+    axes.tick_params(length=0, labelcolor=MUTED, pad=6)
     for spine in axes.spines.values():
         spine.set(visible=False, color=_LINE)
     return figure, axes
@@ -219,7 +166,7 @@ def _legend(figure: Figure, handles: Sequence[Any], height: float, *, handle_len
     columns = _legend_columns([handle.get_label() for handle in handles], handle_length)
     anchor = 12 / _WIDTH, 1 - 33 / height
     options = {"ncols": columns, "handlelength": handle_length, **_LEGEND}
-    figure.legend(handles=handles, bbox_to_anchor=anchor, labelcolor=_INK, scatterpoints=1, **options)
+    figure.legend(handles=handles, bbox_to_anchor=anchor, labelcolor=INK, scatterpoints=1, **options)
 
 
 def _legend_columns(labels: Sequence[str], handle_length: float) -> int:

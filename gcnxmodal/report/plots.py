@@ -1,7 +1,5 @@
 """The report's plots: which curves there are, in what order, and what each says in words."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,10 +8,13 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
-from gcnxmodal.report.palette import Series, series
 from gcnxmodal.report.panels import Line, bar_panel, line_panel, plain_text
+<<<<<<< HEAD
 from gcnxmodal.report.values import DASH, DIRECTIONS, measured
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE
+=======
+from gcnxmodal.report.values import DASH, DIRECTIONS, Series, measured, series
+>>>>>>> trim
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,6 @@ On the CPU backend numba compiles the counting where it is installed (`hamming_h
 (`hamming_device`); `on_host` chooses. No array is as large as queries x items.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 from collections.abc import Callable

@@ -4,8 +4,6 @@ The database streams past in blocks [B, b]; what a query keeps is a count for ea
 scatter: sums of comparisons, with the queries last, so that they are the lanes of a vector.
 """
 
-from __future__ import annotations
-
 import functools
 
 import jax

@@ -4,8 +4,6 @@ Items and their labels are packed words, one row a word, so that a loop over ite
 memory: items_WM, item_labels_VM; queries_QW, labels_QV. Two codes share a label if a word of theirs does.
 """
 
-from __future__ import annotations
-
 import concurrent.futures
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Nearest neighbours of rows among themselves: exact by cosine, exact by distance, and nearly by an index."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import math

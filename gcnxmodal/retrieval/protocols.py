@@ -1,7 +1,5 @@
 """The named evaluation protocols. Every published number belongs to one, and says which."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection
 from typing import Literal

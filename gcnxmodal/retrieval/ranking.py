@@ -3,8 +3,6 @@
 What ranks a whole database goes chunk by chunk, so that the matrix of all scores never exists.
 """
 
-from __future__ import annotations
-
 import concurrent.futures
 import functools
 import math

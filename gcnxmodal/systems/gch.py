@@ -488,16 +488,11 @@ def make_update(
     """
 
     def update(variables: Any, opt_state: Any, *inputs: Any) -> tuple[Any, Any, Array]:
-        structure, params, statistics = nnx.split(nnx.merge(graphdef, variables), nnx.Param, ...)
-
-        def objective(params: Any) -> tuple[Array, Any]:
-            network = nnx.merge(structure, params, statistics, copy=True)
-            value = loss(network, *inputs)
-            return value, nnx.split(network, nnx.Param, ...)[2]
-
-        (value, statistics), gradients = jax.value_and_grad(objective, has_aux=True)(params)
+        network = nnx.merge(graphdef, variables, copy=True)
+        value, gradients = nnx.value_and_grad(loss)(network, *inputs)  # the statistics are now this batch's
+        params = nnx.state(network, nnx.Param)
         updates, opt_state = optimizer.update(gradients, opt_state, params)
-        network = nnx.merge(structure, optax.apply_updates(params, updates), statistics)
+        nnx.update(network, optax.apply_updates(params, updates))
         return nnx.split(network)[1], opt_state, value
 
     return update

@@ -39,10 +39,9 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import Hubs, SparseLayout
 from gcnxmodal.inputs import TextInput, WordInputs, word_inputs
-from gcnxmodal.nn.image_encoders import CNN5, flip_and_shift
+from gcnxmodal.nn.encoders import CNN5, CNNText, GraphText, LSTMText, WordSequence, flip_and_shift
 from gcnxmodal.nn.layers import Constant, Features, half_squares, linear
 from gcnxmodal.nn.losses import pairwise_similarity_loss
-from gcnxmodal.nn.text_encoders import CNNText, GraphText, LSTMText, WordSequence
 from gcnxmodal.systems.base import ORDER, PAIRS, Model, Sizes, System, register, training_arrays, with_values
 from gcnxmodal.training import sampling, sharding
 from gcnxmodal.training.state import Data, Step, TrainState, init_state, make_adam, make_step

@@ -1,6 +1,7 @@
 """The train state, one step, and many steps as one compiled loop."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -136,13 +137,13 @@ def make_gradient_step(
         small_first: no gradient is used before those of the smallest parameters are there, see `_complete`.
     """
 
+    gradient = nnx.grad(functools.partial(loss), has_aux=True)  # else keywords may have no defaults
+
     def step(state: TrainState, data: Data, key: Array) -> tuple[TrainState, dict[str, Array]]:
         batch = read_batch(state, data, key)
-
-        def objective(params):
-            return loss(nnx.merge(graphdef, params, data.constants), *batch)
-
-        gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
+        # A copy: `nnx.grad` takes no variables that were made outside of the compiled loop.
+        model = nnx.merge(graphdef, state.params, data.constants, copy=True)
+        gradients, metrics = gradient(model, *batch)
         if small_first:
             gradients = _complete(gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)

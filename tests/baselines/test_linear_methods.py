@@ -7,9 +7,19 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from two_views import two_views
 
 from gcnxmodal.baselines import BASELINES, CCA, METHODS
-from gcnxmodal.baselines.cca import BLM, CCA3V, MLCCA, PLS
-from gcnxmodal.baselines.discriminant import GMLDA, GMMFA, MvDA, neighbour_graphs, neighbour_scatter
-from gcnxmodal.baselines.linear import class_scatter, class_shares
+from gcnxmodal.baselines.linear import (
+    BLM,
+    CCA3V,
+    GMLDA,
+    GMMFA,
+    MLCCA,
+    PLS,
+    MvDA,
+    class_scatter,
+    class_shares,
+    neighbour_graphs,
+    neighbour_scatter,
+)
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.errors import InputError
 from gcnxmodal.retrieval.evaluate import standard_map
@@ -226,7 +236,7 @@ def slow_margins(X, labels, like, unlike):
 def test_neighbour_graph_does_not_depend_on_the_blocks(monkeypatch):
     X, _, labels = several_labels()
     whole = neighbour_graphs(X, labels, 3, 4)
-    monkeypatch.setattr("gcnxmodal.baselines.discriminant.BLOCK", 7)
+    monkeypatch.setattr("gcnxmodal.baselines.linear.BLOCK", 7)
     for graph, expected in zip(neighbour_graphs(X, labels, 3, 4), whole, strict=True):
         assert (graph != expected).nnz == 0
         scatters = (neighbour_scatter(X, g) for g in (graph, expected))

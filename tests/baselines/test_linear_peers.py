@@ -7,7 +7,7 @@ from sklearn import cross_decomposition
 from two_views import two_views
 
 from gcnxmodal.baselines import CCA
-from gcnxmodal.baselines.cca import CCA3V, PLS
+from gcnxmodal.baselines.linear import CCA3V, PLS
 
 PLAIN = {"energy": 1.0, "unit_length": False}
 SHRINKAGE = 0.2

@@ -10,7 +10,7 @@ from gcnxmodal.baselines.selection import validation_split
 from gcnxmodal.data import wikipedia
 from gcnxmodal.holdout import validation_items
 from gcnxmodal.retrieval.evaluate import evaluate_embeddings, standard_map
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 
 def test_embedding_is_the_posterior_of_one_multinomial_regression(monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 
 from gcnxmodal.data.loader import Items, assemble
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 TRAIN = ["a red fish", "a blue fish", "a green tree", "a blue leaf"]
 SPLITS = {"train": np.arange(4), "test": np.arange(4, 6)}

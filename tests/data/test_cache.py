@@ -8,7 +8,7 @@ import pytest
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import cache
 from gcnxmodal.data.loader import Items, assemble
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 
 def make() -> Corpus:

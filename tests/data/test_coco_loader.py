@@ -8,7 +8,7 @@ from picture_files import noise
 from gcnxmodal.data import coco
 from gcnxmodal.data.load import LOADERS
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 # Image id: part, categories of its objects, captions.
 IMAGES = {

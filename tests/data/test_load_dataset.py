@@ -10,7 +10,7 @@ from gcnxmodal.config import TextConfig
 from gcnxmodal.data import emoji, load
 from gcnxmodal.data.load import LOADERS, load_dataset
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 
 @pytest.fixture(autouse=True)

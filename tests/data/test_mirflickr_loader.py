@@ -7,7 +7,7 @@ from gcnxmodal.data.load import LOADERS, loader_options
 from gcnxmodal.data.mirflickr import CONCEPTS, LABELS, RELEVANT
 from gcnxmodal.errors import InputError
 from gcnxmodal.systems.sspe import SSPE_PRESETS
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 # Tags and concepts of each photo; its number is its place from 1. A name with _r1 is relevant too.
 PHOTOS = (

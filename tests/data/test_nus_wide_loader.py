@@ -24,7 +24,7 @@ from gcnxmodal.data import nus_wide
 from gcnxmodal.data.load import LOADERS, loader_options
 from gcnxmodal.errors import InputError
 from gcnxmodal.systems.sspe import SSPE_PRESETS
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from nus_wide_folder import (
 
 from gcnxmodal.data import nus_wide
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 
 @pytest.fixture

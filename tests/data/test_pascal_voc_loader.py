@@ -4,7 +4,7 @@ import pytest
 from gcnxmodal.data.load import LOADERS, loader_options
 from gcnxmodal.errors import InputError
 from gcnxmodal.systems.sspe import SSPE_PRESETS
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 # Objects of each image, its tags, its split; None: no line in tags.txt.
 IMAGES = {

@@ -8,7 +8,6 @@ import pytest
 from picture_files import noise
 from PIL import Image
 
-from gcnxmodal.data import feature_cache
 from gcnxmodal.data import picture_features as features
 from gcnxmodal.data.picture_features import BACKBONES, images_from, picture_features, resolution_for
 from gcnxmodal.data.pictures import centre_square
@@ -148,10 +147,10 @@ def test_cache_that_cannot_be_written_costs_only_a_warning(tmp_path, pictures, r
 
 
 def test_a_stopped_run_goes_on_with_the_part_it_was_in(tmp_path, pictures, runs, monkeypatch):
-    monkeypatch.setattr(feature_cache, "PART", 2)
+    monkeypatch.setattr(features, "PART", 2)
     whole = picture_features(pictures, 32, cache_dir=tmp_path / "never stopped")
     runs.clear()
-    original = feature_cache.save_arrays
+    original = features.save_arrays
 
     def stop_at_the_second(path, arrays, what):
         if cache.is_dir() and list(cache.iterdir()):
@@ -160,7 +159,7 @@ def test_a_stopped_run_goes_on_with_the_part_it_was_in(tmp_path, pictures, runs,
 
     cache = tmp_path / "cache" / "features"
     with monkeypatch.context() as patch:
-        patch.setattr(feature_cache, "save_arrays", stop_at_the_second)
+        patch.setattr(features, "save_arrays", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             picture_features(pictures, 32, cache_dir=tmp_path / "cache")
     assert runs == [pictures[:4]]

@@ -6,7 +6,7 @@ import scipy.io
 
 from gcnxmodal.data import wikipedia
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
+from gcnxmodal.text.vocabulary import Tokenizer
 
 TRAIN = [("t1", "i1", 2), ("t2", "i2", 1), ("t3", "i3", 2), ("t4", "i4", 1)]
 TEST = [("t5", "i5", 1), ("t6", "i6", 2)]

@@ -8,8 +8,7 @@ import scipy.sparse as sp
 from reference.chebyshev_numpy import recurrence_filter, spectral_filter
 
 from benchmarks.specs import DATASETS, NEIGHBOURS
-from gcnxmodal.graph.filter import chebyshev_filter, chebyshev_filter_batch
-from gcnxmodal.graph.kernel import multiply
+from gcnxmodal.graph.filter import chebyshev_filter, chebyshev_filter_batch, multiply
 from gcnxmodal.graph.layout import pack
 
 # On the inputs (1 -> 1, 1 -> 4), on the outputs (3 -> 3, 4 -> 1), with matrix products (20 -> 3).

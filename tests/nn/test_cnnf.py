@@ -200,7 +200,7 @@ def test_a_wrong_tensor_is_named_and_nothing_is_taken(tensors, tmp_path, name, a
 def test_files_that_are_no_network_are_input_errors(tmp_path):
     path = tmp_path / "w.mat"
     model = CNNF(**SMALL, rngs=nnx.Rngs(0))
-    with pytest.raises(InputError, match=r"w\.mat: the weights cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"w\.mat: there is no such file; give the file of the weights"):
         model.load_weights(path)
     scipy.io.savemat(path, {"layers": np.arange(3.0), "meta": {"normalization": 5.0}})
     with pytest.raises(InputError, match=r"w\.mat: has no cell array `layers` with weights"):

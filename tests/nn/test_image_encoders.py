@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from flax import nnx
 
-from gcnxmodal.nn.image_encoders import CNN5, flip_and_shift
+from gcnxmodal.nn.encoders import CNN5, flip_and_shift
 
 
 def test_cnn5_equals_pytorch():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from flax import nnx
 
-from gcnxmodal.nn.text_encoders import WIDTHS, CNNText, LSTMText
+from gcnxmodal.nn.encoders import WIDTHS, CNNText, LSTMText
 
 N, E = 11, 6
 VECTORS = np.random.default_rng(0).standard_normal((N, E)).astype(np.float32)

@@ -16,7 +16,7 @@ from small_folder import write_folder
 from gcnxmodal import sweeps, tables
 from gcnxmodal.baselines import CCA, HASHING_METHODS, METHODS, selection
 from gcnxmodal.baselines.base import Items
-from gcnxmodal.baselines.cca import PLS
+from gcnxmodal.baselines.linear import PLS
 from gcnxmodal.config import Experiment
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError

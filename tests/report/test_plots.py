@@ -8,9 +8,9 @@ import pytest
 from made_up_run import make_arguments, make_evaluation
 
 from gcnxmodal.report.page import inline_svg
-from gcnxmodal.report.palette import COLOURS, Series
 from gcnxmodal.report.panels import Line, _apart, line_panel
 from gcnxmodal.report.plots import class_plots, curve_plots, save_png, training_plots
+from gcnxmodal.report.values import COLOURS, Series
 
 NAN = float("nan")
 DETAILS = {"model": make_evaluation(0.5, 3, 0), "sm": make_evaluation(0.4, 3, 1)}

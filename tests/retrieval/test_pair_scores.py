@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.retrieval import pair_scores
+from gcnxmodal.retrieval import database
+from gcnxmodal.retrieval.database import search
 from gcnxmodal.retrieval.evaluate import (
     evaluate_embeddings,
     evaluate_scores,
     standard_map,
     standard_map_of_scores,
 )
-from gcnxmodal.retrieval.pair_scores import search
 from gcnxmodal.retrieval.ranking import top_k
 
 RANDOM = np.random.default_rng(0)
@@ -25,11 +25,11 @@ def distance(scale, texts_qD, images_mD):
 
 @pytest.mark.parametrize(("texts", "images"), [(1, 1), (5, 7), (8, 6), (13, 12)])
 def test_chunks_put_together_are_the_whole_matrix(monkeypatch, texts, images):
-    monkeypatch.setattr(pair_scores, "TEXTS", 4)
-    monkeypatch.setattr(pair_scores, "IMAGES", 6)
+    monkeypatch.setattr(database, "TEXTS", 4)
+    monkeypatch.setattr(database, "IMAGES", 6)
     f_T, f_I = (RANDOM.standard_normal((n, 3)).astype(np.float32) for n in (texts, images))
     expected = -2 * np.abs(f_T[:, None] - f_I).sum(axis=-1)
-    found = pair_scores.score_matrix(distance, jnp.float32(2), f_T, f_I)
+    found = database.score_matrix(distance, jnp.float32(2), f_T, f_I)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 

@@ -6,8 +6,8 @@ import pytest
 from flax import nnx
 
 from gcnxmodal.chebyshev import pack
+from gcnxmodal.nn.encoders import GraphText, LSTMText
 from gcnxmodal.nn.layers import Features
-from gcnxmodal.nn.text_encoders import GraphText, LSTMText
 from gcnxmodal.systems.scanet import SCANet
 
 

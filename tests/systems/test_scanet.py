@@ -8,8 +8,8 @@ from flax import nnx
 
 from benchmarks.specs import make_gin
 from gcnxmodal.chebyshev import pack
+from gcnxmodal.nn.encoders import GraphText
 from gcnxmodal.nn.layers import Features
-from gcnxmodal.nn.text_encoders import GraphText
 from gcnxmodal.systems.gin import loss
 from gcnxmodal.systems.scanet import SCANet
 from gcnxmodal.training.sharding import named_leaves

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
-from gcnxmodal.text.vocabulary import Vocabulary
+from gcnxmodal.text.vocabulary import Tokenizer, Vocabulary
 
 
 @pytest.mark.parametrize(
@@ -98,7 +97,7 @@ def test_segmenter_leaves_text_without_han_characters_alone(text):
 
 def test_segmenter_prints_nothing_and_leaves_no_file(tmp_path):
     pytest.importorskip("rjieba", reason="the extra `chinese` is not installed")
-    code = "from gcnxmodal.text.tokens import Tokenizer; Tokenizer(segmenter='jieba')('我们在图书馆学习')"
+    code = "from gcnxmodal.text.vocabulary import Tokenizer; Tokenizer(segmenter='jieba')('我们在图书馆学习')"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -8,9 +8,8 @@ from gensim.models import KeyedVectors
 from gensim.models.word2vec import MAX_WORDS_IN_BATCH
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
 from gcnxmodal.text.vectors import glove_vectors, train_vectors, vector_matrix, word_vectors
-from gcnxmodal.text.vocabulary import Vocabulary
+from gcnxmodal.text.vocabulary import Tokenizer, Vocabulary
 
 WORDS = [f"w{i}" for i in range(2000)]
 # Several batches of work for gensim, so that more than one worker would have something to race for.

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.tokens import Tokenizer
-from gcnxmodal.text.vocabulary import WEIGHTINGS, Vocabulary, weight_counts
+from gcnxmodal.text.vocabulary import WEIGHTINGS, Tokenizer, Vocabulary, weight_counts
 
 TEXTS = st.lists(st.text("abcd ", max_size=20), min_size=1, max_size=8).filter(
     lambda t: any(map(str.strip, t))

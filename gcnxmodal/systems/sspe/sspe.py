@@ -486,7 +486,8 @@ def make_neighbour_step(
         texts, images = planned_rows(state, data, mesh)
         # Paper: samples are drawn before each of the 5 passes; here with their batch, which is the same.
         samples = draw_samples(jax.random.fold_in(key, state.step), data.extra, images, texts, **drawn)
-        return data, images, texts, samples
+        items = dataclasses.replace(data, constants=None)  # which the model holds
+        return items, images, texts, samples
 
     loss = functools.partial(batch_loss, alpha1=alpha1, alpha2=alpha2, reduction=reduction)
     return make_gradient_step(graphdef, optimizer, loss, read_batch)
