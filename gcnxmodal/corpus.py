@@ -33,11 +33,11 @@ class Pairs(NamedTuple):
     image_n: Int[np.ndarray, " n"]
 
     @classmethod
-    def alone(cls, n: int) -> Pairs:
+    def alone(cls, n: int) -> "Pairs":
         """Of n items that match themselves only."""
         return cls(*(np.arange(n),) * 3)
 
-    def take(self, rows: Int[np.ndarray, " m"]) -> Pairs:
+    def take(self, rows: Int[np.ndarray, " m"]) -> "Pairs":
         """Those of some of the items."""
         return Pairs(*(numbers[rows] for numbers in self))
 

@@ -205,7 +205,7 @@ def restore(path: Path, root: Path | None, report: Callable[[str], None]) -> Fin
     if restored is None:
         raise InputError(f"{folder.checkpoints}: no complete checkpoint; train again, or resume the run")
     state, step = restored
-    return FinishedRun(folder, preset, system, state.params, step)
+    return FinishedRun(folder, preset, system, system.trained(state), step)
 
 
 def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.train") -> str:

@@ -392,7 +392,9 @@ def _run_group(
         step = int(alone.step)
         with contextlib.closing(Checkpoints(folder.checkpoints, member.fingerprint(), report=say)) as its_own:
             its_own.save(step, alone)
-        finish(member, alone.params, folder, preset, step, compile_seconds, baselines, report=reports)
+        finish(
+            member, member.trained(alone), folder, preset, step, compile_seconds, baselines, report=reports
+        )
     shutil.rmtree(sweep.checkpoints(number))  # each member has its own now
 
 
@@ -411,7 +413,7 @@ def _train(
                 continue
             line = epoch_line(system, epoch, state, values, seconds, len(folders))
             if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
-                line |= measured_on_the_way(member, program.params_of(state.params, index))
+                line |= measured_on_the_way(member, program.params_of(member.trained(state), index))
             folder.append_metrics(line)
             lines.append(line)
         if lines:

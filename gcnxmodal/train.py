@@ -172,7 +172,7 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
     def on_epoch(epoch: int, state: TrainState, metrics: dict[str, float], seconds: float) -> None:
         line = epoch_line(system, epoch, state, metrics, seconds)
         if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
-            params = to_one_device(state.params)
+            params = to_one_device(system.trained(state))
             line |= cluster.together(lambda: cluster.first_only(measured_on_the_way, system, params)) or {}
         if record is not None:
             record.epoch(line)
@@ -193,7 +193,7 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
             interrupt=interrupt,
         )
     checkpoints.close()
-    params = to_one_device(state.params)
+    params = to_one_device(system.trained(state))
     step = int(state.step)
     results = cluster.together(
         lambda: cluster.first_only(finish, system, params, folder, preset, step, compile_seconds)

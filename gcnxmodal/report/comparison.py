@@ -4,13 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-<<<<<<< HEAD
-from gcnxmodal.report.palette import Series, series
-from gcnxmodal.report.values import DIRECTIONS, measured
-from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, headline_scores
-=======
 from gcnxmodal.report.values import DIRECTIONS, Series, measured, series
->>>>>>> trim
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, headline_scores
 
 PROTOCOL_MEANINGS = {
     "standard": "Test queries rank the test items; the whole ranking counts.",

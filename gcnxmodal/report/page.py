@@ -20,11 +20,8 @@ from gcnxmodal.report.comparison import main_protocol, verdict
 from gcnxmodal.report.gallery import Gallery, Reasons
 from gcnxmodal.report.panels import plain_text
 from gcnxmodal.report.plots import Plot, class_plots, curve_plots, save_png, sweep_plot, training_plots
-<<<<<<< HEAD
-from gcnxmodal.retrieval.metrics import PAIR_MEASURE
-=======
 from gcnxmodal.report.values import COLOURS, css_variables
->>>>>>> trim
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE
 
 _SIDE = 224  # pixels: twice the largest size the page shows
 _SVG = "{http://www.w3.org/2000/svg}"

@@ -9,12 +9,8 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from gcnxmodal.report.panels import Line, bar_panel, line_panel, plain_text
-<<<<<<< HEAD
-from gcnxmodal.report.values import DASH, DIRECTIONS, measured
-from gcnxmodal.retrieval.metrics import PAIR_MEASURE
-=======
 from gcnxmodal.report.values import DASH, DIRECTIONS, Series, measured, series
->>>>>>> trim
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,13 +5,7 @@ they share a label. Curves, exact pairs and MAP by class are those of the `stand
 without labels nothing is measured by class: exact pairs are all there is.
 """
 
-<<<<<<< HEAD
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping
-=======
-from collections.abc import Collection, Iterator, Mapping
->>>>>>> trim
 from typing import Any, NamedTuple
 
 import numpy as np

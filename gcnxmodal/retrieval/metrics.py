@@ -4,12 +4,7 @@ Functions of hits take NumPy and JAX arrays alike: hits_QR[q, r] says whether th
 (from 0) is relevant. A query without a relevant item counts with precision 0 and recall 0.
 """
 
-<<<<<<< HEAD
-from __future__ import annotations
-
 from collections.abc import Mapping
-=======
->>>>>>> trim
 from typing import Any, Literal
 
 import jax

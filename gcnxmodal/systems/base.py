@@ -212,6 +212,10 @@ class System(abc.ABC):
                 numbers.
         """
 
+    def trained(self, state: TrainState) -> Any:
+        """The parameters of a state that are measured and saved."""
+        return state.params
+
     def covering(self, experiments: Sequence[Any]) -> "System":
         """The system with room for each of some experiments that differ in their `arguments` only."""
         return self

@@ -497,16 +497,9 @@ class GINSystem(System):
         rngs: nnx.Rngs,
         mesh: Mesh | None = None,
     ) -> GIN:
-        config, (held,) = experiment.model, constants["text"].values()
-        text = {
-            "gcn": lambda: GraphText(held.get_value(), config.filters, config.order, rngs=rngs),
-            "lstm": lambda: LSTMText(held.get_value(), config.hidden, precision=config.precision, rngs=rngs),
-            "cnn": lambda: CNNText(held.get_value(), precision=config.precision, rngs=rngs),
-        }[config.text]()
-        pixels = len(sizes.image) == 3
-        image = (
-            CNN5(sizes.image[0], precision=config.precision, rngs=rngs) if pixels else Features(*sizes.image)
-        )
+        config = experiment.model
+        text = text_encoder(config, constants, rngs)
+        image = image_encoder(sizes, config.precision, rngs)
         return cls.model_type(
             text,
             image,
@@ -527,9 +520,7 @@ class GINSystem(System):
 
     @classmethod
     def constants_from(cls, arrays: Mapping[str, np.ndarray]) -> nnx.State:
-        if "text.vectors" in arrays:
-            return _constants(vectors=jnp.asarray(arrays["text.vectors"]))
-        return _constants(graph=_layout(arrays, "text.graph."))
+        return saved_word_constants(arrays)
 
     @classmethod
     def published_row(cls, preset: str, experiment: Any) -> dict[str, Any] | None:
@@ -567,7 +558,7 @@ class GINSystem(System):
                     "epoch"
                 )
         groups: Any = corpus.group_ids[corpus.splits["train"]]
-        data = sharding.replicate(Data(*on_host, constants=_constants_of(inputs), groups_n=groups), mesh)
+        data = sharding.replicate(Data(*on_host, constants=word_constants(inputs), groups_n=groups), mesh)
         return cls(inputs, experiment, steps, data, mesh)
 
     @classmethod
@@ -593,7 +584,7 @@ class GINSystem(System):
 
     @property
     def constants(self) -> nnx.State:
-        return _constants_of(self.inputs)
+        return word_constants(self.inputs)
 
     def _fresh_state(self) -> TrainState:
         params = nnx.state(self._new_model(), nnx.Param)
@@ -654,15 +645,39 @@ _balanced = jax.jit(sampling.balanced_pairs, static_argnums=(2, 3, 4))
 _uniform = jax.jit(sampling.uniform_pairs, static_argnums=(2, 3))
 
 
-def _constants(**held: Any) -> nnx.State:
-    return nnx.State({"text": {name: Constant(value) for name, value in held.items()}})
+def text_encoder(config: Any, constants: Any, rngs: nnx.Rngs) -> Any:
+    """The text encoder of a configuration with the fields of `GINModel`, on the word graph or vectors."""
+    (held,) = constants["text"].values()
+    return {
+        "gcn": lambda: GraphText(held.get_value(), config.filters, config.order, rngs=rngs),
+        "lstm": lambda: LSTMText(held.get_value(), config.hidden, precision=config.precision, rngs=rngs),
+        "cnn": lambda: CNNText(held.get_value(), precision=config.precision, rngs=rngs),
+    }[config.text]()
 
 
-def _constants_of(inputs: WordInputs) -> nnx.State:
+def image_encoder(sizes: Sizes, precision: Precision, rngs: nnx.Rngs) -> Any:
+    """CNN-5 of pixels; features as they are."""
+    if len(sizes.image) == 3:
+        return CNN5(sizes.image[0], precision=precision, rngs=rngs)
+    return Features(*sizes.image)
+
+
+def word_constants(inputs: WordInputs) -> nnx.State:
     """The word graph, or of the text encoders that read words in order their vectors."""
     if inputs.layout is not None:
         return _constants(graph=inputs.layout)
     return _constants(vectors=jnp.asarray(inputs.vectors))
+
+
+def saved_word_constants(arrays: Mapping[str, np.ndarray]) -> nnx.State:
+    """`word_constants` from the arrays of a saved model, see `System.constants_from`."""
+    if "text.vectors" in arrays:
+        return _constants(vectors=jnp.asarray(arrays["text.vectors"]))
+    return _constants(graph=_layout(arrays, "text.graph."))
+
+
+def _constants(**held: Any) -> nnx.State:
+    return nnx.State({"text": {name: Constant(value) for name, value in held.items()}})
 
 
 def _layout(arrays: Mapping[str, np.ndarray], prefix: str) -> SparseLayout:

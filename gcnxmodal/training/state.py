@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -103,6 +103,40 @@ def make_rate(
         return learning_rate * jnp.power(decay, jnp.asarray(step // decay_steps, jnp.float32))
 
     return rate
+
+
+class Averaged(NamedTuple):
+    """The state of `averaged`."""
+
+    inner: Any
+    average: Any
+
+
+def averaged(optimizer: optax.GradientTransformation, decay: float | Array) -> optax.GradientTransformation:
+    """The optimizer, which keeps a running average of the parameters beside its own state.
+
+        average <- decay_t average + (1 - decay_t) params,    decay_t = min(decay, (1 + t) / (10 + t))
+
+    so that the first steps are soon forgotten. `average_of` reads it.
+    """
+
+    def start(params: Any) -> Any:
+        return Averaged((optimizer.init(params), jnp.zeros((), jnp.int32)), params)
+
+    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Averaged]:
+        inner, steps = state.inner
+        updates, inner = optimizer.update(gradients, inner, params)
+        decay_t = jnp.minimum(decay, (1.0 + steps) / (10.0 + steps))
+        after = optax.apply_updates(params, updates)
+        average = jax.tree.map(lambda a, p: decay_t * a + (1 - decay_t) * p, state.average, after)
+        return updates, Averaged((inner, steps + 1), average)
+
+    return optax.GradientTransformation(start, update)
+
+
+def average_of(state: TrainState) -> Any:
+    """The running average of the parameters, of an optimizer that is `averaged`."""
+    return state.opt_state.average
 
 
 Step = Callable[[TrainState, Data, Any], tuple[TrainState, dict[str, Array]]]
