@@ -76,6 +76,14 @@ class DataConfig:
     """nus-wide, mirflickr: the data set's own, items drawn of it (nus-wide), or queries and a database."""
     split_seed: WholeNumber | None = None
     """Of a split that the loader draws: emoji, nus-wide, mirflickr, coco, folder and those like them."""
+    text_field: str | None = None
+    """folder: the field of its metadata with the texts; by default text, or caption, title or description."""
+    picture_field: str | None = None
+    """folder: the field with the pictures; by default file_name, or image, file, path or filename."""
+    label_field: str | None = None
+    """folder: the field with the classes; by default label or labels. Without one, pairs match alone."""
+    split_field: str | None = None
+    """folder: the field with train and test; by default split."""
 
 
 @dataclasses.dataclass(frozen=True)
