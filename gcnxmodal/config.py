@@ -65,9 +65,9 @@ class DataConfig:
     """nus-wide: how many concepts, those with the most photos."""
     labels: Literal[24, 38] | None = None
     """mirflickr: the 24 concepts, or with the 14 relevant ones as labels of their own 38."""
-    selection: Literal["one-class", "one-object", "all"] | None = None
+    selection: Literal["one-class", "one-object", "all", "captions"] | None = None
     """nus-wide, pascal-voc: the items of one class, or of all, with several labels; pascal-voc also: with one
-    object."""
+    object; coco: captions, each an item, of train2017 and val2017, without labels."""
     tags: int | None = None
     """mirflickr: the texts are made of the so many tags that most photos have."""
     tag_list: Literal["final", "1k"] | None = None
