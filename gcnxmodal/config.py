@@ -65,9 +65,9 @@ class DataConfig:
     """nus-wide: how many concepts, those with the most photos."""
     labels: Literal[24, 38] | None = None
     """mirflickr: the 24 concepts, or with the 14 relevant ones as labels of their own 38."""
-    selection: Literal["one-class", "one-object", "all"] | None = None
+    selection: Literal["one-class", "one-object", "all", "captions"] | None = None
     """nus-wide, pascal-voc: the items of one class, or of all, with several labels; pascal-voc also: with one
-    object."""
+    object; coco: captions, each an item, of train2017 and val2017, without labels."""
     tags: int | None = None
     """mirflickr: the texts are made of the so many tags that most photos have."""
     tag_list: Literal["final", "1k"] | None = None
@@ -76,6 +76,14 @@ class DataConfig:
     """nus-wide, mirflickr: the data set's own, items drawn of it (nus-wide), or queries and a database."""
     split_seed: WholeNumber | None = None
     """Of a split that the loader draws: emoji, nus-wide, mirflickr, coco, folder and those like them."""
+    text_field: str | None = None
+    """folder: the field of its metadata with the texts; by default text, or caption, title or description."""
+    picture_field: str | None = None
+    """folder: the field with the pictures; by default file_name, or image, file, path or filename."""
+    label_field: str | None = None
+    """folder: the field with the classes; by default label or labels. Without one, pairs match alone."""
+    split_field: str | None = None
+    """folder: the field with train and test; by default split."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,9 @@ unpacked into:
     annotations/captions_train2014.json, captions_val2014.json
     train2014/<file_name>, val2014/<file_name>   only for features made from pictures, and the gallery
     features.npz                                 yours, only for "features"
+
+With the selection "captions", each caption of an image is an item, without labels: captions_train2017.json to
+train on and captions_val2017.json to test, whose 5,000 images are the protocols of image-text retrieval.
 """
 
 import dataclasses
@@ -16,7 +19,7 @@ import re
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -24,11 +27,12 @@ from jaxtyping import Float
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import array_names, features_by_id, features_by_name
 from gcnxmodal.data.files import fingerprint, read_text, require_file, require_folder
-from gcnxmodal.data.loader import Items, Shared, image_source, load_items, pictures_of
+from gcnxmodal.data.loader import ImageSource, Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.data.split import describe_split, retrieval_split
 from gcnxmodal.errors import InputError
 
 PARTS = ("train2014", "val2014")
+CAPTION_PARTS = {"train": "train2017", "test": "val2017"}
 _KINDS = ("instances", "captions")
 _PAGE = "https://cocodataset.org/#download"
 _FETCH = f"unpack annotations_trainval2014.zip of {_PAGE}"
@@ -61,6 +65,7 @@ def load(
     *,
     image_feature: str,
     resolution: int | None = None,
+    selection: Literal["all", "captions"] = "all",
     queries: int = 5_000,
     training: int = 10_000,
     split_seed: int = 0,
@@ -76,6 +81,8 @@ def load(
         image_feature: "features" (features.npz in `root`) or the path of an `.npz` (as it is or from `root`)
             with the arrays `ids` [n], the image ids, or `file_names`, and `images` [n, d], in any order; or
             made from train2014/ and val2014/ at `resolution` x `resolution` pixels; see `FROM_PICTURES`.
+        selection: "captions": each caption an item, without labels, of the parts of 2017; the rest is not
+            read then.
         queries, training, split_seed: see `retrieval_split`.
 
     Raises:
@@ -83,6 +90,10 @@ def load(
     """
     root = require_folder(root, _CONTENTS)
     images = image_source(root, image_feature, resolution, "coco", _SAVE_FEATURES)
+    if selection == "captions":
+        return _load_captions(root, images, split_seed, **shared)
+    if selection != "all":
+        raise InputError(f"--data.selection is '{selection}'; coco has 'all' and 'captions'")
     annotations = [root / "annotations" / f"{kind}_{part}.json" for part in PARTS for kind in _KINDS]
     files = [*(require_file(path, _FETCH) for path in annotations), *images.files()]
     folders = {part: root / part for part in PARTS}
@@ -121,6 +132,55 @@ def load(
         "split_seed": split_seed,
         "pictures": all(folder.is_dir() for folder in folders.values()),
     }
+    about = {"source": str(root), "licence": _LICENCE}
+    return load_items("coco", read, images, options, fingerprint(files), about, root=root, **shared)
+
+
+def _load_captions(
+    root: Path, images: ImageSource, split_seed: int, **shared: typing.Unpack[Shared]
+) -> Corpus:
+    """Each caption an item of the group of its image, without labels; train2017 first, then val2017."""
+    if split_seed:
+        raise InputError(
+            f"--data.split-seed is {split_seed}, but with --data.selection captions val2017 is the test "
+            "split; leave it out"
+        )
+    fetch = f"unpack annotations_trainval2017.zip of {_PAGE}"
+    paths = {part: root / "annotations" / f"captions_{part}.json" for part in CAPTION_PARTS.values()}
+    files = [*(require_file(path, fetch) for path in paths.values()), *images.files()]
+
+    def read() -> Items:
+        found: list[tuple[Image, str]] = []
+        splits = {}
+        for split, part in CAPTION_PARTS.items():
+            names = _file_names(_read(paths[part]), paths[part])
+            captions = _read_captions(paths[part], names)
+            start = len(found)
+            for image_id, name in names.items():
+                image = Image(image_id, part, name, frozenset(), tuple(captions[image_id]))
+                found += [(image, caption) for caption in image.captions]
+            splits[split] = np.arange(start, len(found))
+        pictures = [root / image.part / image.file_name for image, _ in found]
+        listed = list(dict.fromkeys(image for image, _ in found))
+        row_of = {image: row for row, image in enumerate(listed)}
+
+        def features() -> np.ndarray:
+            assert images.file is not None
+            return _read_features(images.file, listed)[[row_of[image] for image, _ in found]]
+
+        return Items(
+            texts=[caption for _, caption in found],
+            labels=np.zeros((len(found), 0), bool),
+            class_names=[],
+            splits=splits,
+            pictures=pictures_of(pictures, images.file is None, _FETCH_PICTURES.replace("2014", "2017")),
+            features=images.file and features,
+            groups=[str(image.image_id) for image, _ in found],
+            provenance={"images": len(listed), "split": "val2017 is the test split"},
+        )
+
+    folders = all((root / part).is_dir() for part in CAPTION_PARTS.values())
+    options = {"selection": "captions", "pictures": folders}
     about = {"source": str(root), "licence": _LICENCE}
     return load_items("coco", read, images, options, fingerprint(files), about, root=root, **shared)
 

@@ -1,36 +1,36 @@
-"""A user's own data: a folder with a metadata file, and pictures or their features.
+"""A user's own data: a folder that says what its items are, and has pictures or their features.
 
-metadata.csv | .jsonl | .parquet   file_name, text, label (or labels), split: the layout that the Hugging
-                                   Face image-folder loader reads
+The layouts are those of `data/metadata.py`; most often
+
+metadata.csv | .jsonl | .parquet   file_name, text (or texts), and if there are any label (or labels), split
 <file_name>                        a picture a row, or
-features.npz                       an array `images` [n, d], in the order of the metadata
+features.npz                       an array `images` [n, d], in the order of the metadata; perhaps `texts`
 
-`find_pictures` says which pictures such a folder, or one without metadata, has for `gcnxmodal.features`.
+Without labels an item matches itself and its group: several texts of one picture, several pictures of one
+text. `find_pictures` says which pictures such a folder, or one without metadata, has for
+`gcnxmodal.features`.
 """
 
-import csv
 import dataclasses
-import difflib
-import io
-import json
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import wikipedia
-from gcnxmodal.data.arrays import all_features
-from gcnxmodal.data.files import fingerprint, is_inside, read_text, require_file, require_folder
+from gcnxmodal.data.arrays import all_features, array_names, feature_matrix, features_by_name, load_npz
+from gcnxmodal.data.cache import cache_dir
+from gcnxmodal.data.files import fingerprint, is_inside, require_file, require_folder
 from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
+from gcnxmodal.data.metadata import FieldNames, find_source, read_rows
 from gcnxmodal.data.picture_features import FROM_PICTURES, resolution_for
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
 
-FIELDS = ("file_name", "text", "label", "labels", "split")
 # What counts as a picture in a bare folder. Pillow's own list has HDF5 and other files of features in it.
 SUFFIXES = {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _CONTENTS = "your pictures and metadata.csv, .jsonl or .parquet"
@@ -45,60 +45,92 @@ def load(
     *,
     image_feature: str,
     resolution: int | None = None,
+    text_field: str | None = None,
+    picture_field: str | None = None,
+    label_field: str | None = None,
+    split_field: str | None = None,
     split_seed: int = _SPLIT_SEED,
     test_fraction: float = _TEST_FRACTION,
     **shared: typing.Unpack[Shared],
 ) -> Corpus:
-    """The corpus of a folder, items in the order of its metadata.
+    """The corpus of a folder, an item a text, in the order of its metadata.
+
+    Rows of one picture, or of one value of the field `group`, are one group.
 
     Args:
         root: the folder.
         image_feature: "efficientnet-lite0", of the pictures that `file_name` names, at `resolution` x
             `resolution` pixels (by default 224); the "pixels" themselves (64); or "features", the array
-            `images` of features.npz.
+            `images` of features.npz. An array `texts` in it is read too: dense features of the texts.
+        text_field, picture_field, label_field, split_field: fields of the metadata, in place of those that
+            are found by their names.
         split_seed, test_fraction: for metadata without the field `split`: a split stratified by class, in
-            which rows of one picture stay together.
+            which groups stay together.
 
     Raises:
         InputError: if a file is missing or malformed, or a row is.
     """
     root = require_folder(root, _CONTENTS)
-    metadata = find_metadata(root)
-    rows = read_metadata(metadata)
-    texts = [_text(row["text"], f"{metadata}: row {number}") for number, row in enumerate(rows, 1)]
-    labels, class_names = _labels(rows, metadata)
-    names = _file_names(rows, metadata)
-    splits = _given_splits(rows, names, metadata)
+    fields = FieldNames(text_field, picture_field, label_field, split_field)
+    listed = read_rows(root, shared["cache_dir"], fields)
+    if listed.noted:
+        print(listed.noted)
+    source, rows = listed.source, listed.rows
+    names = _file_names(rows, source, shared["cache_dir"])
+    groups = _groups(rows, names, source)
+    labels, class_names = _labels(rows, names, source)
+    splits = _given_splits(rows, groups, names, source)
     if splits and split_seed != _SPLIT_SEED:
         raise InputError(
-            f"--data.split-seed is {split_seed}, but {metadata} has the field split, so none is drawn; leave "
+            f"--data.split-seed is {split_seed}, but {source} has the field split, so none is drawn; leave "
             "one of them out"
         )
     pictures = None if names is None else [root / name for name in names]
-    sources = _feature_sources(root, metadata, image_feature, pictures)
+    sources = _feature_sources(root, source, image_feature, pictures)
+    dense = image_feature == "features" and "texts" in array_names(sources[0], _SAVE_FEATURES)
+    texts = [row["text"] if "text" in row else [_shown(row, number)] for number, row in enumerate(rows, 1)]
+    if not dense and "text" not in rows[0]:
+        raise InputError(f"{source}: there is no field 'text'; add it, a text for each row")
+    row_n = [row for row, of in enumerate(texts) for _ in of]  # of each item
+    grouped = names is not None or "group" in rows[0] or len(row_n) > len(rows)
     shown = pictures and pictures_of(pictures)
     images = ImageSource(image_feature, resolution_for(image_feature, resolution), None)
 
     def features() -> np.ndarray:
-        return all_features(sources[0], len(rows), _SAVE_FEATURES)
+        if names is not None and "file_names" in array_names(sources[0], _SAVE_FEATURES):
+            return features_by_name(sources[0], names, _SAVE_FEATURES)[row_n]
+        return all_features(sources[0], len(rows), _SAVE_FEATURES)[row_n]
 
     def read() -> Items:
-        apart = names or [str(row) for row in range(len(rows))]
+        drawn = splits or stratified_split(labels, groups, test_fraction, split_seed)
+        metadata = [rows[row]["metadata"] for row in row_n]
         return Items(
-            texts=texts,
-            labels=labels,
+            texts=[text for of in texts for text in of],
+            labels=labels[row_n],
             class_names=class_names,
-            splits=splits or stratified_split(labels, apart, test_fraction, split_seed),
-            pictures=shown,
+            splits={part: np.flatnonzero(np.isin(row_n, chosen)) for part, chosen in drawn.items()},
+            pictures=shown and [shown[row] for row in row_n],
             features=features if image_feature == "features" else None,
-            groups=names,
+            groups=[groups[row] for row in row_n] if grouped else None,
+            text_features=_text_features(sources[0], len(row_n)) if dense else None,
+            metadata=metadata if any(metadata) else None,
         )
 
     drawn = {"seed": split_seed, "test_fraction": test_fraction}
     options = {"split": "metadata" if splits else drawn, "pictures": shown is not None}
-    about = {"source": str(metadata), "licence": "as the user's own data"}
-    files = fingerprint([metadata, *sources])
+    options |= {name: given for name, given in fields._asdict().items() if given is not None}
+    about = {"source": str(source), "licence": "as the user's own data"}
+    files = fingerprint([*listed.files, *sources])
     return load_items("folder", read, images, options, files, about, root=root, **shared)
+
+
+def _shown(row: dict[str, Any], number: int) -> str:
+    """What stands for a text of which there are only features."""
+    return row.get("file_name") or f"row {number}"
+
+
+def _text_features(path: Path, items: int) -> Float[np.ndarray, "n e"]:
+    return feature_matrix(load_npz(path, ["texts"], _SAVE_FEATURES)["texts"], path, "texts", items)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +158,7 @@ def find_pictures(root: Path) -> PictureSource:
             picture that is not there, or holds no picture.
     """
     require_folder(root, "your pictures", "--images")
-    if any((root / f"metadata{suffix}").is_file() for suffix in _READERS):
+    if find_source(root) is not None:
         return _generic(root)
     if any((root / f"{split}set_txt_img_cat.list").is_file() for split in wikipedia.SPLITS):
         return _wikipedia(root)
@@ -134,14 +166,14 @@ def find_pictures(root: Path) -> PictureSource:
 
 
 def _generic(root: Path) -> PictureSource:
-    metadata = find_metadata(root)
-    rows = read_metadata(metadata)
-    labels, _ = _labels(rows, metadata)
-    names = _file_names(rows, metadata)
+    source, _, rows, _ = read_rows(root, cache_dir())
+    names = _file_names(rows, source, cache_dir())
+    labels, _ = _labels(rows, names, source)
+    groups = _groups(rows, names, source)
     listed = None if names is None else [root / name for name in names]
-    pictures = _feature_sources(root, metadata, "efficientnet-lite0", listed)
-    drawn = stratified_split(labels, names or [], _TEST_FRACTION, _SPLIT_SEED)
-    splits = _given_splits(rows, names, metadata) or drawn
+    pictures = _feature_sources(root, source, "efficientnet-lite0", listed)
+    splits = _given_splits(rows, groups, names, source)
+    splits = splits or stratified_split(labels, groups, _TEST_FRACTION, _SPLIT_SEED)
     return PictureSource(
         layout="a folder with metadata",
         pictures=pictures,
@@ -195,115 +227,6 @@ def _bare(root: Path) -> PictureSource:
     )
 
 
-def find_metadata(root: Path) -> Path:
-    """The one metadata file of a folder.
-
-    Raises:
-        InputError: if there is none, or more than one.
-    """
-    names = [f"metadata{suffix}" for suffix in _READERS]
-    files = [root / name for name in names if (root / name).is_file()]
-    if not files:
-        raise InputError(
-            f"{root}: there is no {', '.join(names[:-1])} or {names[-1]} in this folder; write one: a row an "
-            "item with the fields text, label (or labels), file_name, split"
-        )
-    if len(files) > 1:
-        raise InputError(f"{files[0]}: {files[1].name} is there too; keep one of them")
-    return files[0]
-
-
-def read_metadata(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metadata file, checked for their fields, not yet for what is in them.
-
-    Raises:
-        InputError: if the file cannot be read, has no row, an unknown field, or rows with different fields.
-    """
-    rows = _READERS[path.suffix](path)
-    if not rows:
-        raise InputError(f"{path}: there is no row in it; write one an item")
-    fields = list(rows[0])
-    for field in fields:
-        if field not in FIELDS:
-            meant = difflib.get_close_matches(str(field), FIELDS, 1)
-            hint = f"did you mean '{meant[0]}'? " if meant else ""
-            raise InputError(
-                f"{path}: the field '{field}' is not known; {hint}the fields are {', '.join(FIELDS)}: rename "
-                "or remove it"
-            )
-    if "text" not in fields:
-        raise InputError(f"{path}: there is no field 'text'; add it, a text for each row")
-    if ("label" in fields) == ("labels" in fields):
-        raise InputError(f"{path}: give either the field 'label' (one class) or 'labels' (several)")
-    for number, row in enumerate(rows, 1):
-        if set(row) != set(fields):
-            field = sorted(set(row) ^ set(fields))[0]
-            raise InputError(
-                f"{path}: row {number}: the field '{field}' is in some rows only; give every row "
-                f"{', '.join(fields)}"
-            )
-    return rows
-
-
-def _read_csv(path: Path) -> list[dict[str, Any]]:
-    lines = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    rows: list[dict[str, Any]] = []
-    try:
-        header = next(lines, [])
-        if len(set(header)) < len(header):
-            raise InputError(f"{path}: a field is twice in the header {','.join(header)}; rename one")
-        for values in lines:
-            if not values:
-                continue
-            if len(values) != len(header):
-                raise InputError(
-                    f"{path}: line {lines.line_num} has {len(values)} fields, the header has {len(header)}; "
-                    'put texts with commas in "quotes"'
-                )
-            rows.append(dict(zip(header, values, strict=True)))
-    except csv.Error as error:
-        raise InputError(
-            f"{path}: line {lines.line_num}: {error}; mend it, or write metadata.jsonl, which has no limits"
-        ) from error
-    return rows
-
-
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    # Not splitlines(): that also breaks at characters such as U+2028, which JSON strings may hold.
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(
-                f"{path}: line {number} is not JSON ({error}); write one object a line"
-            ) from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}: line {number} is no JSON object; write one {{...}} a line")
-        rows.append(row)
-    return rows
-
-
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError(
-            f"{path}: reading it needs the package pyarrow; pip install 'gcnxmodal[parquet]', or write "
-            "metadata.jsonl"
-        ) from error
-    try:
-        return pyarrow.parquet.read_table(path).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({error}); write it again") from error
-
-
-_READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-
-
 def _feature_sources(
     root: Path, metadata: Path, image_feature: str, pictures: list[Path] | None
 ) -> list[Path]:
@@ -324,14 +247,12 @@ def _feature_sources(
     return [require_file(picture, fix) for picture in pictures]
 
 
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"{where}: the field 'text' is {value!r}; write a text, in quotes")
-    return value
-
-
-def _labels(rows: list[dict[str, Any]], metadata: Path) -> tuple[Bool[np.ndarray, "n C"], list[str]]:
-    """Which classes each item has, and the class names in alphabetical order."""
+def _labels(
+    rows: list[dict[str, Any]], names: list[str] | None, metadata: Path
+) -> tuple[Bool[np.ndarray, "n C"], list[str]]:
+    """Which classes each row has, and their names in alphabetical order; none without such a field."""
+    if "label" not in rows[0] and "labels" not in rows[0]:
+        return np.zeros((len(rows), 0), bool), []
     names_of_rows = []
     for number, row in enumerate(rows, 1):
         if "label" in row:
@@ -340,28 +261,39 @@ def _labels(rows: list[dict[str, Any]], metadata: Path) -> tuple[Bool[np.ndarray
             field, values = "labels", row["labels"]
             if isinstance(values, str):
                 values = [name for name in values.split(";") if name.strip()]
-        names = [str(value).strip() for value in values] if isinstance(values, list) else [""]
+        classes = [str(value).strip() for value in values] if isinstance(values, list) else [""]
         whole = isinstance(values, list) and all(type(value) in (str, int) for value in values)
-        if not whole or not all(names):
+        if not whole or not all(classes):
             raise InputError(
                 f"{metadata}: row {number}: the field '{field}' is {row[field]!r}; expected "
                 + ("a class name" if field == "label" else "a list of class names (in CSV: a;b;c)")
             )
-        names_of_rows.append(set(names))
+        names_of_rows.append(set(classes))
     class_names = sorted(set().union(*names_of_rows))
     if not class_names:
         raise InputError(
-            f"{metadata}: no row has a label in its field 'labels'; items need classes to match by"
+            f"{metadata}: no row has a label in its field 'labels'; give some rows a class, or drop the "
+            "field to match by pairs alone"
         )
-    return np.array([[name in names for name in class_names] for names in names_of_rows]), class_names
+    first: dict[str, int] = {}
+    for row, name in enumerate(names or []):
+        before = first.setdefault(name, row)
+        if names_of_rows[before] != names_of_rows[row]:
+            ours, theirs = (", ".join(sorted(names_of_rows[at])) or "no label" for at in (row, before))
+            raise InputError(
+                f"{metadata}: row {row + 1}: the picture '{name}' has {ours}, and {theirs} in row "
+                f"{before + 1}; give it the same in both"
+            )
+    return np.array([[name in of for name in class_names] for of in names_of_rows]), class_names
 
 
-def _file_names(rows: list[dict[str, Any]], metadata: Path) -> list[str] | None:
+def _file_names(rows: list[dict[str, Any]], metadata: Path, cache: Path) -> list[str] | None:
+    """The pictures by their paths from the folder, or as they lie in the cache."""
     if "file_name" not in rows[0]:
         return None
     for number, row in enumerate(rows, 1):
         name = row["file_name"]
-        if not isinstance(name, str) or not is_inside(name):
+        if not isinstance(name, str) or not (is_inside(name) or Path(name).is_relative_to(cache)):
             raise InputError(
                 f"{metadata}: row {number}: the field 'file_name' is {name!r}; expected a path inside "
                 f"{metadata.parent}"
@@ -369,10 +301,27 @@ def _file_names(rows: list[dict[str, Any]], metadata: Path) -> list[str] | None:
     return [row["file_name"] for row in rows]
 
 
+def _groups(rows: list[dict[str, Any]], names: list[str] | None, metadata: Path) -> list[str]:
+    """The group of each row: that of its field `group`, or else its picture, or itself."""
+    groups = [str(row) for row in range(len(rows))] if names is None else names
+    if "group" not in rows[0]:
+        return groups
+    given = [str(row["group"]) for row in rows]
+    first: dict[str, int] = {}
+    for row, name in enumerate(names or []):
+        before = first.setdefault(name, row)
+        if given[before] != given[row]:
+            raise InputError(
+                f"{metadata}: row {row + 1}: the picture '{name}' is in the group '{given[row]}', and in "
+                f"'{given[before]}' (row {before + 1}); keep it in one of them"
+            )
+    return given
+
+
 def _given_splits(
-    rows: list[dict[str, Any]], names: list[str] | None, metadata: Path
+    rows: list[dict[str, Any]], groups: list[str], names: list[str] | None, metadata: Path
 ) -> dict[str, Int[np.ndarray, " rows"]] | None:
-    """The split that the metadata state, if they do; a picture may be in one part only."""
+    """The split that the metadata state, if they do; a group may be in one part only."""
     if "split" not in rows[0]:
         return None
     given = [row["split"] for row in rows]
@@ -389,11 +338,12 @@ def _given_splits(
             f"{', '.join(sorted(set(given)))}; both train and test need items"
         )
     first: dict[str, int] = {}
-    for row, name in enumerate(names or []):
-        before = first.setdefault(name, row)
+    for row, group in enumerate(groups):
+        before = first.setdefault(group, row)
         if given[before] != given[row]:
+            what = "picture" if names is not None and names[row] == group else "group"
             raise InputError(
-                f"{metadata}: row {row + 1}: the picture '{name}' is in {given[row]}, and in {given[before]} "
+                f"{metadata}: row {row + 1}: the {what} '{group}' is in {given[row]}, and in {given[before]} "
                 f"(row {before + 1}); keep it in one of them"
             )
     return {part: np.flatnonzero([other == part for other in given]) for part in sorted(set(given))}

@@ -38,7 +38,10 @@ LOADERS = {
 }
 """`load(root, *, image_feature, resolution, **options) -> Corpus` of each data set."""
 
-OPTIONS = ("classes", "labels", "selection", "tags", "tag_list", "split", "split_seed")
+OPTIONS = (
+    *("classes", "labels", "selection", "tags", "tag_list", "split", "split_seed"),
+    *("text_field", "picture_field", "label_field", "split_field"),
+)
 """Fields of DataConfig that are arguments of some loaders, under the same name."""
 
 VALIDATION_SEED = 0  # the held-out part of the training set is the same for every seed of an experiment

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.cache import cached_corpus, corpus_path
@@ -36,8 +36,10 @@ class Items:
     Attributes:
         pictures: the picture files; None where one is missing, which is possible only with `features`.
         features: returns float32 [n, d] or uint8 [n, R, R, 3]; None where they are made from `pictures`.
-        groups: n names; items of one name must lie on one side of the split.
+        groups: n names; items of one name belong together, and must lie on one side of the split.
         provenance: what is worth telling of the choice (JSON values).
+        text_features: dense features of the texts, if there are any.
+        metadata: n times what the user says of an item besides (JSON values), if anything.
     """
 
     texts: Sequence[str]
@@ -48,6 +50,8 @@ class Items:
     features: Callable[[], np.ndarray] | None
     groups: Sequence[str] | None = None
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    text_features: Float[np.ndarray, "n e"] | None = None
+    metadata: Sequence[Mapping[str, Any]] | None = None
 
 
 class ImageSource(typing.NamedTuple):
@@ -194,6 +198,8 @@ def assemble(
         texts=tuple(texts),
         pictures=None if items.pictures is None else tuple(map(str, items.pictures)),
         groups=None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1],
+        text_features=items.text_features,
+        metadata=None if items.metadata is None else tuple(items.metadata),
     )
     features = images()
     hashes = {"items": _hash_items(described), "images": _hash_images(features)}
@@ -208,4 +214,9 @@ def _hash_images(features: np.ndarray) -> str:
 def _hash_items(corpus: Corpus) -> str:
     splits = {name: rows.tolist() for name, rows in corpus.splits.items()}
     described = json.dumps([corpus.texts, corpus.class_names, splits], sort_keys=True)
-    return hashlib.sha256(described.encode() + corpus.labels.tobytes()).hexdigest()
+    digest = hashlib.sha256(described.encode() + corpus.labels.tobytes())
+    if not corpus.labelled:
+        digest.update(corpus.group_ids.tobytes())
+    if corpus.text_features is not None:
+        digest.update(corpus.text_features.tobytes())
+    return digest.hexdigest()

@@ -211,7 +211,8 @@ def by_measure(exact_pair: Mapping[str, Mapping[str, float]]) -> dict[str, dict[
     >>> by_measure({"text_query": {"recall@1": 0.5}, "image_query": {"recall@1": 0.25}})
     {'recall@1': {'text_query': 0.5, 'image_query': 0.25, 'average': 0.375}}
     """
-    measures = next(iter(exact_pair.values()), {})
+    there = next(iter(exact_pair.values()), {})
+    measures = [name for name in PAIR_MEASURES if name in there]  # files have them in the order of letters
     rows = {name: {way: of[name] for way, of in exact_pair.items()} for name in measures}
     return {name: {**row, "average": sum(row.values()) / len(row)} for name, row in rows.items()}
 

@@ -309,3 +309,23 @@ def test_more_queries_than_images_are_refused(load):
         InputError, match="coco: there are 6 items to split, fewer than 3 queries and 4 for t"
     ):
         load(queries=3)
+
+
+def test_captions_are_items_without_labels_and_val2017_is_the_test_split(load, root):
+    for part, year in (("train2014", "train2017"), ("val2014", "val2017")):
+        write(root / f"annotations/captions_{year}.json", content("captions", part))
+    corpus = load(selection="captions")
+    assert not corpus.labelled
+    assert corpus.texts[:3] == ("A dog beside a man.", "Man and dog.", "A brown dog.")
+    assert corpus.texts[-1] == "The dog in the car."
+    assert [len(corpus.splits[name]) for name in ("train", "test")] == [6, 4]
+    pairs = corpus.pairs
+    assert [len(set(numbers.tolist())) for numbers in pairs] == [7, 10, 7]
+    np.testing.assert_array_equal(corpus.images[0], corpus.images[1])
+    with pytest.raises(InputError, match=r"split-seed is 1, but with --data.selection captions val2017 is"):
+        load(selection="captions", split_seed=1)
+    with pytest.raises(InputError, match=r"--data.selection is 'one-class'; coco has 'all' and 'captions'"):
+        load(selection="one-class")
+    (root / "annotations/captions_val2017.json").unlink()
+    with pytest.raises(InputError, match=r"no such file; unpack annotations_trainval2017.zip of https"):
+        load(selection="captions")

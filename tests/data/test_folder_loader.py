@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import sys
 
@@ -221,12 +222,41 @@ BAD_ROWS = {
         [{**row, "lable": "x"} for row in without("label")],
         r"the field 'lable' is not known; did you mean 'label'\? the fields are .*: rename or remove it",
     ),
-    "unknown field": (
-        [{**row, "id": 1} for row in ROWS],
-        "the field 'id' is not known; the fields are file_name",
+    "misspelt picture": (
+        [{**row, "file_nam": "x"} for row in without("file_name")],
+        "the field 'file_nam' is not known; did you mean 'file_name'",
     ),
     "no text": (without("text"), "there is no field 'text'; add it"),
-    "no label": (without("label"), "give either the field 'label' .one class. or 'labels'"),
+    "text and texts": ([{**row, "texts": ["x"]} for row in ROWS], "give either the field 'text' or 'texts'"),
+    "two candidates for texts": (
+        [{**row, "caption": "x", "title": "y"} for row in without("text")],
+        "there is no field 'text', and 'caption' and 'title' might each be it; name one by --data.text-field",
+    ),
+    "no texts in a list": (
+        [{**row, "texts": ["x"] if number else []} for number, row in enumerate(without("text"))],
+        r"row 1: the field 'texts' is \[\]; write a list of texts, at least one",
+    ),
+    "a number among texts": (
+        [{**row, "texts": ["x", number]} for number, row in enumerate(without("text"))],
+        r"row 1: the field 'texts' is \['x', 0\]; write a list of texts",
+    ),
+    "empty text": (changed(2, text=" "), "row 2: the field 'text' is ' ', without a letter or digit; write"),
+    "text without a letter": (
+        changed(4, text="?! ..."),
+        r"row 4: the field 'text' is '\?! ...', without a letter or digit; write words, or remove the row",
+    ),
+    "picture with two labels": (
+        [*ROWS, {**ROWS[1], "label": "plant"}],
+        r"row 6: the picture 'a/2.png' has plant, and animal in row 2; give it the same in both",
+    ),
+    "group in both": (
+        [{**row, "group": number // 2} for number, row in enumerate(ROWS)],
+        r"row 4: the group '1' is in test, and in train .row 3.; keep it in one of them",
+    ),
+    "picture in two groups": (
+        [{**row, "file_name": "x.png", "label": "x", "group": number} for number, row in enumerate(ROWS)],
+        r"row 2: the picture 'x.png' is in the group '1', and in '0' .row 1.; keep it in one",
+    ),
     "both labels": (
         [{**row, "labels": ["x"]} for row in ROWS],
         "give either the field 'label' .one class. or",
@@ -273,10 +303,6 @@ BAD_ROWS = {
     "class of test only": (
         changed(3, label="animal"),
         "class 'plant' has no training item; add some, or drop",
-    ),
-    "no word": (
-        [{**row, "text": "..."} for row in ROWS],
-        "vocabulary: the 3 training texts hold no word; check the",
     ),
 }
 
@@ -434,3 +460,226 @@ def test_item_with_an_empty_list_of_labels_is_kept_without_one(root, options, su
     expected = [[True, False], [False, False], [True, True], [False, True], [False, False]]
     np.testing.assert_array_equal(corpus.labels, expected)
     assert sum(len(rows) for rows in corpus.splits.values()) == 5
+
+
+CAPTIONED = [
+    {"file_name": f"{number}.png", "texts": [f"first {word}", f"a second {word}"], "url": f"shop/{number}"}
+    for number, word in enumerate(("fish", "tree", "crab", "leaf", "bird"))
+]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_row_may_have_several_texts_and_needs_no_label(root, options, suffix):
+    write(root, [{**row, "split": "test" if n > 2 else "train"} for n, row in enumerate(CAPTIONED)], suffix)
+    corpus = load(root, **options)
+    assert not corpus.labelled
+    assert corpus.labels.shape == (10, 0)
+    assert corpus.texts[:3] == ("first fish", "a second fish", "first tree")
+    assert corpus.group_ids.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    np.testing.assert_array_equal(corpus.images, np.repeat(np.arange(15.0).reshape(5, 3), 2, axis=0))
+    assert corpus.splits["test"].tolist() == [6, 7, 8, 9]
+    assert corpus.metadata[2] == {"url": "shop/1"}
+    assert corpus.pairs.image_n.tolist() == corpus.group_ids.tolist()
+    assert corpus.pairs.text_n.tolist() == list(range(10))
+
+
+def test_rows_of_one_picture_are_one_group_with_and_without_labels(root, options):
+    np.savez(root / "features.npz", images=np.ones((5, 2)))
+    rows = [{**row, "file_name": "a/1.png" if n < 2 else row["file_name"]} for n, row in enumerate(ROWS)]
+    write(root, rows)
+    assert load(root, **options).group_ids.tolist() == [0, 0, 2, 3, 1]
+    write(root, [{name: row[name] for name in ("file_name", "text", "split")} for row in rows])
+    bare = load(root, **options)
+    assert not bare.labelled
+    assert bare.pairs.image_n.tolist() == [0, 0, 1, 2, 3]
+
+
+def test_rows_of_a_group_belong_together(root, options):
+    bare = without("split", "label")
+    rows = [{**row, "text": "one text", "group": number % 3} for number, row in enumerate(bare)]
+    write(root, rows)
+    pairs = load(root, **options).pairs
+    assert pairs.group_n.tolist() == [0, 1, 2, 0, 1]
+    assert pairs.text_n.tolist() == [0, 1, 2, 0, 1]
+    assert pairs.image_n.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_without_labels_the_split_is_drawn_over_groups(root, options):
+    rows = [{"file_name": f"{row // 5}.png", "text": f"text {row}"} for row in range(100)]
+    write(root, rows)
+    np.savez(root / "features.npz", images=np.ones((100, 2)))
+    corpus = load(root, **options)
+    test = corpus.splits["test"]
+    assert len(test) == 20
+    assert (test.reshape(4, 5) == test[::5, None] + np.arange(5)).all()
+    np.testing.assert_array_equal(load(root, **options).splits["test"], test)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_fields_are_found_under_common_names_and_by_option(root, options, suffix, capsys):
+    rows = [{"image": row["file_name"], "caption": row["text"], "kind": row["label"]} for row in ROWS]
+    path = write(root, rows, suffix)
+    corpus = load(root, **options)
+    assert capsys.readouterr().out == f"{path}: texts from 'caption', pictures from 'image'\n"
+    assert corpus.texts == tuple(row["text"] for row in ROWS)
+    assert corpus.group_ids.tolist() == [0, 1, 3, 4, 2]
+    assert not corpus.labelled
+    assert corpus.metadata[0] == {"kind": "animal"}
+    named = load(root, **options, label_field="kind", text_field="caption", picture_field="image")
+    assert capsys.readouterr().out == ""
+    assert named.class_names == ("animal", "plant")
+    assert named.metadata is None
+    with pytest.raises(InputError, match=r"--data.split-field is 'part', but .* has no such field, only"):
+        load(root, **options, split_field="part")
+
+
+def test_fields_of_ones_own_are_kept_whatever_they_hold(root, options):
+    own = [{"price": 1.5, "tags": ["a", "b"], "text_de": None, "lables": {"x": [1]}}] * 5
+    write(root, [{**row, **more} for row, more in zip(ROWS, own, strict=True)])
+    corpus = load(root, **options)
+    assert list(corpus.metadata) == own
+    assert load(root, **options).metadata == corpus.metadata  # from the cache
+
+
+def test_text_features_stand_beside_texts_or_in_their_place(root, options):
+    write(root, CAPTIONED)
+    texts = np.arange(40, dtype=np.float64).reshape(10, 4)
+    np.savez(root / "features.npz", images=np.ones((5, 2)), texts=texts)
+    corpus = load(root, **options)
+    np.testing.assert_array_equal(corpus.text_features, texts.astype(np.float32), strict=True)
+    np.savez(root / "features.npz", images=np.ones((5, 2)), texts=texts[:5])
+    with pytest.raises(InputError, match=r"features.npz: array 'texts' has 5 rows, expected 10"):
+        load(root, **options)
+    write(root, [{"file_name": row["file_name"]} for row in CAPTIONED])
+    alone = load(root, **options)
+    assert alone.texts == tuple(row["file_name"] for row in CAPTIONED)
+    np.savez(root / "features.npz", images=np.ones((5, 2)), texts=np.full((5, 4), np.nan))
+    with pytest.raises(InputError, match=r"features.npz: array 'texts', row 0, column 0 is nan"):
+        load(root, **options)
+
+
+def test_features_with_file_names_are_found_by_them(root, options):
+    write(root, CAPTIONED)
+    names = np.array([f"{number}.png" for number in (4, 2, 0, 1, 3, 9)])
+    np.savez(root / "features.npz", images=np.arange(6)[:, None], file_names=names)
+    assert load(root, **options).images[::2, 0].tolist() == [2, 3, 1, 4, 0]
+
+
+FLICKR = """image,caption
+1.jpg,A dog runs .
+1.jpg,"Brown, big dog ."
+1.jpg,.
+2.jpg,Two men .
+3.jpg,Men at sea .
+3.jpg,A boat .
+4.jpg,Not on a list .
+"""
+BARS = """image_name| comment_number| comment
+1.jpg| 0| A dog runs .
+1.jpg| 1   A dog | runs, without a bar .
+2.jpg| 0| Two men .
+3.jpg| 0| Men at sea .
+"""
+
+
+def flickr(root, name, content, lists=True):
+    (root / name).write_text(content)
+    (root / "Images").mkdir()
+    if lists:
+        (root / "Flickr_8k.trainImages.txt").write_text("1.jpg\n2.jpg\n")
+        (root / "Flickr_8k.testImages.txt").write_text("3.jpg\n")
+
+
+@pytest.mark.parametrize("name", ["captions.txt", "captions.csv"])
+def test_flickr8k_is_read_as_it_is_published(root, options, name):
+    flickr(root, name, FLICKR)
+    np.savez(root / "features.npz", images=np.arange(3)[:, None])
+    corpus = load(root, **options)
+    assert corpus.texts == ("A dog runs .", "Brown, big dog .", "Two men .", "Men at sea .", "A boat .")
+    assert corpus.group_ids.tolist() == [0, 0, 1, 2, 2]
+    assert corpus.images[:, 0].tolist() == [0, 0, 1, 2, 2]
+    assert corpus.splits["train"].tolist() == [0, 1, 2]
+    assert corpus.splits["test"].tolist() == [3, 4]
+    assert corpus.metadata is None
+
+
+def test_flickr30k_is_read_as_it_is_published(root, options):
+    flickr(root, "results.csv", BARS.replace("1   A dog | runs", "1   A dog runs"), lists=False)
+    np.savez(root / "features.npz", images=np.arange(3)[:, None])
+    corpus = load(root, **options)
+    assert corpus.texts == ("A dog runs .", "A dog runs, without a bar .", "Two men .", "Men at sea .")
+    (root / "results.csv").write_text(BARS.replace("| 0| Two men .", " Two men ."))
+    with pytest.raises(InputError, match=r"results.csv: line 4 is '2.jpg Two men .'; expected image_name"):
+        load(root, **options)
+
+
+def test_a_list_of_captions_may_have_a_field_with_the_split(root, options):
+    text = "image,caption,split\n1.jpg,a,train\n1.jpg,b,train\n2.jpg,c,test\n"
+    flickr(root, "captions.csv", text, lists=False)
+    np.savez(root / "features.npz", images=np.arange(2)[:, None])
+    assert load(root, **options).splits["test"].tolist() == [2]
+    (root / "captions.csv").write_text(text.replace("b,train", "b,test"))
+    with pytest.raises(InputError, match=r"row 2: the field 'split' of '1.jpg' is 'test', and 'train'"):
+        load(root, **options)
+    (root / "captions.csv").write_text("picture,words\n1.jpg,a\n")
+    with pytest.raises(InputError, match=r"header is picture,words; expected image,caption"):
+        load(root, **options)
+
+
+def datasets_rows(datasets):
+    def png(colour):
+        stream = io.BytesIO()
+        Image.new("RGB", (40, 40), colour).save(stream, "PNG")
+        return {"bytes": stream.getvalue(), "path": None}
+
+    values = {
+        "image": [png(colour) for colour in COLOURS],
+        "caption": [[f"a {colour} picture", f"all {colour}"] for colour in COLOURS],
+        "kind": [0, 1, 0, 1, 1],
+        "price": [1.0, 2.0, 3.0, 4.0, 5.0],
+    }
+    return datasets.Dataset.from_dict(
+        values,
+        features=datasets.Features(
+            {
+                "image": datasets.Image(),
+                "caption": datasets.Sequence(datasets.Value("string")),
+                "kind": datasets.ClassLabel(names=["warm", "cold"]),
+                "price": datasets.Value("float64"),
+            }
+        ),
+    )
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("layout", ["saved", "dictionary", "shards"])
+def test_data_sets_of_hugging_face_are_read_with_their_pictures(root, options, layout):
+    datasets = pytest.importorskip("datasets")
+    (root / "features.npz").unlink()
+    rows = datasets_rows(datasets)
+    if layout == "saved":
+        rows.save_to_disk(root)
+    elif layout == "dictionary":
+        parts = {"train": rows.select(range(3)), "test": rows.select(range(3, 5))}
+        datasets.DatasetDict(parts).save_to_disk(root)
+    else:
+        (root / "data").mkdir()
+        rows.select(range(3)).to_parquet(root / "data" / "train-00000-of-00001.parquet")
+        rows.select(range(3, 5)).to_parquet(root / "data" / "test-00000-of-00001.parquet")
+    options["image_feature"] = "pixels"
+    corpus = load(root, **options, resolution=32)
+    if layout != "saved":
+        assert corpus.splits["test"].tolist() == ([6, 7, 8, 9] if layout == "dictionary" else [0, 1, 2, 3])
+    assert corpus.images.shape == (10, 32, 32, 3)
+    assert len(set(corpus.pictures)) == 5
+    assert corpus.metadata[0]["kind"] in ("warm", "cold")
+    assert len(set(zip(corpus.pairs.group_n, corpus.pairs.image_n, strict=True))) == 5
+    labelled = load(root, **options, resolution=32, label_field="kind")
+    assert labelled.class_names == ("cold", "warm")
+
+
+def test_data_sets_of_hugging_face_name_the_extra(root, options, monkeypatch):
+    (root / "state.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"needs the package datasets; pip install 'gcnxmodal\[datasets\]'"):
+        load(root, **options)
