@@ -142,7 +142,8 @@ def measure(
         results: `protocols`, `exact_pair`, `yardsticks` (the baselines, as results.json calls them), and
             `chance`: of both MAP by protocol, or without labels the measures of exact pairs in its place, and
             then also `left_out`, the baselines that need labels; of codes, also `expected`, see
-            `evaluate_codes`, and `cca_axes`, how many axes CCA has for its signs.
+            `evaluate_codes`, and `cca_axes`, how many axes CCA has for its signs; of a model whose score has
+            parts, `preferences`, the same measures by each part alone.
         details: the curves and per-class MAP of each, for the report.
     """
     corpus, bits = system.inputs.corpus, retriever.model.bits
@@ -154,6 +155,12 @@ def measure(
         "yardsticks": {name: headline_scores(of) for name, of in baselines.items()},
         "chance": headline_scores(chance),
     }
+    if retriever.model.preferences:
+        results["preferences"] = {
+            prefer: {name: found[name] for name in ("protocols", "exact_pair")}
+            for prefer in retriever.model.preferences
+            for found in [retriever.preferring(prefer).evaluate(corpus.labels, corpus.splits, corpus.pairs)]
+        }
     if "caption_protocols" in model:
         results["caption_protocols"] = model["caption_protocols"]
     if not corpus.labelled:

@@ -95,6 +95,11 @@ class Model(nnx.Module):
         """Image features as embeddings that are ranked by inner product."""
         return images_MD
 
+    @property
+    def preferences(self) -> Mapping[str, slice]:
+        """Parts of an embedding that answer one of several questions alone, by what a query may prefer."""
+        return {}
+
     def explain(self, texts_BT: jax.Array, images_Bd: jax.Array) -> Any:
         """Why aligned pairs score as they do, an `Explanation`; None of a model that cannot tell."""
         return None

@@ -123,9 +123,9 @@ def averaged(optimizer: optax.GradientTransformation, decay: float | Array) -> o
     def start(params: Any) -> Any:
         return Averaged((optimizer.init(params), jnp.zeros((), jnp.int32)), params)
 
-    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Averaged]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Averaged]:
         inner, steps = state.inner
-        updates, inner = optimizer.update(gradients, inner, params)
+        updates, inner = optimizer.update(updates, inner, params)
         decay_t = jnp.minimum(decay, (1.0 + steps) / (10.0 + steps))
         after = optax.apply_updates(params, updates)
         average = jax.tree.map(lambda a, p: decay_t * a + (1 - decay_t) * p, state.average, after)
