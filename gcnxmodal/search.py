@@ -35,7 +35,7 @@ class Arguments:
     """How many to show."""
     shortlist: int = 100
     """How many are scored pair by pair, where that is needed."""
-    among: Literal["all", "train", "test", "retrieval"] = "all"
+    among: Literal["all", "train", "validation", "test", "retrieval"] = "all"
     """Which items of the corpus are searched."""
     root: Path | None = None
     """Folder of the data set, if it has moved: for a run that was stopped, or is of an older version."""
