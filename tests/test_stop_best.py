@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from small_folder import WORDS, write_folder
@@ -228,6 +229,14 @@ def test_without_it_nothing_changes(experiment, corpus):
     assert plain.fingerprint()["corpus"] != choosing.fingerprint()["corpus"]
     assert "stop" not in plain.fingerprint()["model"]
     assert int(choosing.initial_state().best.step) == 0
+
+
+def test_no_buffer_of_the_first_state_is_there_twice(experiment, corpus):
+    """The state is donated to the compiled loop."""
+    average = dataclasses.replace(experiment.train, average=0.9)
+    system = build(dataclasses.replace(experiment, train=average, stop="best"), corpus)
+    leaves = jax.tree.leaves(system.initial_state())
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
 
 
 def test_the_held_out_items_are_whole_groups_of_training_items(corpus):

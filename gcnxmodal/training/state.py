@@ -138,11 +138,13 @@ def averaged(optimizer: optax.GradientTransformation, decay: float | Array) -> o
     """
 
     def start(params: Any) -> Any:
-        return Averaged((optimizer.init(params), jnp.zeros((), jnp.int32)), params)
+        # A copy, because the state is donated, and no buffer can be donated twice.
+        average = jax.tree.map(jnp.copy, params)
+        return Averaged((optimizer.init(params), jnp.zeros((), jnp.int32)), average)
 
-    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Averaged]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Averaged]:
         inner, steps = state.inner
-        updates, inner = optimizer.update(gradients, inner, params)
+        updates, inner = optimizer.update(updates, inner, params)
         decay_t = jnp.minimum(decay, (1.0 + steps) / (10.0 + steps))
         after = optax.apply_updates(params, updates)
         average = jax.tree.map(lambda a, p: decay_t * a + (1 - decay_t) * p, state.average, after)
