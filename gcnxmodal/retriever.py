@@ -470,8 +470,8 @@ def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Ret
             "or run; name one"
         )
     if (folder.model / ABOUT).exists():
-        steps = folder.checkpoint_steps()
-        if not steps or read_about(folder.model)["checkpoint"] == steps[-1]:
+        step = folder.applied_step()
+        if step is None or read_about(folder.model)["checkpoint"] == step:
             return _load(folder.model)
     report(f"{path}: has no model of its newest checkpoint yet; restoring it with its data set")
     run = restore(path, root, report)

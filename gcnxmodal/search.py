@@ -35,7 +35,7 @@ class Arguments:
     """How many to show."""
     shortlist: int = 100
     """How many are scored pair by pair, where that is needed."""
-    among: Literal["all", "train", "test", "retrieval"] = "all"
+    among: Literal["all", "train", "validation", "test", "retrieval"] = "all"
     """Which items of the corpus are searched."""
     prefer: Literal["pair", "class"] | None = None
     """Of a run of `joint` with labels: what to look for, the item that belongs to the query or items of its
