@@ -64,7 +64,7 @@ from gcnxmodal.training.state import (
 METRICS = ("loss", "pair", "class_contrast", "class_head", "scale")
 MOST_SCALE = 100.0  # of the cosines; CLIP's limit
 MOST_WORDS = 8  # of a text that stands for a typed query
-TEXT_LENGTH = float(__import__("os").environ.get("TL", "4"))
+TEXT_LENGTH = 2.0  # of an encoded text; it decides how fast the text tower learns
 CHUNK = 1024  # texts whose scores with a whole batch are held at a time, in the sigmoid form
 
 
@@ -400,7 +400,7 @@ class JointModel:
     class_share: Fraction = 0.5
     """s: the share of the class score in the score of a pair; 0 without labels."""
     text_temperature: Rate = 1.0
-    """Exponent 1 / T of the class posteriors of texts: below 1 sharper, above 1 flatter. It is not trained."""
+    """T of the exponent 1 / T of the class posteriors of texts: below 1 sharper, above flatter; not trained."""
     image_temperature: Rate = 1.0
     """The same of images, whose posteriors are too sure on few training items."""
     precision: Precision = "float32"
