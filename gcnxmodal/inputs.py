@@ -68,7 +68,13 @@ class TextReader:
             )
         if self.weighting is not None:
             return weighted(counts, self.weighting, self.idf)
-        return word_numbers(self.vocabulary, texts, self.length, self.width)
+        return padded_words(self.vocabulary.sequences(texts), self.length, self.width)
+
+    def of_words(self, sequences: Sequence[Int[np.ndarray, " length"]]) -> sp.csr_array | np.ndarray:
+        """The rows of texts that are given as word numbers in reading order."""
+        if self.weighting is None:
+            return padded_words(sequences, self.length, self.width)
+        return weighted(self.vocabulary.counts_of(sequences), self.weighting, self.idf)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +96,11 @@ class Reading(NamedTuple):
     images: ImageScaler
 
 
-def word_numbers(
-    vocabulary: Vocabulary, texts: Sequence[str], length: int, width: int = 0
+def padded_words(
+    sequences: Sequence[Int[np.ndarray, " words"]], length: int, width: int = 0
 ) -> Int[np.ndarray, "n L"]:
     """The first `length` words of each text by number, int32, filled up with -1 to at least `width`."""
-    rows = [row[:length] for row in vocabulary.sequences(texts)]
+    rows = [row[:length] for row in sequences]
     words = np.full((len(rows), max(width, *map(len, rows))), -1, np.int32)
     for number, row in enumerate(rows):
         words[number, : len(row)] = row
@@ -172,7 +178,7 @@ def read_inputs(
     if counted:
         texts = weight_counts(corpus.counts, text.weighting, train)
     else:
-        texts = word_numbers(corpus.vocabulary, corpus.texts, text.length)
+        texts = padded_words(corpus.vocabulary.sequences(corpus.texts), text.length)
     scaler = image_scaler(corpus.images, data.image_scale, train)
     text_reader = TextReader(
         vocabulary=corpus.vocabulary,

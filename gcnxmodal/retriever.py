@@ -287,6 +287,17 @@ class Retriever:
         images = self.reading.images(self._unscaled(corpus.images))
         return self.encode_items(Inputs(corpus, texts, images, {}, self.reading))
 
+    def encode_words(self, sequences: Sequence[np.ndarray], batch: int = CHUNK) -> np.ndarray:
+        """Texts that are given as numbers of words, as queries that the database searches by."""
+        return self._as_queries(
+            self._encode("encode_texts", self.reading.texts.of_words(sequences), batch=batch)
+        )
+
+    def _as_queries(self, features_nD: np.ndarray) -> np.ndarray:
+        if isinstance(self.database, PairFeatures):
+            return features_nD
+        return self._rows(self.fold_texts(features_nD))
+
     def embeddings(self, database: Any) -> Any:
         """A database as rows that need no model: of features the embeddings to shortlist by."""
         if not isinstance(database, PairFeatures):

@@ -14,6 +14,7 @@ from small_folder import WORDS, write_folder
 from untrained_runs import RUNS, untrained
 
 from gcnxmodal.errors import InputError
+from gcnxmodal.evaluation import measure
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.runs import FinishedRun
 
@@ -219,3 +220,24 @@ def test_texts_without_a_known_word_are_refused_by_number(gin: Path):
         loaded.encode_text(["word01", "unheard-of"])
     with pytest.raises(InputError, match="texts: there is none to encode"):
         loaded.encode_text([])
+
+
+def test_typed_queries_are_measured_of_every_kind(folder: Path, saved):
+    run, _ = saved
+    retriever = Retriever.of_run(run).with_items(run.system.inputs)
+    results, _ = measure(run.system, retriever)
+    baselines = {"cca-sign", "sm"} if retriever.model.bits else {"cca", "sm"}
+    assert set(results["queries"]) == {"model", *baselines}
+    asked = {
+        name: {n: of["queries"] for n, of in lengths.items()} for name, lengths in results["queries"].items()
+    }
+    assert asked["model"] == asked["sm"]
+    assert list(asked["model"]) == ["whole", "8", "4", "2", "1"]
+    for lengths in results["queries"].values():
+        for of in lengths.values():
+            assert 0 < of["precision@10"] <= 1
+            assert 10 / 30 <= of["hubs"] <= 1
+    words = "word05 word31 word07"
+    [numbers] = retriever.reading.texts.vocabulary.sequences([words])
+    typed = retriever.without_items().encode_words([numbers])
+    np.testing.assert_array_equal(typed, retriever.encode_text(words), strict=True)

@@ -151,7 +151,10 @@ class Vocabulary:
 
     def counts(self, texts: Sequence[str]) -> sp.csr_array:
         """Raw word counts, float32 [n, N] with sorted indices: the signal x of each document."""
-        rows = self.sequences(texts)
+        return self.counts_of(self.sequences(texts))
+
+    def counts_of(self, rows: Sequence[Int[np.ndarray, " length"]]) -> sp.csr_array:
+        """The `counts` of texts that are given as word numbers."""
         indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
         indices = np.concatenate([np.empty(0, np.int32), *rows])
         counts = sp.csr_array((np.ones(len(indices), np.float32), indices, indptr), (len(rows), len(self)))
