@@ -252,7 +252,7 @@ def measure_baselines(corpus: Corpus, bits: int | None = None) -> dict[str, dict
         # Columns of zeros, bits that never differ, where there are fewer axes than bits.
         return pack_codes(np.pad(x_nD, ((0, 0), (0, bits - axes))))
 
-    database = Codes(*map(codes_of, embedded), bits)
+    database = Codes(codes_of(embedded[0]), codes_of(embedded[1]), bits)
     signs = database.evaluate(corpus.labels, corpus.splits, corpus.pairs)
     signs |= {"axes": axes, "queries": typed(method, database, codes_of)}
     if left_out:

@@ -38,9 +38,9 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
-def untrained(root: Path, name: str) -> FinishedRun:
+def untrained(root: Path, name: str, **more: Any) -> FinishedRun:
     """A run without its training: first parameters, each moved a little, so that none is zero."""
-    options = dict(RUNS[name])
+    options = {**RUNS[name], **more}
     kinds = {GCHModel: GCHExperiment, GINModel: GINExperiment, SCANetModel: SCANetExperiment}
     kind = kinds[type(options["model"])]
     text = options.pop("text", TextConfig())
