@@ -475,7 +475,11 @@ JOINT_PRESETS: dict[str, tuple[str, JointExperiment]] = {
     ),
     "joint-folder": (
         "our own system on your own pictures and texts, with or without labels: --data.root FOLDER",
-        JointExperiment(data=DataConfig(name="folder"), epochs=60),
+        JointExperiment(
+            data=DataConfig(name="folder"),
+            text=TextConfig(weighting="tfidf", segmenter="auto"),
+            epochs=60,
+        ),
     ),
 }
 
