@@ -203,6 +203,7 @@ def test_queries_that_nothing_could_answer_are_reported(emoji_corpus, tmp_path):
 def test_typed_queries_are_shown_by_length_and_a_run_of_before_them_has_no_such_part(emoji_corpus, tmp_path):
     text = words(written(tmp_path, emoji_corpus))
     assert "Queries as people type them" in text
+    assert "asked were 90 whole texts, 90 queries of 4, 90 queries of 2, 90 queries of 1." in text
     assert "Whole 4 words 2 words 1 word GIN 48.0% 33.6% 24.0% 19.2%" in text
     assert "Whole 4 words 2 words 1 word GIN 22.0%" in text  # hubs
     results = dict(make_arguments(emoji_corpus)["results"])
