@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -124,8 +125,8 @@ class Corpus:
         if len(np.unique(group_n)) == len(self):
             return None
         ids = group_n.tolist()
-        images = self.pictures or [row.tobytes() for row in self.images]
-        beside = [""] * len(ids) if self.text_features is None else [f.tobytes() for f in self.text_features]
+        images = self.pictures or _digests(self.images)
+        beside = [b""] * len(ids) if self.text_features is None else _digests(self.text_features)
         text_n = _numbered(zip(ids, self.texts, beside, strict=True))
         return Pairs(group_n, text_n, _numbered(zip(ids, images, strict=True)))
 
@@ -204,6 +205,11 @@ class Corpus:
                 text_features=file.get("text_features"),
                 metadata=None if meta.get("metadata") is None else tuple(meta["metadata"]),
             )
+
+
+def _digests(rows: np.ndarray) -> list[bytes]:
+    """Equal for equal rows."""
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
 
 
 def _numbered(keys: Iterable[Any]) -> Int[np.ndarray, " n"]:

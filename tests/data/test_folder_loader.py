@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from gcnxmodal.data.folder import load
+from gcnxmodal.data.folder import find_pictures, load
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import Tokenizer
 
@@ -601,6 +601,19 @@ def test_flickr8k_is_read_as_it_is_published(root, options, name):
     assert corpus.splits["train"].tolist() == [0, 1, 2]
     assert corpus.splits["test"].tolist() == [3, 4]
     assert corpus.metadata is None
+
+
+def test_pictures_of_captions_are_each_encoded_once(root, options):
+    flickr(root, "captions.txt", FLICKR)
+    for number in (1, 2, 3):
+        Image.new("RGB", (40, 40), COLOURS[number]).save(root / f"Images/{number}.jpg")
+    found = find_pictures(root)
+    assert found.pictures == [root / f"Images/{number}.jpg" for number in (1, 2, 3)]
+    assert found.training.tolist() == [0, 1]
+    np.savez(root / "features.npz", **found.arrays(np.arange(3)[:, None]))
+    corpus = load(root, **options)
+    assert corpus.images[:, 0].tolist() == [0, 0, 1, 2, 2]
+    assert corpus.pictures[3] == str(root / "Images/3.jpg")
 
 
 def test_flickr30k_is_read_as_it_is_published(root, options):

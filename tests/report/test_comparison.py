@@ -1,6 +1,10 @@
 import pytest
 
-from gcnxmodal.report.comparison import verdict
+from gcnxmodal.console import results_table
+from gcnxmodal.report.comparison import main_protocol, protocol_rows, verdict
+from gcnxmodal.retrieval.metrics import PAIR_MEASURES
+
+DIRECTIONS = ("text_query", "image_query", "average")
 
 
 def results(model, **yardsticks):
@@ -50,3 +54,32 @@ def test_what_was_not_measured_is_not_judged(value):
     assert verdict("GIN", results((0.4, 0.4, value), sm=(0.4, 0.4, 0.4))).tone == "unknown"
     assert verdict("GIN", results((0.4, 0.4, 0.4), sm=(value, value, value))).tone == "unknown"
     assert verdict("GIN", {"protocols": {}}).headline == "There is no baseline to judge GIN by."
+
+
+def test_without_labels_the_share_of_own_pairs_among_ten_decides():
+    pairs = {"recall@1": 0.9, "recall@10": 0.2, "median_rank": 3.0}
+    measured = {
+        "protocols": {},
+        "exact_pair": {"text_query": pairs, "image_query": {**pairs, "recall@10": 0.4}},
+        "yardsticks": {"cca": {"recall@10": {"text_query": 0.25, "image_query": 0.5, "average": 0.375}}},
+    }
+    assert main_protocol(measured) == "recall@10"
+    assert verdict("GIN", measured).headline == "GIN loses to CCA by 0.075."
+    ours, cca = protocol_rows(measured, "GIN", "recall@10")
+    assert (ours.values["average"], cca.values["average"]) == (pytest.approx(0.3), 0.375)
+    assert "average" in cca.best
+
+
+def test_results_table_leads_with_pairs_where_there_are_no_labels():
+    pairs = dict.fromkeys(PAIR_MEASURES, 0.5)
+    measured = {
+        "protocols": {},
+        "exact_pair": {"text_query": pairs, "image_query": pairs},
+        "yardsticks": {"cca": {name: dict.fromkeys(DIRECTIONS, 0.25) for name in PAIR_MEASURES}},
+        "left_out": {"sm": "SM needs class labels"},
+    }
+    title, _, ours, cca, left_out = results_table("gin", measured).splitlines()
+    assert title.split() == ["pairs", *PAIR_MEASURES]
+    assert ours.split() == ["gin", *[".500"] * 18]
+    assert cca.split() == ["cca", *[".250"] * 18]
+    assert left_out == "SM needs class labels: left out"

@@ -235,3 +235,14 @@ def test_every_table_names_its_rows_and_columns(emoji_page):
         assert "<caption" in table
         assert "<th>" not in table
         assert table.count('scope="row"') == table.count("<tr") - 1
+
+
+def test_protocols_of_captions_have_a_card_for_each_direction(emoji_corpus, tmp_path):
+    arguments = make_arguments(emoji_corpus)
+    pairs = arguments["results"]["exact_pair"]
+    both = {"coco_1k": pairs, "coco_5k": pairs}
+    for measured in (arguments["results"], *arguments["details"].values()):
+        measured["caption_protocols"] = both
+    page = written(tmp_path, emoji_corpus, results=arguments["results"], details=arguments["details"])
+    for direction in ("text query", "image query"):
+        assert page.count(f"COCO 1K, {direction}") == page.count(f"COCO 5K, {direction}") == 1
