@@ -107,8 +107,8 @@ class TextConfig:
     """word2vec (binary or text) or GloVe text file, for `vectors=file`."""
     mapped_words: WholeNumber = 0
     """How many words outside the vocabulary a query may have, each read as the nearest four words of it by
-    the word vectors: the first of the vector file, or with `vectors=corpus` those of the training texts that
-    the vocabulary leaves out. 0: a query loses its unknown words."""
+    the word vectors: the first of the vector file, or with `vectors=corpus` those that the vocabulary leaves
+    out of the training texts. 0: a query loses its unknown words."""
     vector_seed: Seed = 0
     """Decides the trained word vectors, apart from the run's seed: runs of all seeds share one word graph."""
     length: Count = 200

@@ -25,7 +25,7 @@ from gcnxmodal.data.pictures import rasterise
 from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import SparseLayout, pack
 from gcnxmodal.graph.word_graph import graph_order, relabel, scaled_laplacian, word_graph
-from gcnxmodal.text.vectors import map_words, vector_matrix, word_vectors
+from gcnxmodal.text.vectors import cut_words, map_words, vector_matrix, word_vectors
 from gcnxmodal.text.vocabulary import MappedWords, Vocabulary, fit_idf, weight_counts, weighted
 
 MAPPED = ("mapped_words", "mapped_vertices", "mapped_weights")
@@ -328,8 +328,8 @@ def _vectors(corpus: Corpus, text: TextConfig) -> tuple[np.ndarray, np.ndarray]:
 def _mapped_words(corpus: Corpus, text: TextConfig) -> MappedWords:
     """Words outside the vocabulary as words of it, by the vectors that the run is trained with.
 
-    Of `vectors=corpus` by those of all words of the training texts, trained apart: the vectors of the word
-    graph are of the vocabulary alone.
+    Of `vectors=corpus` by vectors that are trained apart on the vocabulary and the words that it leaves out:
+    those of the word graph are of the vocabulary alone.
     """
     training_texts = [corpus.texts[i] for i in corpus.splits["train"]]
     source: Any = training_texts if text.vectors == "corpus" else text.vectors
@@ -339,6 +339,8 @@ def _mapped_words(corpus: Corpus, text: TextConfig) -> MappedWords:
     deciding = corpus.vocabulary.to_dict(), text.mapped_words, text.vector_seed
 
     def make() -> dict[str, np.ndarray]:
+        if text.vectors == "corpus" and not cut_words(corpus.vocabulary, training_texts):
+            return MappedWords((), np.empty((0, 0), np.int32), np.empty((0, 0), np.float32)).arrays()
         vectors = word_vectors(
             text.vectors,
             corpus.vocabulary,

@@ -7,7 +7,7 @@ import pytest
 from gensim.models import KeyedVectors
 
 from gcnxmodal.inputs import TextReader
-from gcnxmodal.text.vectors import load_vectors, map_words, word_vectors
+from gcnxmodal.text.vectors import cut_words, load_vectors, map_words, word_vectors
 from gcnxmodal.text.vocabulary import MappedWords, Tokenizer, Vocabulary, fit_idf
 
 VOCABULARY = Vocabulary(tuple(f"in{i}" for i in range(12)), Tokenizer())
@@ -109,10 +109,11 @@ def test_a_file_gives_the_first_other_words_beside_the_vocabulary(tmp_path: Path
 def test_vectors_of_the_corpus_map_the_words_that_the_vocabulary_leaves_out():
     random = np.random.default_rng(0)
     pets, cars = ["cat", "dog", "paw", "fur", "kitten"], ["car", "road", "wheel", "fuel", "lorry"]
-    texts = [" ".join(random.choice(part, 6)) for part in (pets, cars) for _ in range(200)]
+    texts = [" ".join(random.choice(part, 6)) for part in (pets, cars) for _ in range(200)] + ["once cat"]
     words = (*pets[:4], *cars[:4])
     vocabulary = Vocabulary(words, Tokenizer())
     vectors = word_vectors("corpus", vocabulary, texts, others=10)
     mapped = map_words(vectors, vocabulary, most=10)
     assert set(mapped.words) == {"kitten", "lorry"}
     assert {words[vertex] for vertex in mapped.of("kitten")[0]} == set(pets[:4])
+    assert cut_words(vocabulary, texts) == {"kitten", "lorry"}
