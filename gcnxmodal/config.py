@@ -21,6 +21,7 @@ Seed = Annotated[int, Ge(0), Lt(2**32), "from 0 to 2^32 - 1"]
 Rate = Annotated[float, Gt(0), AllowInfNan(False)]
 Weight = Annotated[float, Ge(0), AllowInfNan(False)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
+Share = Annotated[float, Gt(0), Lt(1)]
 Decay = Annotated[float, Gt(0), Le(1)]
 Precision = Literal["float32", "tf32", "bfloat16"]
 
@@ -150,6 +151,16 @@ class Experiment:
     """Epochs between two measurements of MAP on the way; 0 for none."""
     checkpoint_every: Count = 1
     """Epochs between two checkpoints."""
+    stop: Literal["last", "best"] = "last"
+    """Which epoch's model is measured and kept. best: of the one that is best on training items held out for
+    it; the test items are then measured at the end only."""
+    stop_measure: Literal["auto", "standard", "recall@10"] = "auto"
+    """What --stop best goes by: MAP under `standard`, or recall@10 of own pairs; auto: MAP, where there are
+    labels."""
+    stop_fraction: Share = 0.1
+    """Fraction of the training items that --stop best holds out."""
+    patience: WholeNumber = 0
+    """With --stop best, end training after so many measured epochs without a better one; 0: never early."""
 
     def relations(self) -> Mapping[str, Rule]:
         """What its values may be beside others, by option."""
@@ -184,9 +195,22 @@ def validate(experiment: Experiment) -> None:
         (text.vectors == "file") == (text.vector_file is not None),
         "a word2vec or GloVe file with --text.vectors file, and left out otherwise",
     )
-    for option, (value, good, allowed) in {"text.vector-file": vector_file, **experiment.relations()}.items():
+    rules = {"text.vector-file": vector_file, **_stop_rules(experiment), **experiment.relations()}
+    for option, (value, good, allowed) in rules.items():
         if not good:
             raise InputError(f"--{option} is {value}; it must be {allowed}")
+
+
+def _stop_rules(experiment: Experiment) -> dict[str, Rule]:
+    every = experiment.evaluate_every
+    if experiment.stop == "best":
+        allowed = f"from 1 to the epochs ({experiment.epochs}) with --stop best, which needs measurements"
+        return {"evaluate-every": (every, 0 < every <= experiment.epochs, allowed)}
+    given = {name: getattr(experiment, name) for name in ("stop_measure", "stop_fraction", "patience")}
+    return {
+        name.replace("_", "-"): (value, value == getattr(Experiment, name), "left out without --stop best")
+        for name, value in given.items()
+    }
 
 
 def out_of_range(kind: type[Experiment], error: ValidationError) -> str:

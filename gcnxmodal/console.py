@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from gcnxmodal import stopping
 from gcnxmodal.config import Experiment
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
@@ -115,6 +116,7 @@ class TrainingDisplay:
     def __init__(self, system: System, first_step: int, models: int = 1):
         self._epochs, self._steps = system.experiment.epochs, system.steps_per_epoch
         self._per_step, self._unit = system.per_step * models, system.unit
+        self._measure = stopping.measure_of(system.experiment, system.inputs.corpus)
         self._left = 0.0
         self._first_step = ""
         # disable=None: tqdm draws only where there is a terminal.
@@ -144,6 +146,11 @@ class TrainingDisplay:
         if PAIR_MEASURE in line:
             pairs = line[PAIR_MEASURE]
             text += f"  R@10 text {pairs['text_query']:.3f} image {pairs['image_query']:.3f}"
+        if stopping.HELD_OUT in line:
+            held_out = line[stopping.HELD_OUT]
+            name = "R@10" if self._measure == PAIR_MEASURE else "MAP"
+            text += f"  held out: {name} text {held_out['text_query']:.3f}"
+            text += f" image {held_out['image_query']:.3f}"
         say(f"{text}  left {tqdm.format_interval(self._left)}{self._first_step}")
         self._first_step = ""
 
@@ -177,6 +184,8 @@ def results_table(system: str, results: dict[str, Any]) -> str:
             for cell in map(protocols.__getitem__, names)
         ]
         lines.append(f"{row:<{width}}" + "".join(cells).rstrip())
+    if "chosen" in results:
+        lines.append(stopping.in_words(results["chosen"]))
     lines += [f"{reason}: left out" for reason in results.get("left_out", {}).values()]
     return "\n".join(lines)
 

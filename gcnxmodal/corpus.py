@@ -58,7 +58,8 @@ class Corpus:
         labels: bool [n, C]; C is 0 where nobody has labelled the items.
         class_names: the C names.
         splits: {"train": indices, "test": indices}; disjoint, non-empty. There may be others: hashing ranks
-            "retrieval", which has no test item and usually all training items.
+            "retrieval", which has no test item and usually all training items; by "validation", which has
+            items of neither, a run chooses its epoch.
         vocabulary: the N words, fitted on the training texts only, and the tokeniser that made them.
         provenance: source, licence, options and hash of what was read (JSON values).
         texts: the n original texts, for the report's gallery and for word vectors.
@@ -149,13 +150,42 @@ class Corpus:
         training items gets those of one group back. The vocabulary stays that of the full training split.
         Other splits, such as "retrieval", are dropped.
         """
+        train, held = self._held_out(fraction, seed)
+        return dataclasses.replace(self, splits={"train": train, "test": held})
+
+    def with_validation(self, fraction: float, seed: int) -> "Corpus":
+        """A corpus for choosing the epoch: `fraction` of the training items become a split "validation".
+
+        By the rule of `validation`; all other splits stay as they are.
+
+        Raises:
+            InputError: if that is not a single item.
+        """
+        train, held = self._held_out(fraction, seed)
+        if not len(held):
+            raise InputError(
+                f"{self.provenance.get('source')}: a fraction of {fraction} of its {len(train):,} training "
+                "items is none that can be held out; give a larger fraction, or more items"
+            )
+        return dataclasses.replace(self, splits={**self.splits, "train": train, "validation": held})
+
+    def without_validation(self) -> "Corpus":
+        """The same corpus with the items of "validation", if there are any, back among the training items."""
+        splits = dict(self.splits)
+        if (held := splits.pop("validation", None)) is None:
+            return self
+        splits["train"] = np.sort(np.concatenate([splits["train"], held]))
+        return dataclasses.replace(self, splits=splits)
+
+    def _held_out(self, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The training items without those held out, and these."""
         train = self.splits["train"]
         groups = train if self.groups is None else self.groups[train]
         held = validation_items(self.labels[train], fraction, seed, groups)
         for column in np.flatnonzero(~self.labels[train[~held]].any(axis=0)):
             if not self.labels[train[~held], column].any():
                 held &= groups != groups[self.labels[train, column]][0]
-        return dataclasses.replace(self, splits={"train": train[~held], "test": train[held]})
+        return train[~held], train[held]
 
     def save(self, path: Path) -> None:
         """Write one `.npz` of plain arrays (no pickled objects); texts and names are JSON in UTF-8."""
@@ -287,19 +317,23 @@ def _check_splits(corpus: Corpus, source: str) -> None:
                 f"{source}: the {name} split names row {outside[0]}, but there are {len(corpus)} items; "
                 "number the rows from 0"
             )
-    retrieval = corpus.splits.get("retrieval", np.empty(0, int))
-    for name, rows in (("train", train), ("retrieval", retrieval)):
-        both = np.intersect1d(rows, test)
+    for name, other in (
+        *(("train", "test"), ("retrieval", "test")),
+        *(("train", "validation"), ("validation", "test")),
+    ):
+        rows, others = (corpus.splits.get(split, np.empty(0, int)) for split in (name, other))
+        both = np.intersect1d(rows, others)
         if len(both):
             raise InputError(
-                f"{source}: row {both[0]} is in {name} and in test ({len(both)} such rows); remove it from "
-                "one"
+                f"{source}: row {both[0]} is in {name} and in {other} ({len(both)} such rows); remove it "
+                "from one"
             )
         if corpus.groups is not None:
-            shared = np.intersect1d(corpus.groups[rows], corpus.groups[test])
+            shared = np.intersect1d(corpus.groups[rows], corpus.groups[others])
             if len(shared):
                 raise InputError(
-                    f"{source}: group {shared[0]} has items in {name} and in test; keep a group on one side"
+                    f"{source}: group {shared[0]} has items in {name} and in {other}; keep a group on one "
+                    "side"
                 )
     items = corpus.labels[train].sum(axis=0)
     if (items == 0).any():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from gcnxmodal import stopping
 from gcnxmodal.baselines import BASELINES, CCA
 from gcnxmodal.baselines.base import Items, fit
 from gcnxmodal.config import experiment_dict
@@ -102,6 +103,7 @@ def finish(
             "train": sum(line["seconds"] for line in history),
             "evaluate": time.perf_counter() - started,
         },
+        **stopping.chosen_epoch(experiment, corpus, history, step),
         "provenance": corpus.provenance,
         "graph": system.inputs.graph_report,
         **environment(),
@@ -145,10 +147,12 @@ def measure(
             `chance`: of both MAP by protocol, or without labels the measures of exact pairs in its place, and
             then also `left_out`, the baselines that need labels; `queries`, of the model and of each baseline
             what typed queries find, see `Queries.measure`; of codes, also `expected`, see `evaluate_codes`,
-            and `cca_axes`, how many axes CCA has for its signs.
+            and `cca_axes`, how many axes CCA has for its signs; of a model whose score has parts,
+            `preferences`, the same measures by each part alone.
         details: the curves and per-class MAP of each, for the report.
     """
-    corpus, bits = system.inputs.corpus, retriever.model.bits
+    # What is ranked is not changed by a choice of the epoch, and the baselines train on all training items.
+    corpus, bits = system.inputs.corpus.without_validation(), retriever.model.bits
     model = retriever.database.evaluate(corpus.labels, corpus.splits, corpus.pairs)
     baselines = measure_baselines(corpus, bits) if baselines is None else baselines
     chance = _chance(corpus, system.experiment.seed, bits)
@@ -161,6 +165,12 @@ def measure(
             **{name: of["queries"] for name, of in baselines.items() if "queries" in of},
         },
     }
+    if retriever.model.preferences:
+        results["preferences"] = {
+            prefer: {name: found[name] for name in ("protocols", "exact_pair")}
+            for prefer in retriever.model.preferences
+            for found in [retriever.preferring(prefer).evaluate(corpus.labels, corpus.splits, corpus.pairs)]
+        }
     if "caption_protocols" in model:
         results["caption_protocols"] = model["caption_protocols"]
     if not corpus.labelled:
@@ -196,35 +206,45 @@ def epoch_line(
 
 
 def measured_on_the_way(system: System, params: Any) -> dict[str, dict[str, float]]:
-    """What a line of metrics says of the test items: MAP under `standard`, or without labels recall@10."""
-    corpus = system.inputs.corpus
-    if corpus.labelled:
-        return {"standard": map_of_test_items(system, params)}
-    pairs = None if corpus.pairs is None else corpus.pairs.take(corpus.splits["test"])
-    found = by_measure(_test_items(system, params).exact_pairs(pairs))
-    return {PAIR_MEASURE: found[PAIR_MEASURE]}
+    """What a line of metrics says of the test items: MAP under `standard`, or without labels recall@10.
+
+    Of a run that chooses its epoch it says nothing of the test items, but how good the held-out ones are by
+    the measure of the choice.
+    """
+    corpus, experiment = system.inputs.corpus, system.experiment
+    if experiment.stop == "best":
+        measure = stopping.measure_of(experiment, corpus)
+        return {stopping.HELD_OUT: _scores(system, params, stopping.HELD_OUT, measure)}
+    measure = "standard" if corpus.labelled else PAIR_MEASURE
+    return {measure: _scores(system, params, "test", measure)}
 
 
 def map_of_test_items(system: System, params: Any) -> dict[str, float]:
     """MAP of the test items under `standard`."""
-    corpus = system.inputs.corpus
-    return _test_items(system, params).standard_map(corpus.labels[corpus.splits["test"]])
+    return _scores(system, params, "test", "standard")
 
 
-def _test_items(system: System, params: Any) -> Any:
+def _scores(system: System, params: Any, split: str, measure: str) -> dict[str, float]:
+    """Of the items of a split among each other, MAP under `standard` or recall@10 of own pairs."""
+    corpus, rows = system.inputs.corpus, system.inputs.corpus.splits[split]
     # Without `about`, which nothing here reads: it asks for the commit, and this runs after every epoch.
     retriever = Retriever({}, system.applied_model, params, system.constants, system.inputs.reading)
-    return retriever.encode_items(system.inputs, system.inputs.corpus.splits["test"])
+    items = retriever.encode_items(system.inputs, rows)
+    if measure == "standard":
+        return items.standard_map(corpus.labels[rows])
+    pairs = None if corpus.pairs is None else corpus.pairs.take(rows)
+    return by_measure(items.exact_pairs(pairs))[measure]
 
 
 def measure_baselines(corpus: Corpus, bits: int | None = None) -> dict[str, dict[str, Any]]:
     """Every baseline, fitted and evaluated on the corpus: without labels, those that do not need them. They
-    are not random.
+    are not random, and train on all training items, those too that are held out to choose an epoch.
 
     Args:
         bits: of a system of binary codes. Beside it stand "cca-sign", the signs of as many canonical axes as
             a code has bits, and "sm", which has no code but real numbers, under the same protocols.
     """
+    corpus = corpus.without_validation()
     left_out = () if corpus.labelled else NEED_LABELS
     queries = draw_queries(corpus)
 

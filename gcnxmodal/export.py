@@ -50,7 +50,7 @@ class Arguments:
     """How the rows are kept."""
     out: Path | None = None
     """The folder to make; by default export-FORMAT in the run's."""
-    among: Literal["all", "train", "test", "retrieval"] = "all"
+    among: Literal["all", "train", "validation", "test", "retrieval"] = "all"
     """Which items of the corpus."""
     root: Path | None = None
     """Folder of the data set, if it has moved since."""

@@ -13,6 +13,8 @@ from jaxtyping import Bool
 
 from gcnxmodal.errors import InputError
 
+VALIDATION_SEED = 0  # the held-out part of the training set is the same for every seed of an experiment
+
 
 def held_out(
     labels_nC: Bool[np.ndarray, "n C"], groups: Sequence[str], fraction: float, seed: int

@@ -228,6 +228,7 @@ class Retriever:
         k: int = 10,
         among: str = "all",
         shortlist: int = 100,
+        prefer: str | None = None,
     ) -> list[Hit]:
         """The k best items, best first: by their images for a text, by their texts for an image.
 
@@ -236,6 +237,8 @@ class Retriever:
         Args:
             among: "all", or the split whose items are searched.
             shortlist: where the score depends on the pair, how many items are scored by it.
+            prefer: of a model whose score has parts, the one to search by: "pair", the item that belongs to
+                the query, or "class", items of its kind; by default both, as the model mixes them.
 
         Raises:
             InputError: if not one of text and image is given, there are no items to search, or as
@@ -246,6 +249,8 @@ class Retriever:
         for name, value in (("k", k), ("shortlist", shortlist)):
             if value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
+        if prefer is not None:
+            self._part(prefer)
         if self.database is None:
             raise InputError("this model has no items to search; load a run or an export of it")
         chosen = rows_among(self.items, among)
@@ -262,6 +267,8 @@ class Retriever:
             query = features
         else:
             query = self._rows(self.fold_texts(features) if by == "text" else self.fold_images(features))
+        if prefer is not None:
+            query = only(query, self._part(prefer))
         found, scores = database.search(query, k, by=by, shortlist=shortlist)
         hits = zip((self.items[row] for row in chosen[found[0]]), scores[0], strict=True)
         return [_hit(item, float(score)) for item, score in hits]
@@ -325,6 +332,18 @@ class Retriever:
         if isinstance(self.database, PairFeatures):
             return features_nD
         return self._rows(self.fold_texts(features_nD))
+
+    def preferring(self, prefer: str) -> Any:
+        """The items as they are ranked by one part of the score, see `search`."""
+        part = self._part(prefer)
+        return Embeddings(only(self.database.texts, part), self.database.images)
+
+    def _part(self, prefer: str) -> slice:
+        parts = self.model.preferences
+        if prefer not in parts:
+            which = f"it may be {' or '.join(parts)}" if parts else "the score of this model has no parts"
+            raise InputError(f"prefer is '{prefer}'; {which}")
+        return parts[prefer]
 
     def embeddings(self, database: Any) -> Any:
         """A database as rows that need no model: of features the embeddings to shortlist by."""
@@ -443,6 +462,13 @@ def save_run_model(folder: RunFolder, retriever: Retriever) -> None:
         retriever._write(temporary, retriever.items)
 
 
+def only(embeddings_nE: np.ndarray, part: slice) -> np.ndarray:
+    """Embeddings with zeros outside of a part, so that their scores are of that part alone."""
+    kept_nE = np.zeros_like(embeddings_nE)
+    kept_nE[:, part] = embeddings_nE[:, part]
+    return kept_nE
+
+
 def _hit(item: Mapping[str, Any], score: float) -> Hit:
     shown = ("id", "text", "picture", "labels", "metadata", "same_picture", "same_text")
     metadata = {**item.get("metadata", {}), **{name: item[name] for name in item if name not in shown}}
@@ -506,8 +532,8 @@ def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Ret
             "or run; name one"
         )
     if (folder.model / ABOUT).exists():
-        steps = folder.checkpoint_steps()
-        if not steps or read_about(folder.model)["checkpoint"] == steps[-1]:
+        step = folder.applied_step()
+        if step is None or read_about(folder.model)["checkpoint"] == step:
             return _load(folder.model)
     report(f"{path}: has no model of its newest checkpoint yet; restoring it with its data set")
     run = restore(path, root, report)

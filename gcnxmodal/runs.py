@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from gcnxmodal.config import Experiment, experiment_dict, flat
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
+from gcnxmodal.stopping import best_line
 from gcnxmodal.systems import PRESETS, System, build, experiment_from
 from gcnxmodal.training.checkpoint import Checkpoints
 
@@ -123,6 +124,14 @@ class RunFolder:
             return []
         return sorted(int(path.name) for path in self.checkpoints.iterdir() if path.name.isdigit())
 
+    def applied_step(self) -> int | None:
+        """The step of the model that a run ends with, as its newest checkpoint has it; None without one."""
+        steps = self.checkpoint_steps()
+        if not steps:
+            return None
+        best = best_line([line for line in self.history() if line["step"] <= steps[-1]])
+        return steps[-1] if best is None else best["step"]
+
     def read_config(self) -> tuple[str, Experiment]:
         """Preset and experiment of the run.
 
@@ -162,7 +171,7 @@ class RunFolder:
     def _check_same(self, experiment: Experiment) -> None:
         _, stored = self.read_config()
         now, before = ({"kind": e.kind, **flat(experiment_dict(e))} for e in (experiment, stored))
-        free = {"epochs", "evaluate_every", "checkpoint_every", "data.root"}
+        free = {"epochs", "evaluate_every", "checkpoint_every", "patience", "data.root"}
         for field in sorted(set(now) - free, key=lambda field: (field != "kind", field)):
             if now.get(field) != before.get(field):
                 raise InputError(
@@ -172,7 +181,7 @@ class RunFolder:
 
 
 class FinishedRun(NamedTuple):
-    """A run and what its newest checkpoint holds, after so many steps."""
+    """A run and the model of its newest checkpoint (or of the best epoch so far), after so many steps."""
 
     folder: RunFolder
     preset: str
@@ -204,8 +213,7 @@ def restore(path: Path, root: Path | None, report: Callable[[str], None]) -> Fin
     checkpoints.close()
     if restored is None:
         raise InputError(f"{folder.checkpoints}: no complete checkpoint; train again, or resume the run")
-    state, step = restored
-    return FinishedRun(folder, preset, system, system.trained(state), step)
+    return FinishedRun(folder, preset, system, *system.chosen(restored[0]))
 
 
 def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.train") -> str:

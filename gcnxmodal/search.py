@@ -35,8 +35,11 @@ class Arguments:
     """How many to show."""
     shortlist: int = 100
     """How many are scored pair by pair, where that is needed."""
-    among: Literal["all", "train", "test", "retrieval"] = "all"
+    among: Literal["all", "train", "validation", "test", "retrieval"] = "all"
     """Which items of the corpus are searched."""
+    prefer: Literal["pair", "class"] | None = None
+    """Of a run of `joint` with labels: what to look for, the item that belongs to the query or items of its
+    kind. By default both, as the run mixes them."""
     root: Path | None = None
     """Folder of the data set, if it has moved: for a run that was stopped, or is of an older version."""
 
@@ -66,6 +69,7 @@ def run(arguments: Arguments) -> list[Hit]:
         k=arguments.k,
         among=arguments.among,
         shortlist=arguments.shortlist,
+        prefer=arguments.prefer,
     )
     for rank, hit in enumerate(hits, 1):
         labels = f"{', '.join(hit.labels):<24}  " if retriever.about["class_names"] else ""

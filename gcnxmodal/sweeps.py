@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array
 from pydantic import ValidationError
 
-from gcnxmodal import runs
+from gcnxmodal import runs, stopping
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
 from gcnxmodal.console import TrainingDisplay, describe, say, sweep_table
 from gcnxmodal.data.load import load_corpus
@@ -39,10 +39,10 @@ from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.loop import Diverged, Interrupt, train
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import named_leaves
-from gcnxmodal.training.state import Data, TrainState
+from gcnxmodal.training.state import Data, TrainState, keep_if_better
 
 # Which leaves have an entry a member, on their first axis.
-STATE_AXES: Any = TrainState(params=0, opt_state=0, step=None, totals=0, first_nan=0)  # pyright: ignore
+STATE_AXES: Any = TrainState(params=0, opt_state=0, step=None, totals=0, first_nan=0, best=0)  # pyright: ignore
 DATA_AXES: Any = Data(None, None, None, None, plan=0, groups_n=None)  # pyright: ignore
 
 
@@ -323,10 +323,19 @@ def summarise(members: Sequence[Member], results: Sequence[Mapping[str, Any] | N
                 "setting": members[indices[0]].setting,
                 "members": [members[i].name for i in indices],
                 "diverged": [members[i].name for i in indices if results[i] is None],
+                **({"chosen": chosen} if (chosen := _chosen(members, results, indices)) else {}),
                 "protocols": _moments([headline_scores(result) for result in measured]),
             }
         )
     return rows
+
+
+def _chosen(
+    members: Sequence[Member], results: Sequence[Mapping[str, Any] | None], indices: Sequence[int]
+) -> dict[str, int]:
+    """The epoch that each of these members chose, by name; without those that chose none."""
+    found = ((members[i].name, (results[i] or {}).get("chosen")) for i in indices)
+    return {name: chosen["epoch"] for name, chosen in found if chosen}
 
 
 def shared_yardsticks(yardsticks: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -389,12 +398,10 @@ def _run_group(
             write_json(folder.diverged, {"step": broken})
             continue
         say(f"measuring {folder.path.name}")
-        step = int(alone.step)
         with contextlib.closing(Checkpoints(folder.checkpoints, member.fingerprint(), report=say)) as its_own:
-            its_own.save(step, alone)
-        finish(
-            member, member.trained(alone), folder, preset, step, compile_seconds, baselines, report=reports
-        )
+            its_own.save(int(alone.step), alone)
+        params, step = member.chosen(alone)
+        finish(member, params, folder, preset, step, compile_seconds, baselines, report=reports)
     shutil.rmtree(sweep.checkpoints(number))  # each member has its own now
 
 
@@ -404,20 +411,32 @@ def _train(
     """Train to the last epoch, a line of metrics a member and epoch: the state, and seconds of compiling."""
     system, experiment = program.system, program.system.experiment
     display = TrainingDisplay(system, int(state.step), len(folders))
+    histories = [folder.history() for folder in folders]
 
-    def on_epoch(epoch: int, state: TrainState, metrics: dict[str, Any], seconds: float) -> None:
+    def ended(index: int) -> bool:
+        return stopping.is_used_up(histories[index], experiment.patience)
+
+    def on_epoch(
+        epoch: int, state: TrainState, metrics: dict[str, Any], seconds: float
+    ) -> tuple[TrainState, bool]:
         lines = []
+        better, going_on = np.zeros(len(folders), bool), np.zeros(len(folders), bool)
         for index, (member, folder) in enumerate(zip(program.members, folders, strict=True)):
             values = {name: of_members[index] for name, of_members in metrics.items()}
-            if not np.isfinite(values["loss"]):
+            if not np.isfinite(values["loss"]) or ended(index):
                 continue
             line = epoch_line(system, epoch, state, values, seconds, len(folders))
             if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
                 line |= measured_on_the_way(member, program.params_of(member.trained(state), index))
             folder.append_metrics(line)
+            histories[index].append(line)
             lines.append(line)
+            better[index], going_on[index] = stopping.is_best(histories[index]), not ended(index)
         if lines:
             display.epoch(_mean_line(lines))
+        if experiment.stop == "last":
+            return state, False
+        return keep_if_better(state, program.system.trained(state), better), not going_on.any()
 
     with contextlib.closing(display), Interrupt() as interrupt:
         return train(
@@ -426,7 +445,7 @@ def _train(
             program.step(),
             program.plan,
             program.arguments(DROPOUT),
-            epochs=experiment.epochs,
+            epochs=experiment.epochs if not all(map(ended, range(len(folders)))) else 0,
             steps_per_epoch=system.steps_per_epoch,
             checkpoints=checkpoints,
             checkpoint_every=experiment.checkpoint_every,
@@ -470,7 +489,7 @@ def _report(
 def _mean_line(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One line for all members: the mean of their numbers."""
     mean = {**lines[0], "loss": float(np.mean([line["loss"] for line in lines]))}
-    for name in ("standard", PAIR_MEASURE):
+    for name in ("standard", PAIR_MEASURE, stopping.HELD_OUT):
         if name in mean:
             mean[name] = {way: float(np.mean([line[name][way] for line in lines])) for way in mean[name]}
     return mean

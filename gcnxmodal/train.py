@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import tyro
 from tensorboardX import SummaryWriter
 
-from gcnxmodal import sweep
+from gcnxmodal import stopping, sweep
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
 from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, presets_table, results_table, say
 from gcnxmodal.data.cache import keep_compiled_programs
@@ -34,7 +34,7 @@ from gcnxmodal.training import cluster
 from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.loop import Diverged, Interrupt, Interrupted, train
 from gcnxmodal.training.sharding import to_one_device
-from gcnxmodal.training.state import TrainState
+from gcnxmodal.training.state import TrainState, keep_if_better
 
 DEFAULT_PRESET = "gin-emoji"
 
@@ -168,14 +168,25 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
         tell(f"resuming at step {step:,} (epoch {step // system.steps_per_epoch + 1})")
     cluster.first_only(folder.rewind, int(state.step) // system.steps_per_epoch)
     record = cluster.first_only(_Record, system, folder, int(state.step))
+    history = cluster.first_only(folder.history) or []  # process 0 alone has the measurements, and decides
+    (used_up,) = cluster.as_the_first([stopping.is_used_up(history, experiment.patience)])
 
-    def on_epoch(epoch: int, state: TrainState, metrics: dict[str, float], seconds: float) -> None:
+    def on_epoch(
+        epoch: int, state: TrainState, metrics: dict[str, float], seconds: float
+    ) -> tuple[TrainState, bool]:
         line = epoch_line(system, epoch, state, metrics, seconds)
         if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
             params = to_one_device(system.trained(state))
             line |= cluster.together(lambda: cluster.first_only(measured_on_the_way, system, params)) or {}
         if record is not None:
             record.epoch(line)
+        if experiment.stop == "last":
+            return state, False
+        history.append(line)
+        better, ended = cluster.as_the_first(
+            [stopping.is_best(history), stopping.is_used_up(history, experiment.patience)]
+        )
+        return keep_if_better(state, system.trained(state), bool(better)), bool(ended)
 
     with contextlib.closing(record) if record else contextlib.nullcontext(), Interrupt() as interrupt:
         state, compile_seconds = train(
@@ -184,7 +195,7 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
             system.step(),
             system.plan,
             system.key(DROPOUT),
-            epochs=experiment.epochs,
+            epochs=0 if used_up else experiment.epochs,
             steps_per_epoch=system.steps_per_epoch,
             checkpoints=checkpoints,
             checkpoint_every=experiment.checkpoint_every,
@@ -193,8 +204,10 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
             interrupt=interrupt,
         )
     checkpoints.close()
-    params = to_one_device(system.trained(state))
-    step = int(state.step)
+    if experiment.stop == "best" and int(state.step) < experiment.epochs * system.steps_per_epoch:
+        tell(stopping.why_it_ended(history, experiment.patience))
+    params, step = system.chosen(state)
+    params = to_one_device(params)
     results = cluster.together(
         lambda: cluster.first_only(finish, system, params, folder, preset, step, compile_seconds)
     )

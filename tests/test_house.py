@@ -27,7 +27,7 @@ LAYERS = [
     {"retriever", "report"},
     {"runs"},
     {"systems"},
-    {"inputs", "stores"},
+    {"inputs", "stores", "stopping"},
     {"data", "training", "nn", "baselines"},
     {"graph", "chebyshev", "retrieval"},
     {"corpus", "text", "holdout"},

@@ -208,3 +208,19 @@ def test_one_process_agrees_with_itself():
     assert not cluster.everywhere(False)
     cluster.check_same({"corpus": "x"})
     assert cluster.first_only(os.path.basename, "a/b") == "b"
+
+
+@pytest.mark.slow
+def test_both_processes_keep_the_best_epoch_and_end_after_the_same(folder: Path, tmp_path: Path, start):
+    run_dir = tmp_path / "run"
+    more = ("--stop", "best", "--stop-fraction", "0.3", "--patience", "1", "--epochs", "40")
+    (code, said, _), (other_code, _, _) = start(folder, run_dir, *more, "--train.learning-rate", "0.1").wait()
+    assert (code, other_code) == (0, 0)
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    scores = [line["validation"]["average"] for line in lines]
+    chosen = json.loads((run_dir / "results.json").read_text())["chosen"]
+    assert chosen["epoch"] == int(np.argmax(scores)) + 1 == len(lines) - 1 < 39
+    assert "(--patience 1)" in said
+    with ocp.training.Checkpointer(run_dir / "checkpoints") as checkpointer:
+        step = max(checkpoint.step for checkpoint in checkpointer.checkpoints)
+    assert step == lines[-1]["step"]

@@ -13,6 +13,7 @@ from gcnxmodal.data import coco, emoji, folder, hashing_mat, mirflickr, nus_wide
 from gcnxmodal.data.cache import cache_dir
 from gcnxmodal.data.loader import Shared
 from gcnxmodal.errors import InputError
+from gcnxmodal.holdout import VALIDATION_SEED
 from gcnxmodal.text.vocabulary import Tokenizer
 
 LOADERS = {
@@ -43,8 +44,6 @@ OPTIONS = (
     *("text_field", "picture_field", "label_field", "split_field"),
 )
 """Fields of DataConfig that are arguments of some loaders, under the same name."""
-
-VALIDATION_SEED = 0  # the held-out part of the training set is the same for every seed of an experiment
 
 
 def load_dataset(name: str | Path, **options: Any) -> Corpus:

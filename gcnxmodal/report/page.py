@@ -15,6 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
+from gcnxmodal import stopping
 from gcnxmodal.report import comparison, values
 from gcnxmodal.report.comparison import main_protocol, verdict
 from gcnxmodal.report.gallery import Gallery, Reasons
@@ -92,6 +93,7 @@ def write_report(
         verdict=verdict(system, results),
         main=main_protocol(results),
         board=comparison.protocol_rows(results, system, main_protocol(results)),
+        chosen=stopping.in_words(results["chosen"]) if "chosen" in results else None,
         left_out=list(results.get("left_out", {}).values()),
         protocols={name: comparison.protocol_rows(results, system, name) for name in results["protocols"]},
         exact_pair={

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from gcnxmodal.report.panels import Line, bar_panel, line_panel, plain_text
 from gcnxmodal.report.values import DASH, DIRECTIONS, Series, measured, series
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE
+from gcnxmodal.stopping import HELD_OUT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +103,11 @@ def training_plots(
     ]
     lines = [line for line in lines if line.x]
     if lines:
-        lines += _levels(results.get("yardsticks", {}), measure, " average")
         title = _BY_EPOCH[measure]
+        if measure == HELD_OUT:  # the baselines are measured on other items
+            title = f"{_held_out_measure(results.get('chosen', {}))} of held-out training items by epoch"
+        else:
+            lines += _levels(results.get("yardsticks", {}), measure, " average")
         plots.append(Plot("map", _map_panel(title, lines), _in_words(title, lines)))
     return plots
 
@@ -134,7 +138,8 @@ def sweep_plot(
     mean = tuple(math.fsum(points[name][epoch] for name in best) / len(best) for epoch in shared)
     style = Series("", "muted")
     thin = [Line("", style, tuple(row), tuple(row.values()), 0.8) for row in points.values() if row]
-    named = [Line(label, series("model", label), tuple(shared), mean, 2.4), *_levels(baselines, measure)]
+    levels = [] if measure == HELD_OUT else _levels(baselines, measure)
+    named = [Line(label, series("model", label), tuple(shared), mean, 2.4), *levels]
     title = f"Average {_BY_EPOCH[measure]}"
     words = f"{_in_words(title, named)} Thin: each of {len(points)} members."
     return Plot("map", _map_panel(title, [*thin, *named]), words)
@@ -143,11 +148,17 @@ def sweep_plot(
 _BY_EPOCH = {
     "standard": "MAP by epoch, standard protocol",
     PAIR_MEASURE: f"{PAIR_MEASURE} of own pairs by epoch",
+    HELD_OUT: "score of held-out training items by epoch",
 }
 
 
 def _measured_on_the_way(history: Iterable[Mapping[str, Any]]) -> str:
-    return PAIR_MEASURE if any(row.get(PAIR_MEASURE) for row in history) else "standard"
+    found = {name for row in history for name in (HELD_OUT, PAIR_MEASURE) if row.get(name)}
+    return min(found, key=(HELD_OUT, PAIR_MEASURE).index, default="standard")
+
+
+def _held_out_measure(chosen: Mapping[str, Any]) -> str:
+    return PAIR_MEASURE if chosen.get("measure") == PAIR_MEASURE else "MAP"
 
 
 def _levels(baselines: Mapping[str, Any], measure: str, suffix: str = "") -> list[Line]:

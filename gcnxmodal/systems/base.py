@@ -18,18 +18,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from flax import nnx
 from jax.sharding import Mesh
 
+from gcnxmodal import stopping
 from gcnxmodal.config import Experiment, adapter, changed_values
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import Inputs, TextInput
 from gcnxmodal.training import sharding
 from gcnxmodal.training.sampling import Plan
-from gcnxmodal.training.state import Data, Step, TrainState
+from gcnxmodal.training.state import Best, Data, Step, TrainState
 
 # What each random stream is for; a key is a function of (seed, purpose, epoch or step).
 INIT, PAIRS, ORDER, DROPOUT = range(4)
@@ -94,6 +96,11 @@ class Model(nnx.Module):
     def fold_images(self, images_MD: jax.Array, /) -> jax.Array:
         """Image features as embeddings that are ranked by inner product."""
         return images_MD
+
+    @property
+    def preferences(self) -> Mapping[str, slice]:
+        """Parts of an embedding that answer one of several questions alone, by what a query may prefer."""
+        return {}
 
     def explain(self, texts_BT: jax.Array, images_Bd: jax.Array) -> Any:
         """Why aligned pairs score as they do, an `Explanation`; None of a model that cannot tell."""
@@ -216,6 +223,12 @@ class System(abc.ABC):
         """The parameters of a state that are measured and saved."""
         return state.params
 
+    def chosen(self, state: TrainState) -> tuple[Any, int]:
+        """The parameters that a run ends with, of the best epoch or the last, and after how many steps."""
+        if state.best is not None and (step := int(state.best.step)):
+            return state.best.params, step
+        return self.trained(state), int(state.step)
+
     def covering(self, experiments: Sequence[Any]) -> "System":
         """The system with room for each of some experiments that differ in their `arguments` only."""
         return self
@@ -233,7 +246,7 @@ class System(abc.ABC):
 
     def shape_of_state(self) -> TrainState:
         """`initial_state` with shapes in place of arrays: nothing is allocated, no file of weights read."""
-        shapes = jax.eval_shape(self._fresh_state)
+        shapes = jax.eval_shape(lambda: self._with_best(self._fresh_state()))
         lies = sharding.state_shardings(shapes, self.mesh)
         return jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), shapes, lies)
 
@@ -263,7 +276,15 @@ class System(abc.ABC):
         rngs = nnx.Rngs(self._local_key(INIT))
         return self.make_model(self.experiment, self.sizes, self.constants, rngs)
 
+    def _with_best(self, state: TrainState) -> TrainState:
+        """The state with room for the best epoch's model, of a run that ends with it."""
+        if self.experiment.stop == "last":
+            return state
+        best = Best(jax.tree.map(jnp.copy, self.trained(state)), jnp.zeros((), jnp.int32))
+        return dataclasses.replace(state, best=best)
+
     def _placed(self, state: TrainState) -> TrainState:
+        state = self._with_best(state)
         return sharding.place(state, sharding.state_shardings(state, self.mesh))
 
     @property
@@ -310,14 +331,15 @@ class System(abc.ABC):
 
 
 def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> System:
-    """Make the system of an experiment on its corpus.
+    """Make the system of an experiment on its corpus; with --stop best, without the items held out for it.
 
     Args:
         mesh: the devices that train it; the first one of this process if not given.
 
     Raises:
         InputError: if the corpus has one class only, or none and the system needs classes, the word graph
-            cannot be built, or a batch is larger than the data.
+            cannot be built, a batch is larger than the data, or too few items can be held out to choose the
+            epoch by.
     """
     mesh = sharding.one_device() if mesh is None else mesh
     system = SYSTEMS[experiment.kind]
@@ -327,6 +349,8 @@ def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> S
             "classes; add the field 'label' or 'labels' to its metadata, or train gin-folder or "
             "joint-folder, which learn from the pairs alone"
         )
+    if experiment.stop == "best":
+        corpus = stopping.hold_out(experiment, corpus)
     return system.build(experiment, corpus, mesh)
 
 

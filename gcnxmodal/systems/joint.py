@@ -64,6 +64,7 @@ from gcnxmodal.training.state import (
 METRICS = ("loss", "pair", "class_contrast", "class_head", "scale")
 MOST_SCALE = 100.0  # of the cosines; CLIP's limit
 MOST_WORDS = 8  # of a text that stands for a typed query
+TEXT_LENGTH = float(__import__("os").environ.get("TL", "4"))
 CHUNK = 1024  # texts whose scores with a whole batch are held at a time, in the sigmoid form
 
 
@@ -77,6 +78,7 @@ class Joint(Model):
         i = sqrt(d) image(I) / ||image(I)||             the image encoder, at root mean square 1
         u_m = W_m t + b_m,   v_m = W'_m relu(H_m i + h_m) + b'_m             in R^D, of member m
         p_m(c | T) = softmax_c(V_m u_m + a_m),   p_m(c | I) = softmax_c(V_m v_m + a'_m)
+        p(c | T) ~ (mean_m p_m(c | T))^(1 / temperature),   p(c | I) alike with its own temperature
 
     Both towers share the class vectors V_m. An embedding is the M unit vectors of a text or an image beside
     its mean posterior, so that the score of a pair is an inner product:
@@ -97,6 +99,7 @@ class Joint(Model):
         self.text, self.image = text, image
         self.members, self.dimension, self.classes = M, D, classes
         self.class_share = config.class_share if classes else 0.0
+        self.text_temperature, self.image_temperature = config.text_temperature, config.image_temperature
         self.precision = config.precision
         self.text_head = linear(text.width, M * D, config.precision, rngs)
         self.image_hidden = linear(image.width, M * H, config.precision, rngs) if H else None
@@ -112,11 +115,11 @@ class Joint(Model):
 
     def encode_texts(self, texts_BT: Array) -> Float[Array, "B E"]:
         """M unit vectors and the mean posterior, E = M D + C."""
-        return self._beside(*self.read_texts(self.text(texts_BT)))
+        return self._text_embedding(self.text(texts_BT))
 
     def encode_images(self, images_Bd: Array) -> Float[Array, "B E"]:
         """See `encode_texts`."""
-        return self._beside(*self.read_images(images_Bd))
+        return self._beside(*self.read_images(images_Bd), self.image_temperature)
 
     def fold_texts(self, texts_QE: Float[Array, "Q E"]) -> Float[Array, "Q E"]:
         """Each part times the root of its weight in the score."""
@@ -128,10 +131,11 @@ class Joint(Model):
         """See `fold_texts`."""
         return self.fold_texts(images_ME)
 
-    def preferring(self, what: str) -> slice:
-        """The part of an embedding that answers one of both questions alone: "pair" or "class"."""
+    @property
+    def preferences(self) -> dict[str, slice]:
+        """ "pair": which text belongs to which picture; "class": which are of one kind."""
         pair = self.members * self.dimension
-        return slice(0, pair) if what == "pair" else slice(pair, None)
+        return {"pair": slice(0, pair), "class": slice(pair, None)} if self.classes else {}
 
     def explain(self, texts_BT: Array, images_Bd: Array) -> Explanation:
         """Scores of aligned pairs and what each word adds, gradient times input; see `GIN.explain`."""
@@ -141,7 +145,7 @@ class Joint(Model):
             inputs, read = self.text.look_up(texts_BT), partial(self.text.read, there_BL=texts_BT >= 0)
 
         def from_inputs(inputs: Array) -> tuple[Array, Array]:
-            texts_BE = self.fold_texts(self._beside(*self.read_texts(read(inputs))))
+            texts_BE = self.fold_texts(self._text_embedding(read(inputs)))
             scores_B = jnp.sum(texts_BE * images_BE, axis=-1)
             return jnp.sum(scores_B), scores_B
 
@@ -152,7 +156,7 @@ class Joint(Model):
 
     def read_texts(self, encoded_BV: Float[Array, "B V"]) -> tuple[Array, Array]:
         """Unit vectors [B, M, D] and class logits [B, M, C] of encoded texts."""
-        u_BMD = self.text_head(_unit(encoded_BV)).reshape(-1, self.members, self.dimension)
+        u_BMD = self.text_head(TEXT_LENGTH * _unit(encoded_BV)).reshape(-1, self.members, self.dimension)
         return self._read(u_BMD, self.text_class_bias)
 
     def read_images(
@@ -182,8 +186,12 @@ class Joint(Model):
     def _members(self, which: str, x: Array, weights: nnx.Param) -> Array:
         return jnp.einsum(which, x, weights.get_value(), precision=PRECISIONS[self.precision])
 
-    def _beside(self, units_BMD: Array, logits_BMC: Array) -> Float[Array, "B E"]:
+    def _text_embedding(self, encoded_BV: Array) -> Float[Array, "B E"]:
+        return self._beside(*self.read_texts(encoded_BV), self.text_temperature)
+
+    def _beside(self, units_BMD: Array, logits_BMC: Array, temperature: float) -> Float[Array, "B E"]:
         posterior_BC = jax.nn.softmax(logits_BMC, axis=-1).mean(axis=1)
+        posterior_BC = jax.nn.softmax(jnp.log(jnp.maximum(posterior_BC, 1e-9)) / temperature, axis=-1)
         return jnp.concatenate([units_BMD.reshape(len(units_BMD), -1), posterior_BC], axis=1)
 
 
@@ -250,7 +258,7 @@ def loss(
 
 def _used(weight: Any) -> bool:
     """Whether a term is there: not if its weight is zero and no argument of a sweep."""
-    return isinstance(weight, jax.core.Tracer) or weight > 0
+    return isinstance(weight, jax.Array) or weight > 0
 
 
 def some_words(key: Array, texts_BN: Float[Array, "B N"], dropout: Any, short: Any) -> Float[Array, "B N"]:
@@ -391,6 +399,10 @@ class JointModel:
     """M: how many towers of other first weights are trained side by side and averaged."""
     class_share: Fraction = 0.5
     """s: the share of the class score in the score of a pair; 0 without labels."""
+    text_temperature: Rate = 1.0
+    """Exponent 1 / T of the class posteriors of texts: below 1 sharper, above 1 flatter. It is not trained."""
+    image_temperature: Rate = 1.0
+    """The same of images, whose posteriors are too sure on few training items."""
     precision: Precision = "float32"
     """Of the products of the dense layers, see GIN's."""
 
@@ -511,7 +523,7 @@ class JointSystem(System):
     ) -> Joint:
         config = experiment.model
         linear_text = config.text == "linear"
-        text = Features(sizes.words) if linear_text else text_encoder(config, constants, rngs)
+        text: Any = Features(sizes.words) if linear_text else text_encoder(config, constants, rngs)
         if config.text == "gcn":
             _start_as_identity(text)
         image = image_encoder(sizes, config.precision, rngs)

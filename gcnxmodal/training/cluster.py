@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import jax
@@ -126,6 +126,11 @@ def agree(steps: int, signal: int) -> tuple[int, int]:
     """The length of the next block, by process 0's clock; and the signal that any process has got, or 0."""
     said = _gather(np.array([steps, signal], np.int32))
     return int(said[0, 0]), int(said[:, 1].max())
+
+
+def as_the_first(values: Sequence[int]) -> list[int]:
+    """The values of process 0."""
+    return _gather(np.array(values, np.int32))[0].tolist()
 
 
 def everywhere(true: bool) -> bool:

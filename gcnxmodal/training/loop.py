@@ -91,7 +91,7 @@ def train(
     checkpoints: Checkpoints,
     checkpoint_every: int,
     on_progress: Callable[[Progress], None],
-    on_epoch: Callable[[int, TrainState, dict[str, Any], float], None],
+    on_epoch: Callable[[int, TrainState, dict[str, Any], float], tuple[TrainState, bool]],
     interrupt: Interrupt,
 ) -> tuple[TrainState, float]:
     """Train from wherever `state` stands to the end of the last epoch.
@@ -111,7 +111,8 @@ def train(
         checkpoints: where the state is saved.
         checkpoint_every: epochs between two checkpoints; the last epoch is always saved.
         on_progress: told about once a second.
-        on_epoch: told (epoch, state, mean metrics, seconds of training) at the end of each epoch.
+        on_epoch: told (epoch, state, mean metrics, seconds of training) at the end of each epoch; gives the
+            state to go on with, and whether this epoch shall be the last.
         interrupt: asked after each block whether to stop; a signal to one process stops all.
 
     Returns:
@@ -156,11 +157,14 @@ def train(
             block_steps, stop = cluster.agree(_fitting(steps, seconds), interrupt.signal)
             if stop and row < steps_per_epoch:
                 _stop(checkpoints, done, state, stop)
-        on_epoch(epoch, state, means, epoch_seconds)
-        if (epoch + 1) % checkpoint_every == 0 or epoch + 1 == epochs:
+        state, ended = on_epoch(epoch, state, means, epoch_seconds)
+        ended |= epoch + 1 == epochs
+        if (epoch + 1) % checkpoint_every == 0 or ended:
             checkpoints.save(done, state)
+        if ended:
+            break
         _, stop = cluster.agree(block_steps, interrupt.signal)
-        if stop and epoch + 1 < epochs:
+        if stop:
             _stop(checkpoints, done, state, stop)
     return state, compile_seconds
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
@@ -46,6 +47,20 @@ class Data:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class Best:
+    """The model of the best epoch so far.
+
+    Attributes:
+        params: what is measured and saved of it.
+        step: after how many steps it was; 0 before the first measurement.
+    """
+
+    params: Any
+    step: Int[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class TrainState:
     """All that changes from step to step; a checkpoint is this value.
 
@@ -55,6 +70,7 @@ class TrainState:
         step: steps done.
         totals: metrics summed over the steps of the present epoch.
         first_nan: the first step whose loss was not finite, or -1.
+        best: of a run that ends with its best epoch; so every checkpoint has that model too.
     """
 
     params: Any
@@ -62,6 +78,7 @@ class TrainState:
     step: Int[Array, ""]
     totals: dict[str, Float[Array, ""]]
     first_nan: Int[Array, ""]
+    best: Best | None = None
 
 
 def init_state(params: Any, optimizer: optax.GradientTransformation, metrics: tuple[str, ...]) -> TrainState:
@@ -121,11 +138,13 @@ def averaged(optimizer: optax.GradientTransformation, decay: float | Array) -> o
     """
 
     def start(params: Any) -> Any:
-        return Averaged((optimizer.init(params), jnp.zeros((), jnp.int32)), params)
+        # A copy, because the state is donated, and no buffer can be donated twice.
+        average = jax.tree.map(jnp.copy, params)
+        return Averaged((optimizer.init(params), jnp.zeros((), jnp.int32)), average)
 
-    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Averaged]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Averaged]:
         inner, steps = state.inner
-        updates, inner = optimizer.update(gradients, inner, params)
+        updates, inner = optimizer.update(updates, inner, params)
         decay_t = jnp.minimum(decay, (1.0 + steps) / (10.0 + steps))
         after = optax.apply_updates(params, updates)
         average = jax.tree.map(lambda a, p: decay_t * a + (1 - decay_t) * p, state.average, after)
@@ -269,6 +288,23 @@ def match_of(data: Data, texts: Int[Array, " B"], images: Int[Array, " M"], *, g
     if grid:
         return text_labels.astype(jnp.float32) @ image_labels.astype(jnp.float32).T > 0
     return (text_labels & image_labels).any(axis=1)
+
+
+def keep_if_better(state: TrainState, params: Any, better: bool | Bool[np.ndarray, " members"]) -> TrainState:
+    """The same state with these parameters as the best so far, if they are.
+
+    Args:
+        params: what is measured and saved of the state.
+        better: whether they are; of several models trained together, each.
+    """
+    assert state.best is not None
+
+    def chosen(new: Array, old: Array) -> Array:
+        which = jnp.asarray(better).reshape(np.shape(better) + (1,) * (old.ndim - np.ndim(better)))
+        return jax.device_put(jnp.where(which, new, old), old.sharding)
+
+    best = jax.tree.map(chosen, Best(params, state.step), state.best)
+    return dataclasses.replace(state, best=best)
 
 
 def start_epoch(state: TrainState) -> TrainState:

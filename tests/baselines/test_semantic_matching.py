@@ -16,7 +16,7 @@ from gcnxmodal.text.vocabulary import Tokenizer
 def test_embedding_is_the_posterior_of_one_multinomial_regression(monkeypatch):
     monkeypatch.setattr(sm, "STRENGTHS", (10.0,))
     images, texts, labels = two_views()
-    method = SemanticMatching().fit(images, texts, labels)
+    method = SemanticMatching(score="cosine").fit(images, texts, labels)
     expected = LogisticRegression(C=10, max_iter=1000).fit(normalize(texts), labels.argmax(axis=1))
     posterior = normalize(expected.predict_proba(normalize(texts)))
     np.testing.assert_allclose(method.encode_texts(texts), posterior, atol=1e-4)
@@ -26,7 +26,7 @@ def test_several_labels_get_one_regression_each(monkeypatch):
     monkeypatch.setattr(sm, "STRENGTHS", (10.0,))
     images, texts, labels = two_views()
     labels[::2, 0] = True
-    method = SemanticMatching().fit(images, texts, labels)
+    method = SemanticMatching(score="cosine").fit(images, texts, labels)
     models = [LogisticRegression(C=10, max_iter=1000).fit(normalize(texts), has) for has in labels.T]
     posterior = np.stack([model.predict_proba(normalize(texts))[:, 1] for model in models], axis=1)
     np.testing.assert_allclose(method.encode_texts(texts), normalize(posterior), atol=1e-4)
@@ -34,7 +34,7 @@ def test_several_labels_get_one_regression_each(monkeypatch):
 
 def test_inner_product_of_posteriors_ranks_as_their_centred_correlation():
     images, texts, labels = two_views()
-    method = SemanticMatching(score="inner product").fit(images, texts, labels)
+    method = SemanticMatching().fit(images, texts, labels)
     p, q = method.encode_texts(texts), method.encode_images(images)
     np.testing.assert_allclose(p, method.posteriors(texts, "texts"), rtol=1e-6)
     centred = (p - p.mean(axis=1, keepdims=True)) @ (q - q.mean(axis=1, keepdims=True)).T
@@ -43,7 +43,7 @@ def test_inner_product_of_posteriors_ranks_as_their_centred_correlation():
 
 def test_official_features_give_the_published_map(shared_data):
     found = wikipedia.official_features(shared_data / "wikipedia")
-    method = SemanticMatching(score="inner product")
+    method = SemanticMatching()
     method.fit(found["I_tr"], found["T_tr"], found["labels_tr"])
     texts, images = method.encode_texts(found["T_te"]), method.encode_images(found["I_te"])
     score = standard_map(texts, images, found["labels_te"])
