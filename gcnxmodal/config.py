@@ -99,12 +99,17 @@ class TextConfig:
     """Leave out English stop words."""
     lemmatise: bool = False
     """Reduce words to their lemmas (extra `lemmas`)."""
-    segmenter: Literal["none", "jieba"] = "none"
-    """jieba: cut Chinese text, which has no blanks, into words (extra `chinese`)."""
+    segmenter: Literal["none", "auto", "jieba", "ngrams"] = "none"
+    """For languages without blanks. jieba: cut Chinese text into words (extra `chinese`); ngrams: take every
+    two and three neighbouring letters as words; auto: what the training texts need, if anything."""
     vectors: Literal["corpus", "glove", "file"] = "corpus"
     """Word vectors: trained on the training texts, GloVe 6B 50-d (extra `glove`), or a file."""
     vector_file: Path | None = None
     """word2vec (binary or text) or GloVe text file, for `vectors=file`."""
+    mapped_words: WholeNumber = 0
+    """How many words outside the vocabulary a query may have, each read as the nearest four words of it by
+    the word vectors: the first of the vector file, or with `vectors=corpus` those that the vocabulary leaves
+    out of the training texts. 0: a query loses its unknown words."""
     vector_seed: Seed = 0
     """Decides the trained word vectors, apart from the run's seed: runs of all seeds share one word graph."""
     length: Count = 200
@@ -164,7 +169,8 @@ class Experiment:
 
 def counts_only(text: TextConfig, title: str) -> dict[str, Rule]:
     """Rules for a system that reads the counts of a text: nothing of word vectors, their graph or order."""
-    unread = ("vectors", "vector_file", "vector_seed", "length", "neighbours", "graph", "lambda_max")
+    unread = ("vectors", "vector_file", "mapped_words", "vector_seed", "length", "neighbours", "graph")
+    unread += ("lambda_max",)
     allowed = f"left out: {title} reads counts of words, and no graph, vectors or order of them"
     given = {name: getattr(text, name) for name in unread}
     return {

@@ -52,10 +52,19 @@ def describe(system: System) -> str:
             f"images {' x '.join(map(str, system.inputs.images.shape[1:]))}",
             _words(graph)
             + (f"; {wordless:,} documents have no vocabulary word and are kept" if wordless else ""),
+            *_SEGMENTED.get(corpus.vocabulary.tokenizer.segmenter, ()),
             f"model: {system.parameters:,} parameters; an epoch is {system.steps_per_epoch:,} steps of "
             f"{system.per_step:,} {system.unit}; on {devices}",
         ]
     )
+
+
+_SEGMENTED = {
+    "jieba": ("the texts are Chinese without blanks: jieba cuts them into words",),
+    "ngrams": (
+        "the texts have no blanks between words: every two and every three neighbouring letters are a word",
+    ),
+}
 
 
 def _matched(corpus: Corpus) -> str:

@@ -5,7 +5,7 @@ That is results.json, curves.json, the model with its items, and the report.
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,10 @@ from gcnxmodal.report.gallery import (
 from gcnxmodal.report.page import write_report
 from gcnxmodal.retrieval.database import Codes, Embeddings
 from gcnxmodal.retrieval.evaluate import ALL_PROTOCOLS, evaluate_embeddings
+from gcnxmodal.retrieval.hamming import pack_codes
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, by_measure, headline_scores
 from gcnxmodal.retrieval.protocols import PROTOCOLS, Protocol
+from gcnxmodal.retrieval.queries import Queries
 from gcnxmodal.retriever import Retriever, save_run_model
 from gcnxmodal.runs import RunFolder, command_line, write_json
 from gcnxmodal.systems import System
@@ -143,9 +145,10 @@ def measure(
     Returns:
         results: `protocols`, `exact_pair`, `yardsticks` (the baselines, as results.json calls them), and
             `chance`: of both MAP by protocol, or without labels the measures of exact pairs in its place, and
-            then also `left_out`, the baselines that need labels; of codes, also `expected`, see
-            `evaluate_codes`, and `cca_axes`, how many axes CCA has for its signs; of a model whose score has
-            parts, `preferences`, the same measures by each part alone.
+            then also `left_out`, the baselines that need labels; `queries`, of the model and of each baseline
+            what typed queries find, see `Queries.measure`; of codes, also `expected`, see `evaluate_codes`,
+            and `cca_axes`, how many axes CCA has for its signs; of a model whose score has parts,
+            `preferences`, the same measures by each part alone.
         details: the curves and per-class MAP of each, for the report.
     """
     # What is ranked is not changed by a choice of the epoch, and the baselines train on all training items.
@@ -157,6 +160,10 @@ def measure(
         **{name: model[name] for name in ("protocols", "exact_pair", "queries_without_relevant")},
         "yardsticks": {name: headline_scores(of) for name, of in baselines.items()},
         "chance": headline_scores(chance),
+        "queries": {
+            "model": _typed_queries(retriever, corpus),
+            **{name: of["queries"] for name, of in baselines.items() if "queries" in of},
+        },
     }
     if retriever.model.preferences:
         results["preferences"] = {
@@ -173,6 +180,20 @@ def measure(
         results["cca_axes"] = baselines["cca-sign"]["axes"]  # the other bits of its codes never differ
         results["expected"] = {"model": model["expected"], **of_codes, "chance": chance["expected"]}
     return results, {"model": model, **baselines}
+
+
+def draw_queries(corpus: Corpus) -> Queries:
+    """Queries as people type them, of the test texts of a corpus."""
+    return Queries.draw(corpus.counts, corpus.vocabulary.words, corpus.splits["test"], corpus.pairs)
+
+
+def _typed_queries(retriever: Retriever, corpus: Corpus) -> dict[str, dict[str, float]]:
+    """What typed queries find among the items of a retriever."""
+    queries, database = draw_queries(corpus), retriever.database
+    if not len(queries):
+        return {}
+    short = retriever.encode_words(queries.words_S)
+    return queries.measure_rows(database.texts[queries.whole_W], short, database, corpus.labels, corpus.pairs)
 
 
 def epoch_line(
@@ -225,17 +246,38 @@ def measure_baselines(corpus: Corpus, bits: int | None = None) -> dict[str, dict
     """
     corpus = corpus.without_validation()
     left_out = () if corpus.labelled else NEED_LABELS
+    queries = draw_queries(corpus)
+
+    def measured(method: Any, protocols: Mapping[str, Protocol] = PROTOCOLS) -> dict[str, Any]:
+        texts, images = fit_baseline(method, corpus)
+        found = evaluate_embeddings(
+            texts, images, corpus.labels, corpus.splits, protocols=protocols, pairs=corpus.pairs
+        )
+        return {**found, "queries": typed(method, Embeddings(texts, images))}
+
+    def typed(method: Any, database: Any, of_texts: Callable = np.asarray) -> dict[str, dict[str, float]]:
+        if not len(queries):
+            return {}
+        short = of_texts(method.encode_texts(corpus.vocabulary.counts_of(queries.words_S)))
+        whole = database.texts[queries.whole_W]
+        return queries.measure_rows(whole, short, database, corpus.labels, corpus.pairs)
+
     if bits is None:
-        methods = {name: method for name, method in BASELINES.items() if name not in left_out}
-        return {name: evaluate_baseline(method(), corpus) for name, method in methods.items()}
-    embedded = fit_baseline(CCA(bits), corpus)
+        return {name: measured(method()) for name, method in BASELINES.items() if name not in left_out}
+    method = CCA(bits)
+    embedded = fit_baseline(method, corpus)
     axes = embedded[0].shape[1]
-    # Columns of zeros, bits that never differ, where there are fewer axes than bits.
-    texts, images = (np.pad(x_nD, ((0, 0), (0, bits - axes))) for x_nD in embedded)
-    signs = {"cca-sign": {**evaluate_signs(texts, images, corpus), "axes": axes}}
+
+    def codes_of(x_nD: np.ndarray) -> np.ndarray:
+        # Columns of zeros, bits that never differ, where there are fewer axes than bits.
+        return pack_codes(np.pad(x_nD, ((0, 0), (0, bits - axes))))
+
+    database = Codes(codes_of(embedded[0]), codes_of(embedded[1]), bits)
+    signs = database.evaluate(corpus.labels, corpus.splits, corpus.pairs)
+    signs |= {"axes": axes, "queries": typed(method, database, codes_of)}
     if left_out:
-        return signs
-    return {**signs, "sm": evaluate_baseline(BASELINES["sm"](), corpus, ALL_PROTOCOLS)}
+        return {"cca-sign": signs}
+    return {"cca-sign": signs, "sm": measured(BASELINES["sm"](), ALL_PROTOCOLS)}
 
 
 def evaluate_baseline(

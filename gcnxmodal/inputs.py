@@ -5,16 +5,17 @@ training items and without the corpus.
 """
 
 import dataclasses
+import difflib
 import hashlib
 import importlib.metadata
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.corpus import Corpus
@@ -24,11 +25,28 @@ from gcnxmodal.data.pictures import rasterise
 from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import SparseLayout, pack
 from gcnxmodal.graph.word_graph import graph_order, relabel, scaled_laplacian, word_graph
-from gcnxmodal.text.vectors import vector_matrix, word_vectors
-from gcnxmodal.text.vocabulary import Vocabulary, fit_idf, weight_counts, weighted
+from gcnxmodal.text.vectors import cut_words, map_words, vector_matrix, word_vectors
+from gcnxmodal.text.vocabulary import MappedWords, Vocabulary, fit_idf, weight_counts, weighted
+
+MAPPED = ("mapped_words", "mapped_vertices", "mapped_weights")
+"""Names of the arrays of `MappedWords`."""
 
 TextInput = Literal["counts", "words"]
 """What is read of a text: counts of the vocabulary's words, or its words in order."""
+
+
+class ReadTexts(NamedTuple):
+    """Some new texts as they are read.
+
+    Attributes:
+        rows: as `Inputs.texts` has them; of a text without a known word empty.
+        known: whether each text has a word that the run knows.
+        mapped: the words that are read as others of the vocabulary, and as which.
+    """
+
+    rows: sp.csr_array | np.ndarray
+    known: Bool[np.ndarray, " n"]
+    mapped: dict[str, tuple[str, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +59,7 @@ class TextReader:
         idf: what "tfidf" takes from the training texts.
         length: words in order that are read of a text.
         width: words that a row has room for, the most of a text of the corpus; longer texts make more.
+        mapped: words outside the vocabulary that are read as words of it, if there are any.
     """
 
     vocabulary: Vocabulary
@@ -48,27 +67,65 @@ class TextReader:
     idf: Float[np.ndarray, " N"] | None
     length: int
     width: int
+    mapped: MappedWords | None = None
 
-    def __call__(self, texts: Sequence[str], *, wordless: bool = False) -> sp.csr_array | np.ndarray:
-        """The rows of some texts.
+    def __call__(self, texts: Sequence[str]) -> sp.csr_array | np.ndarray:
+        """The rows of some texts by their words of the vocabulary alone, as those of a corpus are read."""
+        return self.of_words(self.vocabulary.sequences(texts))
 
-        Args:
-            wordless: take texts without a word of the vocabulary, too.
+    def read(self, texts: Sequence[str]) -> ReadTexts:
+        """Some new texts, such as queries.
 
-        Raises:
-            InputError: if a text has no word of the vocabulary.
+        The count of a word outside the vocabulary is spread over the words that it is mapped to, by their
+        shares; of words in order, the nearest stands for it. In a text that then has no known word, words of
+        the vocabulary are looked for inside the runs of scripts without blanks.
         """
-        counts = self.vocabulary.counts(texts)
-        empty = np.flatnonzero(np.diff(counts.indptr) == 0)
-        if len(empty) and not wordless:
-            where = f" (text {empty[0]} of {len(texts):,})" if len(texts) > 1 else ""
-            raise InputError(
-                f"'{texts[empty[0]]}'{where}: none of its words is among the {len(self.vocabulary):,} of the "
-                "run; use other words"
-            )
-        if self.weighting is not None:
-            return weighted(counts, self.weighting, self.idf)
-        return word_numbers(self.vocabulary, texts, self.length, self.width)
+        mapped: dict[str, tuple[str, ...]] = {}
+        counted = [self._numbers(text, mapped) for text in texts]
+        known = np.array([len(numbers) > 0 for numbers, _ in counted], bool)
+        if self.weighting is None:
+            return ReadTexts(padded_words([n for n, _ in counted], self.length, self.width), known, mapped)
+        indptr = np.concatenate([[0], np.cumsum([len(n) for n, _ in counted], dtype=np.int64)])
+        numbers = np.concatenate([np.empty(0, np.int32), *(n for n, _ in counted)])
+        shares = np.concatenate([np.empty(0, np.float32), *(shares for _, shares in counted)])
+        counts = sp.csr_array((shares, numbers, indptr), (len(texts), len(self.vocabulary)))
+        counts.sum_duplicates()
+        return ReadTexts(weighted(counts, self.weighting, self.idf), known, mapped)
+
+    def similar_words(self, text: str, most: int = 3) -> list[str]:
+        """Words of the vocabulary that are spelt nearly like those of a text without a known word."""
+        spelt = [
+            near
+            for word in self.vocabulary.tokenizer(text)
+            for near in difflib.get_close_matches(word, self.vocabulary.words, most)
+        ]
+        return list(dict.fromkeys(spelt))[:most]
+
+    def _numbers(self, text: str, mapped: dict[str, tuple[str, ...]]) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the words of a text, and how much each counts; adds to what is mapped."""
+        numbers: list[int] = []
+        shares: list[float] = []
+        words = self.vocabulary.tokenizer(text)
+        for word in words:
+            if (number := self.vocabulary.number_of(word)) is not None:
+                numbers.append(number)
+                shares.append(1.0)
+            elif self.mapped is not None and (near := self.mapped.of(word)) is not None:
+                most = 1 if self.weighting is None else len(near[0])
+                numbers += near[0][:most].tolist()
+                shares += near[1][:most].tolist()
+                mapped[word] = tuple(self.vocabulary.words[vertex] for vertex in near[0][:most])
+        if not numbers:
+            inside = [part for word in words for part in self.vocabulary.words_inside(word)]
+            numbers = [number for part in inside if (number := self.vocabulary.number_of(part)) is not None]
+            shares = [1.0] * len(numbers)
+        return np.array(numbers, np.int32), np.array(shares, np.float32)
+
+    def of_words(self, sequences: Sequence[Int[np.ndarray, " length"]]) -> sp.csr_array | np.ndarray:
+        """The rows of texts that are given as word numbers in reading order."""
+        if self.weighting is None:
+            return padded_words(sequences, self.length, self.width)
+        return weighted(self.vocabulary.counts_of(sequences), self.weighting, self.idf)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +147,11 @@ class Reading(NamedTuple):
     images: ImageScaler
 
 
-def word_numbers(
-    vocabulary: Vocabulary, texts: Sequence[str], length: int, width: int = 0
+def padded_words(
+    sequences: Sequence[Int[np.ndarray, " words"]], length: int, width: int = 0
 ) -> Int[np.ndarray, "n L"]:
     """The first `length` words of each text by number, int32, filled up with -1 to at least `width`."""
-    rows = [row[:length] for row in vocabulary.sequences(texts)]
+    rows = [row[:length] for row in sequences]
     words = np.full((len(rows), max(width, *map(len, rows))), -1, np.int32)
     for number, row in enumerate(rows):
         words[number, : len(row)] = row
@@ -172,7 +229,7 @@ def read_inputs(
     if counted:
         texts = weight_counts(corpus.counts, text.weighting, train)
     else:
-        texts = word_numbers(corpus.vocabulary, corpus.texts, text.length)
+        texts = padded_words(corpus.vocabulary.sequences(corpus.texts), text.length)
     scaler = image_scaler(corpus.images, data.image_scale, train)
     text_reader = TextReader(
         vocabulary=corpus.vocabulary,
@@ -180,8 +237,11 @@ def read_inputs(
         idf=fit_idf(corpus.counts[train], text.weighting) if counted else None,
         length=text.length,
         width=texts.shape[1] if isinstance(texts, np.ndarray) else 0,
+        mapped=_mapped_words(corpus, text) if text.mapped_words else None,
     )
     report = {"words": len(corpus.vocabulary), "documents_without_a_word": corpus.wordless}
+    if text_reader.mapped is not None:
+        report["mapped_words"] = len(text_reader.mapped.words)
     return Inputs(corpus, texts, scaler(corpus.images), report, Reading(text_reader, scaler))
 
 
@@ -260,12 +320,44 @@ def _vectors(corpus: Corpus, text: TextConfig) -> tuple[np.ndarray, np.ndarray]:
     named = repr(
         (training_texts, corpus.vocabulary.to_dict(), text.vector_seed, importlib.metadata.version("gensim"))
     )
-    path = cache_dir() / "vectors" / f"{hashlib.sha256(named.encode()).hexdigest()}.npz"
     names = ("vectors", "has_vector")
-    arrays = cached_arrays(
-        path,
-        make=lambda: dict(zip(names, make(), strict=True)),
-        shapes=dict.fromkeys(names),
-        what="word vectors",
-    )
+    arrays = _kept(named, lambda: dict(zip(names, make(), strict=True)), names)
     return arrays["vectors"], arrays["has_vector"]
+
+
+def _mapped_words(corpus: Corpus, text: TextConfig) -> MappedWords:
+    """Words outside the vocabulary as words of it, by the vectors that the run is trained with.
+
+    Of `vectors=corpus` by vectors that are trained apart on the vocabulary and the words that it leaves out:
+    those of the word graph are of the vocabulary alone.
+    """
+    training_texts = [corpus.texts[i] for i in corpus.splits["train"]]
+    source: Any = training_texts if text.vectors == "corpus" else text.vectors
+    if text.vector_file is not None and text.vector_file.is_file():
+        about = text.vector_file.stat()
+        source = (str(text.vector_file.resolve()), about.st_size, about.st_mtime_ns)
+    deciding = corpus.vocabulary.to_dict(), text.mapped_words, text.vector_seed
+
+    def make() -> dict[str, np.ndarray]:
+        if text.vectors == "corpus" and not cut_words(corpus.vocabulary, training_texts):
+            return MappedWords((), np.empty((0, 0), np.int32), np.empty((0, 0), np.float32)).arrays()
+        vectors = word_vectors(
+            text.vectors,
+            corpus.vocabulary,
+            training_texts,
+            path=text.vector_file,
+            seed=text.vector_seed,
+            others=text.mapped_words,
+        )
+        return map_words(vectors, corpus.vocabulary, text.mapped_words).arrays()
+
+    named = repr(("mapped", source, *deciding, importlib.metadata.version("gensim")))
+    return MappedWords.from_arrays(_kept(named, make, MAPPED))
+
+
+def _kept(
+    named: str, make: Callable[[], dict[str, np.ndarray]], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Arrays made from word vectors, from the cache if they were made before."""
+    path = cache_dir() / "vectors" / f"{hashlib.sha256(named.encode()).hexdigest()}.npz"
+    return cached_arrays(path, make=make, shapes=dict.fromkeys(names), what="word vectors")

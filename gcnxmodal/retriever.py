@@ -5,7 +5,7 @@ A trained model is one folder in one format, which every run writes at its end (
 
     model.json               system, configuration, vocabulary, how images are made, class names, versions
     parameters.safetensors   what was trained
-    constants.safetensors    the word graph or word vectors; statistics of the training items
+    constants.safetensors    the word graph or word vectors; statistics of the training items; mapped words
     items.jsonl              the items that can be searched: see `stores/files.py`
     embeddings.safetensors   their rows; codes or features of models that have these
 
@@ -19,14 +19,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 from pydantic import ValidationError
 from safetensors.numpy import save_file
 
@@ -35,7 +35,7 @@ from gcnxmodal.config import experiment_dict
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
-from gcnxmodal.inputs import ImageScaler, Inputs, Reading, TextReader, read_pictures
+from gcnxmodal.inputs import MAPPED, ImageScaler, Inputs, Reading, TextReader, read_pictures
 from gcnxmodal.nn.layers import Constant
 from gcnxmodal.nn.weights import read_weights
 from gcnxmodal.retrieval.database import Codes, Database, Embeddings, PairFeatures, score_matrix
@@ -54,7 +54,7 @@ from gcnxmodal.stores.files import (
 )
 from gcnxmodal.systems import SYSTEMS, System, experiment_from
 from gcnxmodal.systems.base import Model, Sizes
-from gcnxmodal.text.vocabulary import Vocabulary
+from gcnxmodal.text.vocabulary import MappedWords, Vocabulary
 from gcnxmodal.training import sharding
 
 FORMAT = 2
@@ -166,18 +166,45 @@ class Retriever:
             self._write(temporary, without_pictures(self.items))
         return folder
 
-    def encode_text(self, texts: str | Sequence[str], batch: int = CHUNK) -> Rows:
+    @overload
+    def encode_text(
+        self, texts: str | Sequence[str], batch: int = CHUNK, *, missing: Literal["raise"] = "raise"
+    ) -> Rows: ...
+    @overload
+    def encode_text(
+        self, texts: str | Sequence[str], batch: int = CHUNK, *, missing: Literal["mask"]
+    ) -> tuple[Rows, Bool[np.ndarray, " n"]]: ...
+    def encode_text(
+        self,
+        texts: str | Sequence[str],
+        batch: int = CHUNK,
+        *,
+        missing: Literal["raise", "mask"] = "raise",
+    ) -> Any:
         """Texts to embeddings float32 [n, D], whose inner product with an image's is the score; or of a model
         of binary codes to codes, packed as `retrieval.hamming.pack_codes` does, uint32 [n, W].
 
         Args:
-            batch: texts at a time. With the default, a text of the corpus has the bits of its stored row;
-                1 answers a single question sooner.
+            batch: texts at a time. With the default, a text of the corpus has the bits of its stored row
+                (unless words of it are mapped, see `words_read`); 1 answers a single question sooner.
+            missing: what a text without a known word does. "raise": it is an error. "mask": its row is zero,
+                and which texts have a word comes back beside the rows, bool [n].
 
         Raises:
-            InputError: if a text has no word of the vocabulary, or there is none.
+            InputError: if a text has no known word and `missing` is "raise"; or there is no text.
         """
-        return self._rows(self.fold_texts(self._features_of_texts(texts, batch)))
+        features, known = self._features_of_texts(texts, batch, missing)
+        rows = self._rows(self.fold_texts(features))
+        if missing == "raise":
+            return rows
+        rows = np.array(rows)
+        rows[~known] = 0
+        return rows, known
+
+    def words_read(self, text: str) -> dict[str, tuple[str, ...]]:
+        """The words of a text that are not in the vocabulary, but read as words of it that are near by the
+        word vectors: of a run with `text.mapped_words`."""
+        return self.reading.texts.read([text]).mapped
 
     def encode_image(
         self, images: np.ndarray | Path | str | Sequence[Path | str], batch: int = CHUNK
@@ -231,7 +258,7 @@ class Retriever:
             raise InputError(f"no item is in '{among}'; search among all")
         chosen = distinct_rows(self.items, chosen, "picture" if text is not None else "text")
         if text is not None:
-            by, features = "text", self._features_of_texts(text, 1)
+            by, features = "text", self._features_of_texts(text, 1, "raise")[0]
         else:
             by, features = "image", self._features_of_images(image, 1)
         whole = len(chosen) == len(self.items)
@@ -288,11 +315,23 @@ class Retriever:
     def encode_corpus(self, corpus: Corpus) -> Any:
         """All items of any corpus with images of the model's kind; see `encode_items`.
 
-        Texts without a word of the vocabulary are kept.
+        Texts without a word of the vocabulary are kept. Their unknown words are not mapped, so that the
+        corpus of the training has the same rows again.
         """
-        texts = self.reading.texts(corpus.texts, wordless=True)
+        texts = self.reading.texts(corpus.texts)
         images = self.reading.images(self._unscaled(corpus.images))
         return self.encode_items(Inputs(corpus, texts, images, {}, self.reading))
+
+    def encode_words(self, sequences: Sequence[np.ndarray], batch: int = CHUNK) -> np.ndarray:
+        """Texts that are given as numbers of words, as queries that the database searches by."""
+        return self._as_queries(
+            self._encode("encode_texts", self.reading.texts.of_words(sequences), batch=batch)
+        )
+
+    def _as_queries(self, features_nD: np.ndarray) -> np.ndarray:
+        if isinstance(self.database, PairFeatures):
+            return features_nD
+        return self._rows(self.fold_texts(features_nD))
 
     def preferring(self, prefer: str) -> Any:
         """The items as they are ranked by one part of the score, see `search`."""
@@ -343,11 +382,33 @@ class Retriever:
         chosen = np.arange(rows.shape[0]) if chosen is None else chosen
         return _in_chunks(partial(_applied, self._graphdef, method, *self._arrays), rows, chosen, batch)
 
-    def _features_of_texts(self, texts: str | Sequence[str], batch: int) -> np.ndarray:
+    def _features_of_texts(
+        self, texts: str | Sequence[str], batch: int, missing: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Features of texts, and which of them have a known word."""
         texts = [texts] if isinstance(texts, str) else texts
         if not len(texts):
             raise InputError("texts: there is none to encode; give at least one")
-        return self._encode("encode_texts", self.reading.texts(texts), batch=batch)
+        if missing not in ("raise", "mask"):
+            raise InputError(f"missing is '{missing}'; it must be raise or mask")
+        rows, known, _ = self.reading.texts.read(texts)
+        if missing == "raise" and not known.all():
+            raise InputError(self._without_a_word(texts, np.flatnonzero(~known)))
+        return self._encode("encode_texts", rows, batch=batch), known
+
+    def _without_a_word(self, texts: Sequence[str], unknown: np.ndarray) -> str:
+        reader = self.reading.texts
+        words = f"the {len(reader.vocabulary):,} of the run"
+        if len(texts) == 1:
+            near = reader.similar_words(texts[0])
+            fix = f"did you mean {' or '.join(near)}?" if near else "use other words"
+            return f"'{texts[0]}': none of its words is among {words}; {fix}"
+        first = ", ".join(f"'{texts[row]}' (text {row})" for row in unknown[:3])
+        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
+        return (
+            f"{len(unknown):,} of {len(texts):,} texts have no word among {words}: {first}{more}; use other "
+            'words, or take missing="mask"'
+        )
 
     def _features_of_images(self, images: Any, batch: int) -> np.ndarray:
         if isinstance(images, (str, Path)):
@@ -377,6 +438,7 @@ class Retriever:
         params, constants = self._arrays
         texts, scaler = self.reading
         statistics = {"idf": texts.idf, "image_mean": scaler.mean, "image_divisor": scaler.divisor}
+        statistics |= {} if texts.mapped is None else texts.mapped.arrays()
         read = {
             f"reading.{name}": np.asarray(a, order="C") for name, a in statistics.items() if a is not None
         }
@@ -492,7 +554,13 @@ def _load(folder: Path) -> Retriever:
         held = system.constants_from(constants)
         model = system.applied(experiment, sizes, held)
         scaler = ImageScaler(constants.get("reading.image_mean"), constants.get("reading.image_divisor"))
-        texts = TextReader(vocabulary, idf=constants.get("reading.idf"), **about["texts"])
+        mapped = {name: constants[f"reading.{name}"] for name in MAPPED if f"reading.{name}" in constants}
+        texts = TextReader(
+            vocabulary,
+            idf=constants.get("reading.idf"),
+            mapped=MappedWords.from_arrays(mapped) if mapped else None,
+            **about["texts"],
+        )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise InputError(
             f"{folder / ABOUT}: does not describe a model of this version ({error}); export again"

@@ -61,6 +61,8 @@ def run(arguments: Arguments) -> list[Hit]:
         say(f"score: {retriever.model.bits} bits - 2 x Hamming distance")
     elif retriever.about["score"] == SHORTLISTS and retriever.database.kind == "embeddings":
         say("note: scores are those that shortlist; search the run itself for the full ones")
+    for word, read_as in retriever.words_read(arguments.text or "").items():
+        say(f"'{word}' is not among the run's words; read as {', '.join(read_as)}")
     hits = retriever.search(
         arguments.text,
         image=arguments.picture,

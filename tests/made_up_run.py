@@ -179,6 +179,13 @@ def make_arguments(
             "exact_pair": details["model"]["exact_pair"],
             "yardsticks": {key: details[key]["protocols"] for key in ("cca", "sm")},
             "chance": make_evaluation(0.14, classes, 3)["protocols"],
+            "queries": {
+                key: {
+                    length: {"queries": 90, "precision@10": level * share, "hubs": 0.7 - level * share}
+                    for length, share in (("whole", 1), ("4", 0.7), ("2", 0.5), ("1", 0.4))
+                }
+                for key, level in {"model": model, "cca": cca, "sm": sm}.items()
+            },
             "seed": 0,
             "commit": "3f9a1c2d7e01",
             "device": "1 x cpu",

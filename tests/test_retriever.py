@@ -13,7 +13,10 @@ from safetensors.numpy import load_file, save_file
 from small_folder import WORDS, write_folder
 from untrained_runs import RUNS, untrained
 
+from gcnxmodal import search
+from gcnxmodal.config import TextConfig
 from gcnxmodal.errors import InputError
+from gcnxmodal.evaluation import measure
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.runs import FinishedRun
 
@@ -215,7 +218,78 @@ def test_images_that_do_not_fit_are_refused(gin: Path, images, message):
 
 def test_texts_without_a_known_word_are_refused_by_number(gin: Path):
     loaded = Retriever.from_pretrained(gin)
-    with pytest.raises(InputError, match=r"'unheard-of' \(text 1 of 2\): none of its words is among the 40"):
-        loaded.encode_text(["word01", "unheard-of"])
+    texts = ["word01", "unheard-of", "eins", "zwei", "word02", "drei"]
+    message = (
+        r"4 of 6 texts have no word among the 40 of the run: 'unheard-of' \(text 1\), 'eins' \(text 2\), "
+    )
+    with pytest.raises(InputError, match=message + r"'zwei' \(text 3\) and 1 more; .* missing=\"mask\""):
+        loaded.encode_text(texts)
+    with pytest.raises(InputError, match=r"'wort01': none of its words .* did you mean word01 or word"):
+        loaded.encode_text("wort01")
+    with pytest.raises(InputError, match=r"'zzz': none of its words is among the 40 .*; use other words"):
+        loaded.encode_text("zzz")
+    with pytest.raises(InputError, match="missing is 'skip'"):
+        loaded.encode_text(texts, missing="skip")  # pyright: ignore
     with pytest.raises(InputError, match="texts: there is none to encode"):
         loaded.encode_text([])
+
+
+def test_one_text_without_a_known_word_refuses_no_batch(saved):
+    retriever = Retriever.from_pretrained(saved[1])
+    texts = ["word01 word02", "unheard-of", "zzz word03"]
+    rows, known = retriever.encode_text(texts, missing="mask")
+    assert known.tolist() == [True, False, True]
+    assert not rows[1].any()
+    expected = retriever.encode_text(["word01 word02", "word03"])
+    np.testing.assert_array_equal(rows[[0, 2]], expected, strict=True)
+    none, known = retriever.encode_text(["zzz"], missing="mask")
+    assert (none.any(), known.any(), none.shape[1:]) == (False, False, rows.shape[1:])
+
+
+def test_words_outside_the_vocabulary_are_read_by_the_vectors_that_trained_the_run(
+    folder: Path, tmp_path, capsys
+):
+    vectors = dict(zip(WORDS, np.eye(len(WORDS)), strict=True))
+    unheard = {"kitten": vectors["word05"] + 0.9 * vectors["word31"], "nowhere": -sum(vectors.values())}
+    lines = [" ".join([word, *map(str, row)]) for word, row in (vectors | unheard).items()]
+    (tmp_path / "vectors.txt").write_text("\n".join(lines))
+    text = TextConfig(vectors="file", vector_file=tmp_path / "vectors.txt", mapped_words=10)
+    run = untrained(folder, "gin", text=text)
+    assert run.system.inputs.graph_report["mapped_words"] == 1
+    of_run = Retriever.of_run(run).with_items(run.system.inputs)
+    path = of_run.save_pretrained(tmp_path / "model")
+    (tmp_path / "vectors.txt").unlink()
+    loaded = Retriever.from_pretrained(path)
+    read_as = loaded.words_read("kitten word07")["kitten"]
+    assert {"word05", "word31"} <= set(read_as)
+    assert loaded.words_read("word07 nowhere") == {}
+    np.testing.assert_array_equal(loaded.encode_text("kitten"), of_run.encode_text("kitten"), strict=True)
+    assert (loaded.encode_text("kitten word07") != loaded.encode_text("word07")).any()
+    np.testing.assert_array_equal(loaded.encode_text("nowhere word07"), loaded.encode_text("word07"))
+    hits = search.run(search.Arguments(path, text="kitten", k=2))
+    assert len(hits) == 2
+    assert f"'kitten' is not among the run's words; read as {', '.join(read_as)}" in capsys.readouterr().out
+    expected = of_run.encode_items(run.system.inputs)
+    found = loaded.encode_corpus(run.system.inputs.corpus)
+    np.testing.assert_array_equal(found.texts, expected.texts)
+
+
+def test_typed_queries_are_measured_of_every_kind(folder: Path, saved):
+    run, _ = saved
+    retriever = Retriever.of_run(run).with_items(run.system.inputs)
+    results, _ = measure(run.system, retriever)
+    baselines = {"cca-sign", "sm"} if retriever.model.bits else {"cca", "sm"}
+    assert set(results["queries"]) == {"model", *baselines}
+    asked = {
+        name: {n: of["queries"] for n, of in lengths.items()} for name, lengths in results["queries"].items()
+    }
+    assert asked["model"] == asked["sm"]
+    assert list(asked["model"]) == ["whole", "8", "4", "2", "1"]
+    for lengths in results["queries"].values():
+        for of in lengths.values():
+            assert 0 < of["precision@10"] <= 1
+            assert 10 / 30 <= of["hubs"] <= 1
+    words = "word05 word31 word07"
+    [numbers] = retriever.reading.texts.vocabulary.sequences([words])
+    typed = retriever.without_items().encode_words([numbers])
+    np.testing.assert_array_equal(typed, retriever.encode_text(words), strict=True)

@@ -12,6 +12,7 @@ from gcnxmodal.runs import FinishedRun, RunFolder
 from gcnxmodal.systems import build
 from gcnxmodal.systems.gch import GCHExperiment, GCHModel, GCHTrain
 from gcnxmodal.systems.gin import GINExperiment, GINModel, GINTrain
+from gcnxmodal.systems.joint import JointExperiment, JointModel
 from gcnxmodal.systems.scanet import SCANetExperiment, SCANetModel
 
 GRID = GINTrain(pairing="grid", grid_texts=8, grid_images=8)
@@ -34,14 +35,23 @@ RUNS: dict[str, dict[str, Any]] = {
         "train": GRID,
         "image_feature": "pixels",
     },
+    "joint": {
+        "model": JointModel(dimension=4, members=2, image_hidden=8),
+        "text": TextConfig(weighting="tfidf", mapped_words=10),
+    },
     "gch": {**HASHING, "text": TextConfig(weighting="l2")},
 }
 
 
-def untrained(root: Path, name: str) -> FinishedRun:
+def untrained(root: Path, name: str, **more: Any) -> FinishedRun:
     """A run without its training: first parameters, each moved a little, so that none is zero."""
-    options = dict(RUNS[name])
-    kinds = {GCHModel: GCHExperiment, GINModel: GINExperiment, SCANetModel: SCANetExperiment}
+    options = {**RUNS[name], **more}
+    kinds = {
+        GCHModel: GCHExperiment,
+        GINModel: GINExperiment,
+        JointModel: JointExperiment,
+        SCANetModel: SCANetExperiment,
+    }
     kind = kinds[type(options["model"])]
     text = options.pop("text", TextConfig())
     feature = options.pop("image_feature", "features")

@@ -1,7 +1,7 @@
 """The system beside its baselines: rows of numbers, and the first sentence of the page. No HTML here."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from gcnxmodal.report.values import DIRECTIONS, Series, measured, series
@@ -85,20 +85,31 @@ def exact_pair_rows(
         if pairs := pairs_of(details.get(key, {})):
             scores[key] = pairs
     rows = [_row(series(key, system), entry, PAIR_MEASURES) for key, entry in scores.items()]
-    return _with_best(rows, lower_is_better="median_rank")
+    return _with_best(rows, lower_is_better=("median_rank",))
+
+
+def typed_query_rows(results: Mapping[str, Any], system: str, measure: str) -> list[Row]:
+    """What queries of each length find: a measure of `results["queries"]` by length, the model first."""
+    by_system = {key: lengths for key, lengths in results.get("queries", {}).items() if lengths}
+    columns = tuple(dict.fromkeys(length for lengths in by_system.values() for length in lengths))
+    rows = []
+    for key, lengths in by_system.items():
+        scores = {length: of.get(measure) for length, of in lengths.items()}
+        rows.append(_row(series(key, system), scores, columns))
+    return _with_best(rows, lower_is_better=columns if measure == "hubs" else ())
 
 
 def _row(style: Series, scores: Mapping[str, Any], columns: tuple[str, ...]) -> Row:
     return Row(style, {column: measured(scores.get(column)) for column in columns})
 
 
-def _with_best(rows: list[Row], lower_is_better: str = "") -> list[Row]:
+def _with_best(rows: list[Row], lower_is_better: Collection[str] = ()) -> list[Row]:
     """Mark the best of each column, to the digits shown; a lone system has no one to beat."""
     if len(rows) < 2:
         return rows
     best: list[set[str]] = [set() for _ in rows]
     for column in rows[0].values:
-        sign = -1 if column == lower_is_better else 1
+        sign = -1 if column in lower_is_better else 1
         shown = [None if (v := row.values[column]) is None else sign * round(v, 3) for row in rows]
         top = max((v for v in shown if v is not None), default=None)
         for names, value in zip(best, shown, strict=True):

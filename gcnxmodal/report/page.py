@@ -105,6 +105,11 @@ def write_report(
             for protocol, both in results.get("caption_protocols", {}).items()
             for direction in both
         },
+        typed_queries={
+            measure: comparison.typed_query_rows(results, system, measure)
+            for measure in (("precision@10" if results["protocols"] else PAIR_MEASURE), "hubs")
+            if results.get("queries", {}).get("model")
+        },
         queries_without_relevant=[(name, count) for name, count in without_relevant if count != "0"],
         plots={name: [figure(plot) for plot in group] for name, group in plots.items()},
         provenance=list(values.flatten(results.get("provenance", {}))),

@@ -448,7 +448,7 @@ GIN_PRESETS: dict[str, tuple[str, GINExperiment]] = {
         "GIN on your own pictures and texts: --data.root FOLDER (docs/your-own-data.md)",
         GINExperiment(
             data=DataConfig(name="folder", image_scale="standard"),
-            text=TextConfig(weighting="log1p"),
+            text=TextConfig(weighting="log1p", segmenter="auto"),
             model=GINModel(dimension=256),
             train=GINTrain(pairing="grid", l2=0.0),
         ),

@@ -441,7 +441,7 @@ class JointTrain:
     """Decay of the running average of the weights that is measured and saved, such as .99; 0: no average."""
 
 
-_TEXT = TextConfig(weighting="tfidf")
+_TEXT = TextConfig(weighting="tfidf", mapped_words=50_000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -470,7 +470,7 @@ JOINT_PRESETS: dict[str, tuple[str, JointExperiment]] = {
     "joint-emoji": (
         "our own system on the embedded emoji corpus: nothing to download",
         JointExperiment(
-            data=DataConfig(name="emoji"), text=TextConfig(words=2_000, weighting="tfidf"), epochs=60
+            data=DataConfig(name="emoji"), text=dataclasses.replace(_TEXT, words=2_000), epochs=60
         ),
     ),
     "joint-wikipedia": (
@@ -481,13 +481,17 @@ JOINT_PRESETS: dict[str, tuple[str, JointExperiment]] = {
         "our own system on Corel5k in the folder layout, 20 labels: --data.root FOLDER",
         JointExperiment(
             data=DataConfig(name="folder", image_feature="features"),
-            text=TextConfig(words=1_000, weighting="tfidf"),
+            text=dataclasses.replace(_TEXT, words=1_000),
             epochs=40,
         ),
     ),
     "joint-folder": (
         "our own system on your own pictures and texts, with or without labels: --data.root FOLDER",
-        JointExperiment(data=DataConfig(name="folder"), epochs=60),
+        JointExperiment(
+            data=DataConfig(name="folder"),
+            text=dataclasses.replace(_TEXT, segmenter="auto"),
+            epochs=60,
+        ),
     ),
 }
 

@@ -321,7 +321,7 @@ def _experiment(name: str, variant: str) -> SCANetExperiment:
     _, data, words, dimension = _DATA[name]
     return SCANetExperiment(
         data=data,
-        text=TextConfig(words=words),
+        text=TextConfig(words=words, segmenter="auto" if name == "folder" else "none"),
         model=SCANetModel(dimension=dimension, **VARIANTS[variant][1]),
         train=_TRAIN,
         epochs=EPOCHS,

