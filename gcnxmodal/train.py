@@ -36,7 +36,7 @@ from gcnxmodal.training.loop import Diverged, Interrupt, Interrupted, train
 from gcnxmodal.training.sharding import to_one_device
 from gcnxmodal.training.state import TrainState, keep_if_better
 
-DEFAULT_PRESET = "gin-emoji"
+DEFAULT_PRESET = "joint-emoji"
 
 
 @dataclasses.dataclass(frozen=True)

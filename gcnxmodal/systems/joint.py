@@ -64,7 +64,8 @@ from gcnxmodal.training.state import (
 METRICS = ("loss", "pair", "class_contrast", "class_head", "scale")
 MOST_SCALE = 100.0  # of the cosines; CLIP's limit
 MOST_WORDS = 8  # of a text that stands for a typed query
-TEXT_LENGTH = 2.0  # of an encoded text; it decides how fast the text tower learns
+CLASS_LENGTH = 6.0  # of an encoded text as the class head reads it; both decide how fast it learns
+TEXT_LENGTH = 2.0  # as its embedding reads it
 CHUNK = 1024  # texts whose scores with a whole batch are held at a time, in the sigmoid form
 
 
@@ -76,12 +77,14 @@ class Joint(Model):
 
         t = text(T) / ||text(T)||                       the text encoder, at unit length
         i = sqrt(d) image(I) / ||image(I)||             the image encoder, at root mean square 1
-        u_m = W_m t + b_m,   v_m = W'_m relu(H_m i + h_m) + b'_m             in R^D, of member m
-        p_m(c | T) = softmax_c(V_m u_m + a_m),   p_m(c | I) = softmax_c(V_m v_m + a'_m)
+        j_m = relu(H_m i + h_m)                         a hidden layer of the image tower, of member m
+        u_m = W_m t + b_m,   v_m = W'_m j_m + b'_m      in R^D
+        p_m(c | T) = softmax_c(V_m u_m + U t + a_m),   p_m(c | I) = softmax_c(V_m v_m + U_m j_m + a'_m)
         p(c | T) ~ (mean_m p_m(c | T))^(1 / temperature),   p(c | I) alike with its own temperature
 
-    Both towers share the class vectors V_m. An embedding is the M unit vectors of a text or an image beside
-    its mean posterior, so that the score of a pair is an inner product:
+    Both towers share the class vectors V_m, and each reads its classes directly too (U t, U_m j_m). An
+    embedding is the M unit vectors of a text or an image beside its mean posterior, so that the score of a
+    pair is an inner product:
 
         score(T, I) = (1 - s) mean_m cos(u_m, v_m) + s sum_c p(c | T) p(c | I)
 
@@ -102,10 +105,12 @@ class Joint(Model):
         self.text_temperature, self.image_temperature = config.text_temperature, config.image_temperature
         self.precision = config.precision
         self.text_head = linear(text.width, M * D, config.precision, rngs)
+        self.text_classes = nnx.Param(jnp.zeros((text.width, classes)))
         self.image_hidden = linear(image.width, M * H, config.precision, rngs) if H else None
         glorot = nnx.initializers.glorot_uniform(batch_axis=0)
         self.image_kernel = nnx.Param(glorot(rngs.params(), (M, H or image.width, D)))
         self.image_bias = nnx.Param(jnp.zeros((M, D)))
+        self.image_classes = nnx.Param(jnp.zeros((M, H or image.width, classes)))
         self.class_vectors = nnx.Param(0.1 * jax.random.normal(rngs.params(), (M, D, classes)))
         self.text_class_bias = nnx.Param(jnp.zeros((1, M, classes)))
         self.image_class_bias = nnx.Param(jnp.zeros((1, M, classes)))
@@ -156,8 +161,13 @@ class Joint(Model):
 
     def read_texts(self, encoded_BV: Float[Array, "B V"]) -> tuple[Array, Array]:
         """Unit vectors [B, M, D] and class logits [B, M, C] of encoded texts."""
-        u_BMD = self.text_head(TEXT_LENGTH * _unit(encoded_BV)).reshape(-1, self.members, self.dimension)
-        return self._read(u_BMD, self.text_class_bias)
+        t_BV = _unit(encoded_BV)
+        u_BMD = self.text_head(TEXT_LENGTH * t_BV).reshape(-1, self.members, self.dimension)
+        units_BMD, logits_BMC = self._read(u_BMD, self.text_class_bias)
+        direct_BC = jnp.matmul(
+            CLASS_LENGTH * t_BV, self.text_classes.get_value(), precision=PRECISIONS[self.precision]
+        )
+        return units_BMD, logits_BMC + direct_BC[:, None]
 
     def read_images(
         self, images_Bd: Array, key: Array | None = None, dropout: tuple[Any, Any] = (0.0, 0.0)
@@ -177,7 +187,8 @@ class Joint(Model):
             x_BMH = jax.nn.relu(self.image_hidden(x_Bd)).reshape(len(x_Bd), self.members, -1)
             x_BMH = _dropped(keys[1], x_BMH, dropout[1])
         v_BMD = self._members("bmh,mhd->bmd", x_BMH, self.image_kernel) + self.image_bias.get_value()
-        return self._read(v_BMD, self.image_class_bias)
+        units_BMD, logits_BMC = self._read(v_BMD, self.image_class_bias)
+        return units_BMD, logits_BMC + self._members("bmh,mhc->bmc", x_BMH, self.image_classes)
 
     def _read(self, x_BMD: Array, bias: nnx.Param) -> tuple[Array, Array]:
         logits_BMC = self._members("bmd,mdc->bmc", x_BMD, self.class_vectors) + bias.get_value()
@@ -400,7 +411,7 @@ class JointModel:
     class_share: Fraction = 0.5
     """s: the share of the class score in the score of a pair; 0 without labels."""
     text_temperature: Rate = 1.0
-    """T of the exponent 1 / T of the class posteriors of texts: below 1 sharper, above flatter; not trained."""
+    """T of the exponent 1 / T of texts' class posteriors: below 1 sharper, above 1 flatter; not trained."""
     image_temperature: Rate = 1.0
     """The same of images, whose posteriors are too sure on few training items."""
     precision: Precision = "float32"
@@ -466,23 +477,39 @@ class JointExperiment(Experiment):
 # --- Presets ---
 
 
+# Chosen on a fifth of the training items held out (two folds of emoji, one of the others). The text tower is
+# linear: with the word graph the average `standard` MAP of the classes was .626 on emoji, without .635.
+_LINEAR = JointModel(text="linear", text_temperature=0.5, image_temperature=2.0)
+_TRAIN = JointTrain(text_dropout=0.5, hidden_dropout=0.5, weight_decay=0.3)
+
 JOINT_PRESETS: dict[str, tuple[str, JointExperiment]] = {
     "joint-emoji": (
         "our own system on the embedded emoji corpus: nothing to download",
         JointExperiment(
-            data=DataConfig(name="emoji"), text=dataclasses.replace(_TEXT, words=2_000), epochs=60
+            data=DataConfig(name="emoji"),
+            text=dataclasses.replace(_TEXT, words=2_000),
+            model=_LINEAR,
+            train=_TRAIN,
+            epochs=60,
         ),
     ),
     "joint-wikipedia": (
         "our own system on English Wikipedia (Eng-Wiki), `cnn` features",
-        JointExperiment(data=DataConfig(name="wikipedia", image_feature="cnn"), epochs=40),
+        JointExperiment(
+            data=DataConfig(name="wikipedia", image_feature="cnn"),
+            model=dataclasses.replace(_LINEAR, dimension=128, image_temperature=1.5),
+            train=dataclasses.replace(_TRAIN, hidden_dropout=0.6),
+            epochs=40,
+        ),
     ),
     "joint-corel5k": (
         "our own system on Corel5k in the folder layout, 20 labels: --data.root FOLDER",
         JointExperiment(
             data=DataConfig(name="folder", image_feature="features"),
             text=dataclasses.replace(_TEXT, words=1_000),
-            epochs=40,
+            model=dataclasses.replace(_LINEAR, dimension=128, text_temperature=1.0, image_temperature=1.0),
+            train=dataclasses.replace(_TRAIN, text_dropout=0.3),
+            epochs=60,
         ),
     ),
     "joint-folder": (
@@ -490,6 +517,8 @@ JOINT_PRESETS: dict[str, tuple[str, JointExperiment]] = {
         JointExperiment(
             data=DataConfig(name="folder"),
             text=dataclasses.replace(_TEXT, segmenter="auto"),
+            model=_LINEAR,
+            train=_TRAIN,
             epochs=60,
         ),
     ),
