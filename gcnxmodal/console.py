@@ -14,7 +14,7 @@ from gcnxmodal.config import Experiment
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.report.page import setting_name
-from gcnxmodal.retrieval.metrics import PAIR_MEASURE, headline_scores
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE, by_measure, headline_scores
 from gcnxmodal.systems import System
 from gcnxmodal.training.loop import Progress
 
@@ -171,7 +171,8 @@ def results_table(system: str, results: dict[str, Any]) -> str:
     cca        .500   .250  .375
     """
     measured = headline_scores(results)
-    rows = {system: measured, **results["yardsticks"]}
+    asked = {f"for its {key}": of["protocols"] for key, of in results.get("preferences", {}).items()}
+    rows = {system: measured, **asked, **results["yardsticks"]}
     # Of codes, what hashing papers measure; the report has all.
     names = ["hashing@500", "hashing", "standard"] if "hashing" in measured else list(measured)
     width = max(7, *map(len, rows)) + 1
@@ -184,10 +185,21 @@ def results_table(system: str, results: dict[str, Any]) -> str:
             for cell in map(protocols.__getitem__, names)
         ]
         lines.append(f"{row:<{width}}" + "".join(cells).rstrip())
+    if asked:
+        lines.append(_pairs_found(system, results))
     if "chosen" in results:
         lines.append(stopping.in_words(results["chosen"]))
     lines += [f"{reason}: left out" for reason in results.get("left_out", {}).values()]
     return "\n".join(lines)
+
+
+def _pairs_found(system: str, results: dict[str, Any]) -> str:
+    """Own pairs among ten, by each way to ask, and of the yardsticks: one line."""
+    ways = {"for its pair": results["preferences"]["pair"]["exact_pair"], system: results["exact_pair"]}
+    ways |= results.get("yardstick_pairs", {})
+    found = {name: by_measure(of)[PAIR_MEASURE] for name, of in ways.items()}
+    words = (f"{name} {_short(of['text_query'])} / {_short(of['image_query'])}" for name, of in found.items())
+    return f"own pair among ten (text / image): {', '.join(words)}"
 
 
 def sweep_table(title: str, summary: Sequence[dict[str, Any]], yardsticks: dict[str, Any]) -> str:

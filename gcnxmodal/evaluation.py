@@ -171,6 +171,7 @@ def measure(
             for prefer in retriever.model.preferences
             for found in [retriever.preferring(prefer).evaluate(corpus.labels, corpus.splits, corpus.pairs)]
         }
+        results["yardstick_pairs"] = {name: of["exact_pair"] for name, of in baselines.items()}
     if "caption_protocols" in model:
         results["caption_protocols"] = model["caption_protocols"]
     if not corpus.labelled:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from gcnxmodal.report.values import DIRECTIONS, Series, measured, series
-from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, headline_scores
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, by_measure, headline_scores
 
 PROTOCOL_MEANINGS = {
     "standard": "Test queries rank the test items; the whole ranking counts.",
@@ -56,6 +56,8 @@ def protocol_rows(results: Mapping[str, Any], system: str, protocol: str) -> lis
     pairs); None where nothing was measured."""
     columns = ("text_query", "image_query", "average")
     scores = {"model": headline_scores(results).get(protocol, {})}
+    for key, of in results.get("preferences", {}).items():
+        scores[key] = of["protocols"].get(protocol, {})
     scores |= {key: entry.get(protocol, {}) for key, entry in results.get("yardsticks", {}).items()}
     rows = _with_best([_row(series(key, system), entry, columns) for key, entry in scores.items()])
     if chance := results.get("chance", {}).get(protocol):
@@ -81,6 +83,8 @@ def exact_pair_rows(
         return (both or {}).get(direction, {})
 
     scores = {"model": pairs_of(results)}
+    if protocol is None:
+        scores |= {key: pairs_of(of) for key, of in results.get("preferences", {}).items()}
     for key in results.get("yardsticks", {}):
         if pairs := pairs_of(details.get(key, {})):
             scores[key] = pairs
@@ -132,10 +136,11 @@ def verdict(system: str, results: Mapping[str, Any]) -> Verdict:
     average first.
 
     A baseline that is ahead in the average makes the page say that the model loses, and by how much; one
-    that is ahead in a single direction is named in the details.
+    that is ahead in a single direction is named in the details. A model that can be asked for the class or
+    for the pair is judged by both: MAP of the first, recall@10 of the second.
     """
-    protocol = main_protocol(results)
-    ours = headline_scores(results).get(protocol, {})
+    protocol, preferences = main_protocol(results), results.get("preferences")
+    ours = headline_scores(preferences["class"] if preferences else results).get(protocol, {})
     theirs = {
         series(key, system).label: scores.get(protocol, {})
         for key, scores in results.get("yardsticks", {}).items()
@@ -166,6 +171,20 @@ def verdict(system: str, results: Mapping[str, Any]) -> Verdict:
         ahead = {name: value for name, value in ahead.items() if value is not None and value >= _LEVEL}
         if ahead:
             details.append(f"On {words} alone it loses to {_amounts(ahead)}.")
+    if preferences and (theirs_found := results.get("yardstick_pairs")):
+        found = by_measure(preferences["pair"]["exact_pair"])[PAIR_MEASURE]["average"]
+        theirs_of = {name: by_measure(of)[PAIR_MEASURE]["average"] for name, of in theirs_found.items()}
+        best = max(theirs_of, key=theirs_of.__getitem__)
+        won_pairs = found - theirs_of[best] >= _LEVEL
+        details.insert(
+            0,
+            f"Asked for the pair, it has it among the first ten for {found:.1%} of the queries, "
+            f"{series(best, system).label} for {theirs_of[best]:.1%}. MAP is of queries for the class.",
+        )
+        if tone == "ahead":
+            tone = "ahead" if won_pairs else "level"
+            where = "both in MAP and in finding the pair" if won_pairs else "in MAP, not in finding the pair"
+            headline = f"{system} beats {_amounts(won)}: {where}."
     return Verdict(tone, headline, tuple(details))
 
 

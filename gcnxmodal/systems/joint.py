@@ -612,7 +612,7 @@ class JointSystem(System):
         def read_items(state: TrainState, data: Data, key: Array) -> tuple[Any, ...]:
             rows, _ = planned_rows(state, data, self.mesh)
             dropout = jax.random.fold_in(key, state.step)
-            read = data.texts_nT, data.images_nd, data.labels_nC, data.groups_n
+            read: Any = data.texts_nT, data.images_nd, data.labels_nC, data.groups_n
             return *(array[rows] for array in read), dropout
 
         graphdef = nnx.split(self.applied_model, nnx.Param, ...)[0]

@@ -83,3 +83,26 @@ def test_results_table_leads_with_pairs_where_there_are_no_labels():
     assert ours.split() == ["gin", *[".500"] * 18]
     assert cca.split() == ["cca", *[".250"] * 18]
     assert left_out == "SM needs class labels: left out"
+
+
+@pytest.mark.parametrize(
+    ("pair", "tone", "where"),
+    [
+        (0.5, "ahead", "both in MAP and in finding the pair"),
+        (0.3, "level", "in MAP, not in finding the pair"),
+    ],
+)
+def test_a_model_that_answers_two_questions_is_judged_by_both(pair: float, tone: str, where: str):
+    by_class, mixed = results((0.6, 0.6, 0.6), sm=(0.5, 0.5, 0.5)), results((0.4, 0.4, 0.4))
+    ours, theirs = ({way: {"recall@10": value} for way in DIRECTIONS[:2]} for value in (pair, 0.4))
+    preferences = {
+        "class": {"protocols": by_class["protocols"], "exact_pair": theirs},
+        "pair": {"protocols": mixed["protocols"], "exact_pair": ours},
+    }
+    both = {**mixed, "yardsticks": by_class["yardsticks"], "preferences": preferences}
+    found = verdict("Joint", {**both, "yardstick_pairs": {"cca": theirs}})
+    assert (found.tone, found.headline) == (tone, f"Joint beats SM by 0.100: {where}.")
+    assert found.details[0] == (
+        f"Asked for the pair, it has it among the first ten for {pair:.1%} of the queries, CCA for 40.0%. "
+        "MAP is of queries for the class."
+    )
