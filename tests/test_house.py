@@ -127,7 +127,7 @@ def test_without_sspe_the_rest_trains_and_passes_its_smoke_list(tmp_path: Path):
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout
 
-    assert run("-c", left).strip() == "['gch', 'gin', 'scanet']"
+    assert run("-c", left).strip() == "['gch', 'gin', 'joint', 'scanet']"
     data = write_folder(tmp_path / "data")
     words = ["-m", "gcnxmodal", "train", "gin-folder", "--data.root", str(data)]
     words += ["--data.image-feature", "features", "--text.words", "40", "--text.neighbours", "4"]

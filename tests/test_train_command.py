@@ -242,7 +242,7 @@ def test_help_lists_the_presets_with_a_line_each(capsys):
 
 def test_no_preset_means_the_embedded_corpus():
     preset, arguments = train.parse(["--seed", "3"])
-    assert preset == "gin-emoji"
+    assert preset == "joint-emoji"
     assert arguments.experiment.data.name == "emoji"
     assert arguments.experiment.seed == 3
 
