@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.harness import write_result
@@ -86,7 +87,7 @@ def measured(texts_MD: np.ndarray, images_MD: np.ndarray, corpus: Corpus) -> dic
     test = corpus.splits["test"]
     labels, standard = corpus.labels[test], PROTOCOLS["standard"]
     aps = [
-        protocol_average_precisions(queries, items, labels, labels, standard)
+        protocol_average_precisions(queries, jnp.asarray(items), labels, labels, standard)
         for queries, items in ((texts_MD, images_MD), (images_MD, texts_MD))
     ]
     pairs = pairs_of_embeddings(texts_MD, images_MD, corpus.pairs and corpus.pairs.take(test))
