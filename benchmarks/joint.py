@@ -6,7 +6,7 @@
 Of each way to ask (both parts of the score, the class, the pair): average `standard` MAP, and recall@1 and
 recall@10 of own pairs, mean and deviation over the seeds. The test is of the class: AP of an item, mean of
 both directions and over the seeds, minus SM's, with signs flipped at random. Writes
-benchmarks/results/joint-PRESET.json.
+benchmarks/results/PRESET.json.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def main() -> None:
     for name in (*seeds[0], *baselines):
         print(name, result[name], flush=True)
     print("class minus sm", result["class minus sm"])
-    print(f"written to {write_result(f'joint-{preset}', result)}")
+    print(f"written to {write_result(preset, result)}")
 
 
 def measured_ways(member: Path, corpus: Corpus) -> dict[str, dict[str, Any]]:
