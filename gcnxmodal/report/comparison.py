@@ -185,6 +185,8 @@ def verdict(system: str, results: Mapping[str, Any]) -> Verdict:
             tone = "ahead" if won_pairs else "level"
             where = "both in MAP and in finding the pair" if won_pairs else "in MAP, not in finding the pair"
             headline = f"{system} beats {_amounts(won)}: {where}."
+        elif won_pairs:
+            headline = f"{headline[:-1]} in MAP, and finds the pair more often."
     return Verdict(tone, headline, tuple(details))
 
 

@@ -135,8 +135,8 @@ def series(key: str, system: str) -> Series:
     """The series of `key`: "model" (labelled with the system's name), what is preferred, or a baseline."""
     known = {
         "model": Series(system, "model"),
-        "class": Series(f"{system}: class", "model"),
-        "pair": Series(f"{system}: pair", "model"),
+        "class": Series("by class", "model"),
+        "pair": Series("by pair", "model"),
         "sm": Series("SM", "sm", dashes=(5, 2), marker="D"),
         "cca": Series("CCA", "cca", dashes=(1.5, 1.5), marker="o"),
         "cca-sign": Series("CCA + sign", "cca", dashes=(1.5, 1.5), marker="o"),
