@@ -10,6 +10,7 @@ benchmarks/results/PRESET.json.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from gcnxmodal.data.load import load_corpus
 from gcnxmodal.evaluation import fit_baseline
 from gcnxmodal.retrieval.evaluate import pairs_of_embeddings, protocol_average_precisions
 from gcnxmodal.retrieval.protocols import PROTOCOLS
-from gcnxmodal.retriever import Retriever, only
+from gcnxmodal.retriever import Retriever
 from gcnxmodal.runs import RunFolder
 
 FLIPS = 10_000
@@ -40,7 +41,7 @@ def main() -> None:
     preset, experiment = RunFolder(members[0]).read_config()
     data = experiment.data
     if arguments.root:
-        data = data.__class__(**{**vars(data), "root": arguments.root})
+        data = dataclasses.replace(data, root=arguments.root)
     corpus = load_corpus(data, experiment.text)
     seeds = [measured_ways(member, corpus) for member in members]
     baselines = {}
@@ -74,12 +75,9 @@ def main() -> None:
 def measured_ways(member: Path, corpus: Corpus) -> dict[str, dict[str, Any]]:
     """What a run finds by each way to ask it."""
     retriever, test = Retriever.from_pretrained(member), corpus.splits["test"]
-    database = retriever.encode_corpus(corpus).take(test)
-    ways = {
-        "both": database.texts,
-        **{prefer: only(database.texts, part) for prefer, part in retriever.model.preferences.items()},
-    }
-    return {way: measured(texts, database.images, corpus) for way, texts in ways.items()}
+    ways = {"both": retriever.database}
+    ways |= {prefer: retriever.preferring(prefer) for prefer in retriever.model.preferences}
+    return {way: measured(items.texts[test], items.images[test], corpus) for way, items in ways.items()}
 
 
 def measured(texts_MD: np.ndarray, images_MD: np.ndarray, corpus: Corpus) -> dict[str, Any]:

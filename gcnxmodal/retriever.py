@@ -249,8 +249,7 @@ class Retriever:
         for name, value in (("k", k), ("shortlist", shortlist)):
             if value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
-        if prefer is not None:
-            self._part(prefer)
+        part = None if prefer is None else self._part(prefer)
         if self.database is None:
             raise InputError("this model has no items to search; load a run or an export of it")
         chosen = rows_among(self.items, among)
@@ -267,8 +266,8 @@ class Retriever:
             query = features
         else:
             query = self._rows(self.fold_texts(features) if by == "text" else self.fold_images(features))
-        if prefer is not None:
-            query = only(query, self._part(prefer))
+        if part is not None:
+            query = _only(query, part)
         found, scores = database.search(query, k, by=by, shortlist=shortlist)
         hits = zip((self.items[row] for row in chosen[found[0]]), scores[0], strict=True)
         return [_hit(item, float(score)) for item, score in hits]
@@ -336,7 +335,7 @@ class Retriever:
     def preferring(self, prefer: str) -> Any:
         """The items as they are ranked by one part of the score, see `search`."""
         part = self._part(prefer)
-        return Embeddings(only(self.database.texts, part), self.database.images)
+        return Embeddings(_only(self.database.texts, part), self.database.images)
 
     def _part(self, prefer: str) -> slice:
         parts = self.model.preferences
@@ -462,7 +461,7 @@ def save_run_model(folder: RunFolder, retriever: Retriever) -> None:
         retriever._write(temporary, retriever.items)
 
 
-def only(embeddings_nE: np.ndarray, part: slice) -> np.ndarray:
+def _only(embeddings_nE: np.ndarray, part: slice) -> np.ndarray:
     """Embeddings with zeros outside of a part, so that their scores are of that part alone."""
     kept_nE = np.zeros_like(embeddings_nE)
     kept_nE[:, part] = embeddings_nE[:, part]

@@ -30,6 +30,7 @@ from gcnxmodal.baselines.base import (
 )
 from gcnxmodal.baselines.hashing import HashCodes
 from gcnxmodal.errors import InputError
+from gcnxmodal.nn.layers import unit
 from gcnxmodal.nn.losses import likelihood_loss
 
 Layers = list[tuple[Any, Any]]
@@ -348,7 +349,7 @@ def dspe_loss(
     """
     # Paper: the positives of an image are its captions; here all items that share a label with it, because
     # that is the relevance that is measured.
-    x_BD, y_BD = (_unit(z) for z in (images_BD, texts_BD))
+    x_BD, y_BD = (unit(z) for z in (images_BD, texts_BD))
     across, within = distances(x_BD, y_BD), alike_BB & other_BB
     return (
         triplet_loss(across, alike_BB, ~alike_BB, margin)
@@ -380,11 +381,6 @@ def triplet_loss(
     # fifth of Wikipedia's training items held out, official features).
     known_BBB = positive_BB[:, :, None] & negative_BB[:, None]
     return mean_where(jnp.maximum(margin + distances_BB[:, :, None] - distances_BB[:, None], 0.0), known_BBB)
-
-
-def _unit(z_BD: Float[Array, "B D"]) -> Float[Array, "B D"]:
-    """Rows at length 1; a row of zeros, such as a wordless text's, stays one and has a finite gradient."""
-    return z_BD * jax.lax.rsqrt(jnp.maximum(jnp.sum(z_BD**2, axis=1, keepdims=True), 1e-12))
 
 
 @dataclasses.dataclass(eq=False, repr=False)

@@ -161,6 +161,12 @@ class Features(nnx.Module):
         return images_Bd
 
 
+def unit(x: Array) -> Array:
+    """At length 1 along the last axis; zero stays zero."""
+    # A norm by jnp.linalg.norm has no gradient at zero.
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2, axis=-1, keepdims=True), 1e-12))
+
+
 def half_squares(*layers: nnx.Module) -> Float[Array, ""]:
     """1/2 ||.||^2 of all parameters of some layers."""
     leaves = jax.tree.leaves([nnx.state(layer, nnx.Param) for layer in layers])

@@ -40,7 +40,7 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import Hubs, SparseLayout
 from gcnxmodal.inputs import TextInput, WordInputs, word_inputs
 from gcnxmodal.nn.encoders import CNN5, CNNText, GraphText, LSTMText, WordSequence, flip_and_shift
-from gcnxmodal.nn.layers import Constant, Features, half_squares, linear
+from gcnxmodal.nn.layers import Constant, Features, half_squares, linear, unit
 from gcnxmodal.nn.losses import pairwise_similarity_loss
 from gcnxmodal.systems.base import ORDER, PAIRS, Model, Sizes, System, register, training_arrays, with_values
 from gcnxmodal.training import sampling, sharding
@@ -70,6 +70,31 @@ class Explanation(NamedTuple):
     words: Float[Array, "B T"]
     text_attention: Float[Array, "A B D"]
     image_attention: Float[Array, "A B D"]
+
+
+def gradient_times_input(
+    text: Any, texts_BT: Array, score: Callable[[Array], tuple[Array, Array]]
+) -> tuple[Float[Array, " B"], Array, Float[Array, "B T"]]:
+    """Scores of aligned pairs, and what each word adds to them; see `GIN.explain`.
+
+    Args:
+        text: the text encoder.
+        score: from encoded texts to the scores and the text features that they are of.
+
+    Returns:
+        scores, text features, words: gradient times input of the score, for each entry of the text.
+    """
+    inputs, read = texts_BT, text
+    if isinstance(text, WordSequence):
+        inputs, read = text.look_up(texts_BT), partial(text.read, there_BL=texts_BT >= 0)
+
+    def from_inputs(inputs: Array) -> tuple[Array, tuple[Array, Array]]:
+        scores_B, texts_BD = score(read(inputs))
+        return jnp.sum(scores_B), (scores_B, texts_BD)
+
+    gradient, (scores_B, texts_BD) = jax.grad(from_inputs, has_aux=True)(inputs)
+    words_BT = gradient * inputs
+    return scores_B, texts_BD, words_BT.sum(axis=-1) if words_BT.ndim == 3 else words_BT
 
 
 class GIN(Model):
@@ -175,18 +200,12 @@ class GIN(Model):
         Source: gradient times input, Shrikumar et al. 2017, Section 2.
         """
         images_BD = self.encode_images(images_Bd)
-        inputs, read = texts_BT, self.text
-        if isinstance(self.text, WordSequence):
-            inputs, read = self.text.look_up(texts_BT), partial(self.text.read, there_BL=texts_BT >= 0)
 
-        def from_inputs(inputs: Array) -> tuple[Array, tuple[Array, Array]]:
-            texts_BD = self.scaled(self.text_head(read(inputs)))
-            scores_B = self.score_aligned(texts_BD, images_BD)
-            return jnp.sum(scores_B), (scores_B, texts_BD)
+        def score(encoded_BV: Array) -> tuple[Array, Array]:
+            texts_BD = self.scaled(self.text_head(encoded_BV))
+            return self.score_aligned(texts_BD, images_BD), texts_BD
 
-        gradient, (scores_B, texts_BD) = jax.grad(from_inputs, has_aux=True)(inputs)
-        words_BT = gradient * inputs
-        words_BT = words_BT.sum(axis=-1) if words_BT.ndim == 3 else words_BT
+        scores_B, texts_BD, words_BT = gradient_times_input(self.text, texts_BT, score)
         return Explanation(scores_B, words_BT, *self.attended(texts_BD, images_BD))
 
     def attended(
@@ -206,10 +225,7 @@ class GIN(Model):
         """The features as they are scored: cut and at unit length, if so asked."""
         if not self.normalise:
             return features_BD
-        features_BD = jax.nn.relu(features_BD)
-        # A norm by jnp.linalg.norm has no gradient at zero.
-        squares_B1 = jnp.sum(features_BD**2, axis=1, keepdims=True)
-        return features_BD * jax.lax.rsqrt(jnp.maximum(squares_B1, 1e-12))
+        return unit(jax.nn.relu(features_BD))
 
     def activated(self, scores: Array) -> Array:
         """The activation on scores."""

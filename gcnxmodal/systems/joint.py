@@ -40,10 +40,11 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import TextInput, WordInputs, read_inputs, word_inputs
 from gcnxmodal.nn.encoders import GraphText, WordSequence
-from gcnxmodal.nn.layers import PRECISIONS, Features, linear
+from gcnxmodal.nn.layers import PRECISIONS, Features, linear, unit
 from gcnxmodal.systems.base import ORDER, Model, Sizes, System, register, training_arrays, with_values
 from gcnxmodal.systems.gin import (
     Explanation,
+    gradient_times_input,
     image_encoder,
     saved_word_constants,
     text_encoder,
@@ -64,8 +65,9 @@ from gcnxmodal.training.state import (
 METRICS = ("loss", "pair", "class_contrast", "class_head", "scale")
 MOST_SCALE = 100.0  # of the cosines; CLIP's limit
 MOST_WORDS = 8  # of a text that stands for a typed query
-CLASS_LENGTH = 4.0  # of an encoded text as the class head reads it; both decide how fast it learns
-TEXT_LENGTH = 2.0  # as its embedding reads it
+# Lengths of an encoded text as its embedding and its classes read it: they decide how fast these learn.
+TEXT_LENGTH = 2.0
+CLASS_LENGTH = 4.0
 CHUNK = 1024  # texts whose scores with a whole batch are held at a time, in the sigmoid form
 
 
@@ -115,7 +117,7 @@ class Joint(Model):
         self.class_vectors = nnx.Param(0.1 * jax.random.normal(rngs.params(), (M, D, classes)))
         self.text_class_bias = nnx.Param(jnp.zeros((1, M, classes)))
         self.image_class_bias = nnx.Param(jnp.zeros((1, M, classes)))
-        # CLIP starts at 1 / .07; the bias is SigLIP's.
+        # Both start as SigLIP's (Section 3.2). CLIP's scale starts at 1 / .07.
         self.log_scale = nnx.Param(jnp.full(M, math.log(10.0)))
         self.score_bias = nnx.Param(jnp.full(M, -10.0))
 
@@ -146,23 +148,18 @@ class Joint(Model):
     def explain(self, texts_BT: Array, images_Bd: Array) -> Explanation:
         """Scores of aligned pairs and what each word adds, gradient times input; see `GIN.explain`."""
         images_BE = self.fold_images(self.encode_images(images_Bd))
-        inputs, read = texts_BT, self.text
-        if isinstance(self.text, WordSequence):
-            inputs, read = self.text.look_up(texts_BT), partial(self.text.read, there_BL=texts_BT >= 0)
 
-        def from_inputs(inputs: Array) -> tuple[Array, Array]:
-            texts_BE = self.fold_texts(self._text_embedding(read(inputs)))
-            scores_B = jnp.sum(texts_BE * images_BE, axis=-1)
-            return jnp.sum(scores_B), scores_B
+        def score(encoded_BV: Array) -> tuple[Array, Array]:
+            texts_BE = self.fold_texts(self._text_embedding(encoded_BV))
+            return jnp.sum(texts_BE * images_BE, axis=-1), texts_BE
 
-        gradient, scores_B = jax.grad(from_inputs, has_aux=True)(inputs)
-        words_BT = gradient * inputs
+        scores_B, _, words_BT = gradient_times_input(self.text, texts_BT, score)
         none = jnp.zeros((0, *images_BE.shape))
-        return Explanation(scores_B, words_BT.sum(axis=-1) if words_BT.ndim == 3 else words_BT, none, none)
+        return Explanation(scores_B, words_BT, none, none)
 
     def read_texts(self, encoded_BV: Float[Array, "B V"]) -> tuple[Array, Array]:
         """Unit vectors [B, M, D] and class logits [B, M, C] of encoded texts."""
-        t_BV = _unit(encoded_BV)
+        t_BV = unit(encoded_BV)
         u_BMD = self.text_head(TEXT_LENGTH * t_BV).reshape(-1, self.members, self.dimension)
         units_BMD, logits_BMC = self._read(u_BMD, self.text_class_bias)
         direct_BC = jnp.matmul(
@@ -179,7 +176,7 @@ class Joint(Model):
             dropout: of the encoded image and of the hidden layer.
         """
         x_Bd = self.image(images_Bd)
-        x_Bd = _unit(x_Bd) * math.sqrt(x_Bd.shape[1])
+        x_Bd = unit(x_Bd) * math.sqrt(x_Bd.shape[1])
         keys = (None, None) if key is None else jax.random.split(key)
         x_Bd = _dropped(keys[0], x_Bd, dropout[0])
         if self.image_hidden is None:
@@ -195,7 +192,7 @@ class Joint(Model):
 
     def _read(self, x_BMD: Array, bias: nnx.Param) -> tuple[Array, Array]:
         logits_BMC = self._members("bmd,mdc->bmc", x_BMD, self.class_vectors) + bias.get_value()
-        return _unit(x_BMD), logits_BMC
+        return unit(x_BMD), logits_BMC
 
     def _members(self, which: str, x: Array, weights: nnx.Param) -> Array:
         return jnp.einsum(which, x, weights.get_value(), precision=PRECISIONS[self.precision])
@@ -207,12 +204,6 @@ class Joint(Model):
         posterior_BC = jax.nn.softmax(logits_BMC, axis=-1).mean(axis=1)
         posterior_BC = jax.nn.softmax(jnp.log(jnp.maximum(posterior_BC, 1e-9)) / temperature, axis=-1)
         return jnp.concatenate([units_BMD.reshape(len(units_BMD), -1), posterior_BC], axis=1)
-
-
-def _unit(x: Array) -> Array:
-    """At length 1 along the last axis; zero stays zero."""
-    # A norm by jnp.linalg.norm has no gradient at zero.
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2, axis=-1, keepdims=True), 1e-12))
 
 
 def _dropped(key: Array | None, x: Array, rate: Any) -> Array:
@@ -372,7 +363,7 @@ def class_contrast(
 
 def label_overlap(labels_BC: Bool[Array, "B C"]) -> Float[Array, "B B"]:
     """Cosine of the label vectors of every two items: 1 for the same labels, 0 for none in common."""
-    units_BC = _unit(labels_BC.astype(jnp.float32))
+    units_BC = unit(labels_BC.astype(jnp.float32))
     return _products(units_BC, units_BC)
 
 
@@ -450,7 +441,7 @@ class JointTrain:
     warmup: Fraction = 0.1
     """Share of the steps in which the learning rate rises."""
     weight_decay: Weight = 0.01
-    """AdamW's, of matrices."""
+    """AdamW's, of arrays with more than one axis: matrices, and what each member has a row of."""
     clip: Rate = 1.0
     """Largest norm of a gradient."""
     average: Fraction = 0.0

@@ -38,7 +38,7 @@ from gcnxmodal.config import (
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import read_inputs
-from gcnxmodal.nn.layers import Constant, Precision, linear
+from gcnxmodal.nn.layers import Constant, Precision, linear, unit
 from gcnxmodal.systems.base import ORDER, Model, Sizes, System, register, training_arrays, with_values
 from gcnxmodal.systems.sspe.graphs import (
     Drawn,
@@ -240,8 +240,7 @@ def centred_units(x_Bd: Float[Array, "B d"], mean_d: Float[Array, " d"]) -> Floa
 def _units(x_BD: Array) -> Array:
     """Rows at unit length; zero stays zero. Divided by its largest entry first, a row has a square."""
     largest_B1 = jnp.max(jnp.abs(x_BD), axis=1, keepdims=True)
-    x_BD = x_BD / jnp.maximum(largest_B1, 1e-30)
-    return x_BD * jax.lax.rsqrt(jnp.maximum(jnp.sum(x_BD**2, axis=1, keepdims=True), 1e-12))
+    return unit(x_BD / jnp.maximum(largest_B1, 1e-30))
 
 
 # --- Losses and step ---
