@@ -54,9 +54,9 @@ class SemanticMatching(Baseline):
         self._mean: dict[Side, np.ndarray] = {"images": mean_of(images), "texts": mean_of(texts)}
         # The items held out to choose a strength by are the same for both modalities.
         held_n = validation_items(labels_nC, HELD_OUT, groups=groups)
-        self._classifier: dict[Side, _Classifier] = {
-            "images": _select(unit_rows(images, self._mean["images"]), labels_nC, held_n),
-            "texts": _select(unit_rows(texts, self._mean["texts"]), labels_nC, held_n),
+        self._classifier: dict[Side, Classifier] = {
+            "images": select_classifier(unit_rows(images, self._mean["images"]), labels_nC, held_n)[0],
+            "texts": select_classifier(unit_rows(texts, self._mean["texts"]), labels_nC, held_n)[0],
         }
 
     def _encode(self, features: Features, side: Side) -> Float[np.ndarray, "n C"]:
@@ -70,25 +70,28 @@ class SemanticMatching(Baseline):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Classifier:
+class Classifier:
     """Logistic regressions and the classes that each speaks for; the others keep their frequency."""
 
     frequency_C: np.ndarray
+    one_label: bool
     models: tuple[tuple[LogisticRegression, np.ndarray], ...]
 
     @classmethod
-    def fit(cls, features: Features, labels_nC: Bool[np.ndarray, "n C"], strength: float) -> "_Classifier":
+    def fit(cls, features: Features, labels_nC: Bool[np.ndarray, "n C"], strength: float) -> "Classifier":
         def regression(target: np.ndarray) -> LogisticRegression:
             return LogisticRegression(C=strength, max_iter=1000).fit(features, target)
 
-        frequency_C = labels_nC.mean(axis=0)
-        if _one_label(labels_nC):
+        frequency_C, one_label = labels_nC.mean(axis=0), _one_label(labels_nC)
+        if one_label:
             learnable = np.flatnonzero(frequency_C)
             targets = [(labels_nC.argmax(axis=1), learnable)] if len(learnable) > 1 else []
         else:
             learnable = np.flatnonzero((frequency_C > 0) & (frequency_C < 1))
             targets = [(labels_nC[:, c], np.array([c])) for c in learnable]
-        return cls(frequency_C, tuple((regression(target), classes) for target, classes in targets))
+        return cls(
+            frequency_C, one_label, tuple((regression(target), classes) for target, classes in targets)
+        )
 
     def posterior(self, features: Features) -> Float[np.ndarray, "n C"]:
         posterior_nC = np.tile(self.frequency_C, (features.shape[0], 1))
@@ -97,19 +100,41 @@ class _Classifier:
             posterior_nC[:, classes] = model.predict_proba(features)[:, -len(classes) :]
         return posterior_nC
 
+    def linear(self, width: int) -> tuple[Float[np.ndarray, "d C"], Float[np.ndarray, " C"]]:
+        """W and b whose softmax - where items have several labels, sigmoid - of W^T x + b is `posterior`.
 
-def _select(
+        A class that was not learnt has zeros and the logarithm (the log-odds) of its frequency.
+        """
+        p_C = np.clip(self.frequency_C, 1e-12, 1 - 1e-12)
+        weights_dC = np.zeros((width, len(p_C)))
+        bias_C = np.log(p_C) if self.one_label else np.log(p_C) - np.log1p(-p_C)
+        for model, classes in self.models:
+            # Of two classes there is one column, the log-odds of the second.
+            W, b = model.coef_.T, model.intercept_
+            none = np.zeros((width, len(classes) - W.shape[1]))
+            weights_dC[:, classes] = np.hstack([none, W])
+            bias_C[classes] = np.hstack([none[0], b])
+        return weights_dC, bias_C
+
+
+def select_classifier(
     features: Features, labels_nC: Bool[np.ndarray, "n C"], held_n: Bool[np.ndarray, " n"]
-) -> _Classifier:
-    """A classifier of all items, with the C that predicts the held-out ones best when fitted on the rest."""
+) -> tuple[Classifier, float]:
+    """A classifier of all items, with the C that predicts the held-out ones best when fitted on the rest.
+
+    Returns:
+        The classifier, and its log-loss on the held-out items; 0 if there are none.
+    """
     if not held_n.any():
-        return _Classifier.fit(features, labels_nC, strength=1.0)
+        return Classifier.fit(features, labels_nC, strength=1.0), 0.0
 
     def loss(strength: float) -> float:
-        classifier = _Classifier.fit(features[~held_n], labels_nC[~held_n], strength)
+        classifier = Classifier.fit(features[~held_n], labels_nC[~held_n], strength)
         return _log_loss(classifier.posterior(features[held_n]), labels_nC[held_n])
 
-    return _Classifier.fit(features, labels_nC, min(STRENGTHS, key=loss))
+    losses = {strength: loss(strength) for strength in STRENGTHS}
+    best = min(losses, key=losses.__getitem__)
+    return Classifier.fit(features, labels_nC, best), losses[best]
 
 
 def _log_loss(posterior_nC: Float[np.ndarray, "n C"], labels_nC: Bool[np.ndarray, "n C"]) -> float:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.special
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 from two_views import two_views
@@ -65,7 +66,7 @@ def test_regularisation_is_the_best_on_the_held_out_fifth():
     noise = random.standard_normal((400, 200))  # nothing to learn: the strongest regularisation is the best
     clear = labels + 0.01 * random.standard_normal((400, 2))  # nothing to fear: the weakest is
     held = validation_items(labels, sm.HELD_OUT)
-    chosen = [sm._select(features, labels, held).models[0][0].C for features in (noise, clear)]
+    chosen = [sm.select_classifier(features, labels, held)[0].models[0][0].C for features in (noise, clear)]
     assert chosen == [min(sm.STRENGTHS), max(sm.STRENGTHS)]
 
 
@@ -81,8 +82,8 @@ def test_log_loss_counts_absent_labels_only_where_there_may_be_several():
 @pytest.mark.parametrize("name", ["sm", "scm"])
 def test_groups_are_whole_among_the_items_that_the_regularisation_is_chosen_by(name, monkeypatch):
     """So that variants of one picture never help to choose."""
-    seen, select = [], sm._select
-    monkeypatch.setattr(sm, "_select", lambda *values: (seen.append(values[2]), select(*values))[1])
+    seen, select = [], sm.select_classifier
+    monkeypatch.setattr(sm, "select_classifier", lambda *values: (seen.append(values[2]), select(*values))[1])
     images, texts, labels = two_views(items=100, classes=4)
     groups = np.arange(100) % 50 // 2  # of four items of two classes
     METHODS[name]().fit(images, texts, labels, groups)
@@ -94,8 +95,8 @@ def test_groups_are_whole_among_the_items_that_the_regularisation_is_chosen_by(n
 
 
 def test_the_regularisation_is_chosen_by_the_rule_that_hyper_parameters_are(monkeypatch):
-    seen, select = [], sm._select
-    monkeypatch.setattr(sm, "_select", lambda *values: (seen.append(values[2]), select(*values))[1])
+    seen, select = [], sm.select_classifier
+    monkeypatch.setattr(sm, "select_classifier", lambda *values: (seen.append(values[2]), select(*values))[1])
     images, texts, labels = two_views()
     SemanticMatching().fit(images, texts, labels)
     expected = validation_split(labels, 0.2, 0)["held"]
@@ -128,3 +129,20 @@ def test_yardstick_on_wikipedia_is_as_strong_as_the_published_one(shared_data, t
     assert found["standard"]["image_query"] > 0.450
     assert found["authors"]["text_query"] > 0.690
     assert found["authors"]["image_query"] > 0.454
+
+
+@pytest.mark.parametrize("case", ["one label", "two classes", "several labels", "a class never seen"])
+def test_the_linear_form_of_a_classifier_gives_its_posterior(case: str):
+    random = np.random.default_rng(0)
+    features = random.standard_normal((60, 5))
+    labels = random.integers(0, 2 if case == "two classes" else 4, 60)[:, None] == np.arange(4)
+    if case == "several labels":
+        labels = random.random((60, 4)) < [0.3, 0.5, 0, 1]
+    elif case == "a class never seen":
+        labels[:, 2], labels[:, 0] = False, labels[:, 0] | labels[:, 2]
+    classifier = sm.Classifier.fit(features, labels, 1.0)
+    weights, bias = classifier.linear(5)
+    logits = features @ weights + bias
+    found = scipy.special.softmax(logits, axis=1) if classifier.one_label else scipy.special.expit(logits)
+    assert classifier.one_label == (case != "several labels")
+    np.testing.assert_allclose(found, classifier.posterior(features), atol=1e-9)

@@ -16,12 +16,16 @@ from flax import nnx
 from small_folder import write_folder
 
 from gcnxmodal import train
-from gcnxmodal.config import validate
+from gcnxmodal.baselines import SemanticMatching
+from gcnxmodal.config import DataConfig, validate
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
+from gcnxmodal.evaluation import fit_baseline
 from gcnxmodal.nn.layers import Features
 from gcnxmodal.retriever import Retriever
-from gcnxmodal.systems import joint
+from gcnxmodal.systems import build
 from gcnxmodal.systems.joint import Joint, JointExperiment, JointModel, JointTrain
+from gcnxmodal.systems.joint import losses as joint
 
 SMALL = ["--data.image-feature", "features", "--text.words", "40", "--text.neighbours", "4"]
 SMALL += [
@@ -33,6 +37,10 @@ SMALL += [
     "16",
     "--train.batch",
     "32",
+    "--model.sm-texts",
+    "0.5",
+    "--model.sm-images",
+    "0.3",
 ]
 
 
@@ -171,6 +179,37 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     arguments = ["joint-folder", "--data.root", str(folder), "--run-dir", str(root / "run"), *SMALL]
     assert train.main([*arguments, "--epochs", "12", "--evaluate-every", "6"]) == 0
     return folder, root / "run"
+
+
+def test_with_all_of_the_share_the_classes_are_those_of_sm(finished):
+    folder, _ = finished
+    data = DataConfig(name="folder", root=folder, image_feature="features")
+    shares = JointModel(text="linear", members=1, image_hidden=0, sm_texts=1.0, sm_images=1.0)
+    experiment = JointExperiment(data=data, model=shares)
+    corpus = load_corpus(data, experiment.text)
+    system = build(experiment, corpus)
+    params = system.initial_state().params
+    found = Retriever.of_system(system, params).encode_items(system.inputs)
+    expected = fit_baseline(SemanticMatching(), dataclasses.replace(corpus, images=system.inputs.images))
+    kind, half = system.applied_model.preferences["class"], np.sqrt(shares.class_share)
+    np.testing.assert_allclose(found.images[:, kind] / half, expected[1], atol=1e-4)
+    texts = found.texts[:, kind] / half
+    weighted = fit_baseline(SemanticMatching(), dataclasses.replace(corpus, counts=system.inputs.texts))
+    counts_or_weighted = [np.abs(texts - of).max() < 1e-4 for of in (expected[0], weighted[0])]
+    assert sum(counts_or_weighted) == 1
+
+
+def test_a_classifier_of_words_needs_counts():
+    model = JointModel(text="lstm", sm_texts=0.5)
+    with pytest.raises(InputError, match=r"--model\.sm-texts is 0\.5; it must be 0 with a text encoder"):
+        validate(dataclasses.replace(JointExperiment(), model=model))
+
+
+def test_with_no_term_left_nothing_is_trained(tmp_path: Path, capsys):
+    folder = unlabelled(tmp_path / "data")
+    arguments = ["joint-folder", "--data.root", str(folder), "--run-dir", str(tmp_path / "run"), *SMALL]
+    assert train.main([*arguments, "--train.pair", "0"]) == 2
+    assert "--train.pair is 0, but" in capsys.readouterr().err
 
 
 def test_one_model_answers_both_questions(finished):
