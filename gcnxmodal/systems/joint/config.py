@@ -120,8 +120,8 @@ class JointExperiment(Experiment):
 
 
 # Chosen on a fifth of the training items held out (three folds of emoji, two of the others), by the average
-# `standard` MAP of the classes. The text tower is linear: .626 on emoji with the word graph, .634 without it. Half
-# of SM's classifier of texts: .631 to .651 on emoji, .464 to .472 on Wikipedia, .339 to .350 on Corel5k.
+# `standard` MAP of the classes. The text tower is linear: .626 on emoji with the word graph, .634 without it.
+# Half of SM's classifier of texts: .631 to .651 on emoji, .464 to .472 on Wikipedia, .339 to .350 on Corel5k.
 _LINEAR = JointModel(text="linear", text_temperature=0.5, image_temperature=2.0, sm_texts=0.5)
 _TRAIN = JointTrain(text_dropout=0.5, hidden_dropout=0.5, weight_decay=1.0)
 
