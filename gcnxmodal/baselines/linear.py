@@ -79,6 +79,11 @@ class LinearSpace(Baseline):
         features = self._checked(features, side)
         return self._axes[side].project(features) @ self._map[side]
 
+    def linear(self, side: Side) -> tuple[np.ndarray, np.ndarray]:
+        """W [d, D] and b [D]: `project` is W^T z + b, with z the features centred and at unit length."""
+        axes, onto = self._axes[side], self._map[side]
+        return axes.axes_dp @ onto, -axes.origin_p @ onto
+
 
 @dataclasses.dataclass(frozen=True)
 class PrincipalAxes:

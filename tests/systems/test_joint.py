@@ -16,7 +16,7 @@ from flax import nnx
 from small_folder import write_folder
 
 from gcnxmodal import train
-from gcnxmodal.baselines import SemanticMatching
+from gcnxmodal.baselines import CCA, SemanticMatching
 from gcnxmodal.config import DataConfig, validate
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
@@ -41,6 +41,8 @@ SMALL += [
     "0.5",
     "--model.sm-images",
     "0.3",
+    "--model.cca",
+    "0.2",
 ]
 
 
@@ -181,10 +183,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder, root / "run"
 
 
-def test_with_all_of_the_share_the_classes_are_those_of_sm(finished):
+def test_with_all_of_the_share_the_parts_are_those_of_sm_and_cca(finished):
     folder, _ = finished
     data = DataConfig(name="folder", root=folder, image_feature="features")
-    shares = JointModel(text="linear", members=1, image_hidden=0, sm_texts=1.0, sm_images=1.0)
+    shares = JointModel(text="linear", members=1, image_hidden=0, sm_texts=1.0, sm_images=1.0, cca=1.0)
     experiment = JointExperiment(data=data, model=shares)
     corpus = load_corpus(data, experiment.text)
     system = build(experiment, corpus)
@@ -195,6 +197,10 @@ def test_with_all_of_the_share_the_classes_are_those_of_sm(finished):
     np.testing.assert_allclose(found.images[:, kind] / half, expected[1], atol=1e-4)
     texts = found.texts[:, kind] / half
     weighted = fit_baseline(SemanticMatching(), dataclasses.replace(corpus, counts=system.inputs.texts))
+    own = slice(1 * shares.dimension, kind.start)
+    by_cca = fit_baseline(CCA(), dataclasses.replace(corpus, images=system.inputs.images))
+    np.testing.assert_allclose(found.texts[:, own] / half, by_cca[0], atol=1e-4)
+    np.testing.assert_allclose(found.images[:, own] / half, by_cca[1], atol=1e-4)
     counts_or_weighted = [np.abs(texts - of).max() < 1e-4 for of in (expected[0], weighted[0])]
     assert sum(counts_or_weighted) == 1
 

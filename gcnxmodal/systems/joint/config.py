@@ -52,6 +52,8 @@ class JointModel:
     of the text tower. 0: no such classifier is fitted."""
     sm_images: Share = 0.0
     """The same of images, of features only."""
+    cca: Share = 0.0
+    """b: the share of CCA's cosine in the score of a pair, beside the towers'. 0: CCA is not fitted."""
     precision: Precision = "float32"
     """Of the products of the dense layers, see GIN's."""
 
@@ -109,10 +111,12 @@ class JointExperiment(Experiment):
 
     def relations(self) -> dict[str, Rule]:
         weights = self.train.pair, self.train.class_contrast, self.train.class_head
-        counts = self.model.sm_texts == 0 or self.model.text in ("gcn", "linear")
+        counts = self.model.text in ("gcn", "linear")
+        needs = "0 with a text encoder that reads no counts"
         return {
             "train.pair": (self.train.pair, any(weights), "above 0 if the other terms are 0"),
-            "model.sm-texts": (self.model.sm_texts, counts, "0 with a text encoder that reads no counts"),
+            "model.sm-texts": (self.model.sm_texts, counts or not self.model.sm_texts, needs),
+            "model.cca": (self.model.cca, counts or not self.model.cca, needs),
         }
 
 
@@ -122,7 +126,7 @@ class JointExperiment(Experiment):
 # Chosen on a fifth of the training items held out (three folds of emoji, two of the others), by the average
 # `standard` MAP of the classes. The text tower is linear: .626 on emoji with the word graph, .634 without it.
 # Half of SM's classifier of texts: .631 to .651 on emoji, .464 to .472 on Wikipedia, .339 to .350 on Corel5k.
-_LINEAR = JointModel(text="linear", text_temperature=0.5, image_temperature=2.0, sm_texts=0.5)
+_LINEAR = JointModel(text="linear", text_temperature=0.5, image_temperature=2.0, sm_texts=0.5, cca=0.2)
 _TRAIN = JointTrain(text_dropout=0.5, hidden_dropout=0.5, weight_decay=1.0)
 
 JOINT_PRESETS: dict[str, tuple[str, JointExperiment]] = {

@@ -3,16 +3,17 @@
 It is meant for use: it learns from pairs without labels, and with labels one model answers both questions
 that people put to a retriever - "find the picture of this text" and "find pictures of its kind". Here are the
 configuration, the presets and the system that trains; beside it the model (`model.py`), the loss
-(`losses.py`) and SM's classifiers, which the model may hold (`classifier.py`).
+(`losses.py`) and the maps of SM and CCA that the model may hold (`yardsticks.py`).
 
 The towers are GIN's (`systems/gin.py`): a text encoder on the word graph, an image encoder on features or
 pixels. What is learnt with them comes from elsewhere, and each source stands where it is used.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -34,10 +35,10 @@ from gcnxmodal.nn.encoders import GraphText
 from gcnxmodal.nn.layers import Constant, Features
 from gcnxmodal.systems.base import ORDER, Sizes, System, register, training_arrays, with_values
 from gcnxmodal.systems.gin import image_encoder, saved_word_constants, text_encoder, word_constants
-from gcnxmodal.systems.joint.classifier import Classifier, fitted
-from gcnxmodal.systems.joint.config import JOINT_PRESETS, JointExperiment, JointTrain
+from gcnxmodal.systems.joint.config import JOINT_PRESETS, JointExperiment, JointModel, JointTrain
 from gcnxmodal.systems.joint.losses import METRICS, loss
 from gcnxmodal.systems.joint.model import Joint
+from gcnxmodal.systems.joint.yardsticks import ARRAYS, GIVES, SIDES, Linear, cca_arrays, sm_arrays
 from gcnxmodal.training import sampling, sharding
 from gcnxmodal.training.state import (
     Data,
@@ -49,10 +50,6 @@ from gcnxmodal.training.state import (
     make_gradient_step,
     planned_rows,
 )
-
-CLASSIFIERS = {"sm_texts": "text_classifier", "sm_images": "image_classifier"}
-"""What the model calls the classifiers that have a share."""
-CLASSIFIER_ARRAYS = ("scale", "mean", "weights", "bias", "several")
 
 
 @register(JOINT_PRESETS)
@@ -83,18 +80,18 @@ class JointSystem(System):
         if config.text == "gcn":
             _start_as_identity(text)
         image = image_encoder(sizes, config.precision, rngs)
-        classifiers = {
-            side: Classifier(constants[side]) for side in CLASSIFIERS.values() if side in constants
+        yardsticks = {
+            name: Linear(constants[name], gives) for name, gives in GIVES.items() if name in constants
         }
-        return Joint(text, image, sizes.classes, config, **classifiers, rngs=rngs)
+        return Joint(text, image, sizes.classes, config, yardsticks, rngs=rngs)
 
     @classmethod
     def constants_from(cls, arrays: Mapping[str, np.ndarray]) -> nnx.State:
         words = any(name.startswith("text.") for name in arrays)
         held = dict(saved_word_constants(arrays)) if words else {}
-        for classifier in CLASSIFIERS.values():
-            if f"{classifier}.weights" in arrays:
-                held[classifier] = _held({name: arrays[f"{classifier}.{name}"] for name in CLASSIFIER_ARRAYS})
+        for name in GIVES:
+            if f"{name}.weights" in arrays:
+                held[name] = _held({part: arrays[f"{name}.{part}"] for part in ARRAYS})
         return nnx.State(held)
 
     @classmethod
@@ -115,7 +112,9 @@ class JointSystem(System):
             )
         constants = dict(word_constants(inputs)) if isinstance(inputs, WordInputs) else {}
         data = Data(
-            *on_host, constants=nnx.State(constants | _classifiers(inputs, experiment)), groups_n=groups
+            *on_host,
+            constants=nnx.State(constants | fit_yardsticks(inputs, experiment.model)),
+            groups_n=groups,
         )
         steps = max(1, round(len(groups) / experiment.train.batch))
         return cls(inputs, experiment, steps, sharding.replicate(data, mesh), mesh)
@@ -178,33 +177,41 @@ class JointSystem(System):
         return averaged(optimizer, train.average) if train.average else optimizer
 
 
-def _classifiers(inputs: Inputs, experiment: JointExperiment) -> dict[str, dict[str, Constant]]:
-    """SM's classifiers that have a share, fitted on the training items or found in the cache."""
-    corpus, model = inputs.corpus, experiment.model
-    wanted = [name for name in CLASSIFIERS if corpus.labelled and getattr(model, name)]
-    if model.sm_images and inputs.images.ndim > 2:
-        raise InputError("--model.sm-images is for image features, and these are pixels; leave it out")
+def fit_yardsticks(inputs: Inputs, model: JointModel) -> dict[str, dict[str, Constant]]:
+    """The maps of SM and CCA that have a share in a model, fitted on the training items or from the cache.
+
+    Raises:
+        InputError: if they are to read images that are pixels.
+    """
+    corpus = inputs.corpus
+    if (model.sm_images or model.cca) and inputs.images.ndim > 2:
+        option = "sm-images" if model.sm_images else "cca"
+        raise InputError(f"--model.{option} reads image features, but these images are pixels; let it be 0")
     train, idf_N = corpus.splits["train"], inputs.reading.texts.idf
-    rows = {"sm_texts": inputs.texts, "sm_images": inputs.images}
-    groups = None if corpus.groups is None else np.asarray(corpus.groups)[train]
-    made = {}
-    for side in wanted:
-        x, labels = rows[side][train], corpus.labels[train]
-        scales = [np.ones(x.shape[1])]
-        if side == "sm_texts" and idf_N is not None:
-            scales = [1 / idf_N, *scales]  # the counts themselves, and as they are weighted
-        read = (x.data, x.indices, x.indptr) if side == "sm_texts" else (x,)
-        digest = hashlib.sha256(f"{side} {sklearn.__version__}".encode())
-        for array in (*read, *scales, labels, *([] if groups is None else [corpus.group_ids[train]])):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        found = cached_arrays(
-            cache_dir() / "classifiers" / f"{digest.hexdigest()}.npz",
-            make=partial(fitted, x, scales, labels, groups),
-            shapes=dict.fromkeys(CLASSIFIER_ARRAYS),
-            what="classifiers",
-        )
-        made[CLASSIFIERS[side]] = _held(found)
-    return made
+    texts, images, labels = inputs.texts[train], inputs.images[train], corpus.labels[train]
+    groups = None if corpus.groups is None else corpus.group_ids[train]
+    # Of tf-idf also the counts as they were: of unit length they are the weighted ones over idf.
+    scales = [*([] if idf_N is None else [1 / idf_N]), np.ones(texts.shape[1])]
+    fits: dict[str, Callable[[], dict[str, np.ndarray]]] = {}
+    if corpus.labelled and model.sm_texts:
+        fits["texts_by_sm"] = lambda: sm_arrays(texts, scales, labels, groups)
+    if corpus.labelled and model.sm_images:
+        fits["images_by_sm"] = lambda: sm_arrays(images, [np.ones(images.shape[1])], labels, groups)
+    if model.cca:
+        both = functools.cache(lambda: cca_arrays(images, texts, scales[0], labels))
+        fits |= {f"{side}_by_cca": lambda side=side: both()[side] for side in SIDES}
+    if not fits:
+        return {}
+    digest = hashlib.sha256(sklearn.__version__.encode())
+    read = (texts.data, texts.indices, texts.indptr, *scales, images, labels)
+    for array in (*read, *([] if groups is None else [groups])):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    folder = cache_dir() / "yardsticks" / digest.hexdigest()
+    shapes = dict.fromkeys(ARRAYS)
+    return {
+        name: _held(cached_arrays(folder / f"{name}.npz", make=fit, shapes=shapes, what="yardsticks"))
+        for name, fit in fits.items()
+    }
 
 
 def _held(arrays: Mapping[str, np.ndarray]) -> dict[str, Constant]:

@@ -1,6 +1,8 @@
 """The model: two towers with several members each, an embedding for pairs and posteriors of the classes."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -11,8 +13,8 @@ from jaxtyping import Array, Float
 from gcnxmodal.nn.layers import PRECISIONS, Features, linear, unit
 from gcnxmodal.systems.base import Model
 from gcnxmodal.systems.gin import Explanation, gradient_times_input
-from gcnxmodal.systems.joint.classifier import Classifier
 from gcnxmodal.systems.joint.config import JointModel
+from gcnxmodal.systems.joint.yardsticks import SIDES, Linear
 
 # Lengths of an encoded text as its embedding and its classes read it: they decide how fast these learn.
 TEXT_LENGTH = 2.0
@@ -30,20 +32,20 @@ class Joint(Model):
         p(c | T) ~ ((1 - a) mean_m p_m(c | T) + a p_SM(c | T))^(1 / temperature),   p(c | I) alike
 
     Both towers share the class vectors V_m, and may read them directly too (U t, U_m j_m). p_SM is SM's
-    classifier (`Classifier`), with its own share a for each side. An
-    embedding is the M unit vectors of a text or an image beside its mean posterior, so that the score of a
+    classifier, with its own share a for each side, and e are CCA's unit vectors, with the share b. An
+    embedding is the M unit vectors of a text or an image, CCA's, and the posterior, so that the score of a
     pair is an inner product:
 
-        score(T, I) = (1 - s) mean_m cos(u_m, v_m) + s sum_c p(c | T) p(c | I)
+        score(T, I) = (1 - s) ((1 - b) mean_m cos(u_m, v_m) + b e_T . e_I) + s sum_c p(c | T) p(c | I)
 
-    with s the share of the classes. The second sum is the probability that both have one class, if the
-    posteriors are right. Without labels there is no second part and s = 0.
+    with s the share of the classes. The last sum is the probability that both have one class, if the
+    posteriors are right. Without labels there is no such part and s = 0.
 
     Args:
         text, image: encoders from rows to [B, width].
         classes: C; 0 without labels.
         config: see `JointModel`.
-        text_classifier, image_classifier: SM's, where they have a share.
+        yardsticks: the maps of SM and CCA that have a share, such as "texts_by_sm".
     """
 
     def __init__(
@@ -52,8 +54,7 @@ class Joint(Model):
         image: Any,
         classes: int,
         config: JointModel,
-        text_classifier: Classifier | None = None,
-        image_classifier: Classifier | None = None,
+        yardsticks: Mapping[str, Linear] = MappingProxyType({}),
         *,
         rngs: nnx.Rngs,
     ):
@@ -62,8 +63,11 @@ class Joint(Model):
         self.members, self.dimension, self.classes = M, D, classes
         self.class_share = config.class_share if classes else 0.0
         self.text_temperature, self.image_temperature = config.text_temperature, config.image_temperature
-        self.sm_texts, self.sm_images = config.sm_texts, config.sm_images
-        self.text_classifier, self.image_classifier = text_classifier, image_classifier
+        self.sm_texts, self.sm_images, self.cca = config.sm_texts, config.sm_images, config.cca
+        self.texts_by_sm, self.images_by_sm = (yardsticks.get(f"{side}_by_sm") for side in SIDES)
+        self.texts_by_cca, self.images_by_cca = (yardsticks.get(f"{side}_by_cca") for side in SIDES)
+        K = 0 if self.texts_by_cca is None else self.texts_by_cca.bias.get_value().shape[0]
+        self.pair_size = M * D + K
         self.precision = config.precision
         self.text_head = linear(text.width, M * D, config.precision, rngs)
         self.text_classes = nnx.Param(jnp.zeros((text.width, classes)))
@@ -81,20 +85,23 @@ class Joint(Model):
         self.score_bias = nnx.Param(jnp.full(M, -10.0))
 
     def encode_texts(self, texts_BT: Array) -> Float[Array, "B E"]:
-        """M unit vectors and the class posterior, E = M D + C."""
+        """M unit vectors, CCA's unit vector and the class posterior, E = M D + K + C."""
         return self._text_embedding(self.text(texts_BT), texts_BT)
 
     def encode_images(self, images_Bd: Array) -> Float[Array, "B E"]:
         """See `encode_texts`."""
-        units_BMD, logits_BMC = self.read_images(images_Bd)
-        beside = self.image_classifier, self.sm_images, images_Bd
-        return self._embedding(units_BMD, logits_BMC, beside, self.image_temperature)
+        read = self.read_images(images_Bd)
+        sm = self.images_by_sm, self.sm_images
+        return self._embedding(*read, images_Bd, self.images_by_cca, sm, self.image_temperature)
 
     def fold_texts(self, texts_QE: Float[Array, "Q E"]) -> Float[Array, "Q E"]:
         """Each part times the root of its weight in the score."""
-        pair, share = self.members * self.dimension, self.class_share
-        parts = jnp.sqrt((1 - share) / self.members), jnp.sqrt(share)
-        return jnp.concatenate([texts_QE[:, :pair] * parts[0], texts_QE[:, pair:] * parts[1]], axis=1)
+        share, cca = self.class_share, self.cca
+        weights = (1 - share) * (1 - cca) / self.members, (1 - share) * cca, share
+        ends = self.members * self.dimension, self.pair_size
+        parts = jnp.split(texts_QE, ends, axis=1)
+        scaled = (part * math.sqrt(weight) for part, weight in zip(parts, weights, strict=True))
+        return jnp.concatenate(list(scaled), axis=1)
 
     def fold_images(self, images_ME: Float[Array, "M E"]) -> Float[Array, "M E"]:
         """See `fold_texts`."""
@@ -103,8 +110,8 @@ class Joint(Model):
     @property
     def preferences(self) -> dict[str, slice]:
         """ "pair": which text belongs to which picture; "class": which are of one kind."""
-        pair = self.members * self.dimension
-        return {"pair": slice(0, pair), "class": slice(pair, None)} if self.classes else {}
+        parts = {"pair": slice(0, self.pair_size), "class": slice(self.pair_size, None)}
+        return parts if self.classes else {}
 
     def explain(self, texts_BT: Array, images_Bd: Array) -> Explanation:
         """Scores of aligned pairs and what each word adds, gradient times input; see `GIN.explain`."""
@@ -161,24 +168,26 @@ class Joint(Model):
         return jnp.einsum(which, x, weights.get_value(), precision=PRECISIONS[self.precision])
 
     def _text_embedding(self, encoded_BV: Array, texts_BT: Array) -> Float[Array, "B E"]:
-        beside = self.text_classifier, self.sm_texts, texts_BT
-        return self._embedding(*self.read_texts(encoded_BV), beside, self.text_temperature)
+        read = self.read_texts(encoded_BV)
+        sm = self.texts_by_sm, self.sm_texts
+        return self._embedding(*read, texts_BT, self.texts_by_cca, sm, self.text_temperature)
 
     def _embedding(
         self,
         units_BMD: Array,
         logits_BMC: Array,
-        beside: tuple[Classifier | None, float, Array],
+        rows: Array,
+        cca: Linear | None,
+        sm: tuple[Linear | None, float],
         temperature: float,
     ) -> Float[Array, "B E"]:
-        """Unit vectors beside the posterior, into which a classifier of these rows is mixed by its share."""
+        """The embedding of rows, read by the towers, by CCA, and by SM with its share."""
+        parts = [units_BMD.reshape(len(units_BMD), -1), *([] if cca is None else [cca(rows)])]
         posterior_BC = jax.nn.softmax(logits_BMC, axis=-1).mean(axis=1)
-        classifier, share, rows = beside
-        if classifier is not None:
-            posterior_BC = (1 - share) * posterior_BC + share * classifier(rows)
-        return jnp.concatenate(
-            [units_BMD.reshape(len(units_BMD), -1), sharpened(posterior_BC, temperature)], axis=1
-        )
+        by_sm, share = sm
+        if by_sm is not None:
+            posterior_BC = (1 - share) * posterior_BC + share * by_sm(rows)
+        return jnp.concatenate([*parts, sharpened(posterior_BC, temperature)], axis=1)
 
 
 def sharpened(posterior_BC: Float[Array, "B C"], temperature: float) -> Float[Array, "B C"]:
