@@ -104,6 +104,7 @@ def finish(
             "evaluate": time.perf_counter() - started,
         },
         **stopping.chosen_epoch(experiment, corpus, history, step),
+        **({} if (choice := folder.choice()) is None else {"tuning": choice}),
         "provenance": corpus.provenance,
         "graph": system.inputs.graph_report,
         **environment(),

@@ -4,13 +4,13 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from gcnxmodal.config import Experiment, experiment_dict, flat
+from gcnxmodal.config import Experiment, changed, experiment_dict, flat
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.stopping import best_line
@@ -54,10 +54,14 @@ def check_writable(
     return there
 
 
+TUNING = "tuning.json"
+
+
 class RunFolder:
     """Paths and small files of one run.
 
     config.json     preset, kind and every value of the experiment
+    tuning.json     the values that were chosen on held-out items, in place of those (`--tune on`)
     metrics.jsonl   a line an epoch
     results.json    the measurements at the end
     curves.json     precision by scope; of binary codes hash lookup and precision@N: what figures draw
@@ -95,11 +99,20 @@ class RunFolder:
         if resume:
             self._check_same(experiment)
 
-    def start(self, preset: str, experiment: Experiment, *, overwrite: bool) -> None:
-        """Make the folder (replacing a run that may be overwritten) and write config.json."""
+    def start(
+        self,
+        preset: str,
+        experiment: Experiment,
+        *,
+        overwrite: bool,
+        choice: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the folder (replacing a run that may be overwritten) and write what it is a run of."""
         if overwrite and self.config.exists():
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
+        if choice is not None:
+            write_json(self.path / TUNING, choice)
         config = {"preset": preset, "kind": experiment.kind, "experiment": experiment_dict(experiment)}
         write_json(self.config, config)
 
@@ -133,11 +146,16 @@ class RunFolder:
         return steps[-1] if best is None else best["step"]
 
     def read_config(self) -> tuple[str, Experiment]:
-        """Preset and experiment of the run.
+        """Preset and experiment of the run, with the values that were chosen for it.
 
         Raises:
             InputError: if config.json is missing or not one of ours.
         """
+        preset, experiment = self._commanded()
+        return preset, with_choice(experiment, self.path)
+
+    def _commanded(self) -> tuple[str, Experiment]:
+        """Preset and experiment as the command line had them."""
         if not self.config.exists():
             raise InputError(f"{self.config}: not there, so {self.path} is not a run folder; name one")
         try:
@@ -146,6 +164,11 @@ class RunFolder:
             return config["preset"], experiment_from(kind, config["experiment"])
         except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self.config}: not a configuration of this version: {error}") from error
+
+    def choice(self) -> dict[str, Any] | None:
+        """What `tuning.choose` said of the run; None where nothing was chosen."""
+        path = self.path / TUNING
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def history(self, epochs: int | None = None) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, of the first `epochs` epochs; a line cut off by a crash ends them."""
@@ -169,7 +192,7 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
     def _check_same(self, experiment: Experiment) -> None:
-        _, stored = self.read_config()
+        _, stored = self._commanded()
         now, before = ({"kind": e.kind, **flat(experiment_dict(e))} for e in (experiment, stored))
         free = {"epochs", "evaluate_every", "checkpoint_every", "patience", "data.root"}
         for field in sorted(set(now) - free, key=lambda field: (field != "kind", field)):
@@ -229,6 +252,31 @@ def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.t
             else:
                 words += [option, *(str(v) for v in (value if isinstance(value, list) else [value]))]
     return " ".join(words)
+
+
+def wants_choice(experiment: Any) -> bool:
+    """Whether options are to be chosen before it trains (`tuning.py`)."""
+    return getattr(experiment, "tune", "off") == "on"
+
+
+def with_choice(experiment: Any, folder: Path) -> Any:
+    """The experiment with the values that were chosen for the run or sweep in a folder, if some were.
+
+    Raises:
+        InputError: if the file that says so is not there or damaged.
+    """
+    if not wants_choice(experiment):
+        return experiment
+    path = folder / TUNING
+    try:
+        return as_chosen(experiment, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); train again with --overwrite") from error
+
+
+def as_chosen(experiment: Any, choice: Mapping[str, Any]) -> Any:
+    """The experiment with the values of a choice, which need not be chosen again."""
+    return changed(experiment, {**choice["chosen"], "tune": "off"})
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:

@@ -14,13 +14,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from gcnxmodal.config import Experiment, field_named
+from gcnxmodal.config import Experiment, field_named, validate
 from gcnxmodal.console import how_to_go_on, say
 from gcnxmodal.data.cache import keep_compiled_programs
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
+from gcnxmodal.runs import as_chosen, check_writable, wants_choice, with_choice
 from gcnxmodal.sweeps import SweepFolder, run_sweep
 from gcnxmodal.systems import PRESETS
 from gcnxmodal.training.loop import Diverged, Interrupted
+from gcnxmodal.tuning import choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,16 +83,29 @@ def parse_over(experiment: Experiment, words: Sequence[str]) -> dict[str, list[A
 
 
 def run(preset: str, arguments: Arguments) -> SweepFolder:
-    """Do what the command line says, as `run_sweep`."""
+    """Do what the command line says, as `run_sweep`; options are chosen once for all members."""
+    experiment, choice = arguments.experiment, None
+    folder = arguments.run_dir or Path("runs") / f"{preset}-sweep"
+    over = parse_over(experiment, arguments.over)
+    if wants_choice(experiment):
+        validate(experiment)
+        overwrite, resume = arguments.overwrite, arguments.resume
+        check_writable(folder, "sweep", "sweep.json", "--run-dir", overwrite=overwrite, resume=resume)
+        if arguments.resume:
+            experiment = with_choice(experiment, folder)
+        else:
+            choice = choose(PRESETS[preset][1], experiment, load_corpus(experiment.data, experiment.text))
+            experiment = as_chosen(experiment, choice)
     return run_sweep(
         preset,
-        arguments.experiment,
-        over=parse_over(arguments.experiment, arguments.over),
+        experiment,
+        over=over,
         seeds=arguments.seeds,
-        folder=arguments.run_dir or Path("runs") / f"{preset}-sweep",
+        folder=folder,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         member_reports=arguments.member_reports,
+        choice=choice,
     )
 
 

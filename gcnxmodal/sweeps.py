@@ -168,6 +168,7 @@ def stack_plans(plans: Sequence[Plan]) -> Plan:
 class SweepFolder:
     """Paths of one sweep.
 
+    tuning.json     the values that were chosen on held-out items, if some were
     sweep.json      preset, kind, base experiment, fields and values, seeds
     members/NAME/   a run folder each
     checkpoints/I/  of group I while it trains, all of its members in one state
@@ -207,11 +208,15 @@ class SweepFolder:
                 f"{value}; resume with the same value, or start another --run-dir"
             )
 
-    def start(self, config: Mapping[str, Any], members: Sequence[Member]) -> None:
+    def start(
+        self, config: Mapping[str, Any], members: Sequence[Member], choice: Mapping[str, Any] | None = None
+    ) -> None:
         """Make the folder, replacing a sweep that may be overwritten, and each member's."""
         if self.config.exists():
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
+        if choice is not None:
+            write_json(self.path / runs.TUNING, choice)
         for member in members:
             self.member(member).start(config["preset"], member.experiment, overwrite=False)
         write_json(self.config, config)
@@ -267,6 +272,7 @@ def run_sweep(
     resume: bool = False,
     overwrite: bool = False,
     member_reports: bool = True,
+    choice: Mapping[str, Any] | None = None,
 ) -> SweepFolder:
     """Train, measure and report every member; returns the finished sweep.
 
@@ -277,6 +283,7 @@ def run_sweep(
         seeds: how many seeds each combination is trained with.
         folder: where the sweep is kept; `resume` goes on with the one there, `overwrite` replaces it.
         member_reports: whether each member has a report of its own.
+        choice: how the experiment's values were chosen, see `tuning.choose`; it is kept with the sweep.
 
     Raises:
         InputError: for what the user can mend, before anything is computed or written.
@@ -295,7 +302,7 @@ def run_sweep(
     for group in reversed(grouped):
         system = _build(group)
     if not resume:
-        sweep.start(config, members)
+        sweep.start(config, members, choice)
     say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
     for number, group in enumerate(grouped):
         if not sweep.finished(group):

@@ -27,7 +27,7 @@ from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.evaluation import epoch_line, finish, measured_on_the_way
-from gcnxmodal.runs import RunFolder
+from gcnxmodal.runs import RunFolder, wants_choice, with_choice
 from gcnxmodal.systems import PRESETS, System, build, mesh_for
 from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training import cluster
@@ -35,6 +35,7 @@ from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.loop import Diverged, Interrupt, Interrupted, train
 from gcnxmodal.training.sharding import to_one_device
 from gcnxmodal.training.state import TrainState, keep_if_better
+from gcnxmodal.tuning import choose
 
 DEFAULT_PRESET = "joint-emoji"
 
@@ -151,15 +152,26 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
         validate(experiment)
         folder.check(experiment, resume=resume, overwrite=overwrite)
         mesh = mesh_for(experiment, arguments.model_parallel)
-        return build(experiment, load_corpus(experiment.data, experiment.text), mesh)
+        as_trained = with_choice(experiment, folder.path) if resume else experiment
+        return build(as_trained, load_corpus(experiment.data, experiment.text), mesh)
 
     system = cluster.together(prepare)
     options = repr((preset, experiment_dict(experiment), resume, overwrite, system.mesh.shape))
     cluster.check_same({"options": hashlib.sha256(options.encode()).hexdigest(), **system.identity()})
     tell(describe(system))
     if not resume:
-        cluster.together(lambda: cluster.first_only(folder.start, preset, experiment, overwrite=overwrite))
+
+        def start() -> None:
+            begun = PRESETS[preset][1]
+            choice = choose(begun, experiment, system.inputs.corpus) if wants_choice(experiment) else None
+            folder.start(preset, experiment, overwrite=overwrite, choice=choice)
+
+        cluster.together(lambda: cluster.first_only(start))
         cluster.together(folder.wait_until_seen)
+        if wants_choice(experiment):
+            corpus = system.inputs.corpus.without_validation()
+            system = build(with_choice(experiment, folder.path), corpus, system.mesh)
+    experiment = system.experiment
 
     checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=tell)
     state = system.initial_state()

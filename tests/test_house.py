@@ -22,6 +22,7 @@ LAYERS = [
     {"__main__"},
     {"train", "sweep", "evaluate", "search", "export", "features", "tables", "figures"},
     {"papers"},
+    {"tuning"},
     {"sweeps", "console"},
     {"evaluation"},
     {"retriever", "report"},

@@ -27,6 +27,7 @@ EPOCHS = 4
 SMALL = ["--text.words", "40", "--text.neighbours", "4", "--model.dimension", "8"]
 GIN = [*SMALL, "--train.grid-texts", "10", "--train.grid-images", "10", "--train.learning-rate", "0.1"]
 JOINT = [*SMALL, "--model.text", "linear", "--model.members", "1", "--train.average", "0.9"]
+JOINT += ["--tune", "off"]
 
 
 def gin(folder: Path, run_dir: Path, *more: str) -> list[str]:

@@ -108,6 +108,9 @@ class JointExperiment(Experiment):
     text: TextConfig = _TEXT
     model: JointModel = JointModel()
     train: JointTrain = JointTrain()
+    tune: Literal["on", "off"] = "off"
+    """Choose epochs, dropout, weight decay and the shares of the score on held-out training items first, but
+    not what the command line changes: see `gcnxmodal/tuning.py`."""
 
     def relations(self) -> dict[str, Rule]:
         weights = self.train.pair, self.train.class_contrast, self.train.class_head
@@ -168,6 +171,7 @@ JOINT_PRESETS: dict[str, tuple[str, JointExperiment]] = {
             text=dataclasses.replace(_TEXT, segmenter="auto"),
             model=_LINEAR,
             train=_TRAIN,
+            tune="on",
             epochs=60,
         ),
     ),

@@ -188,7 +188,8 @@ def fit_yardsticks(inputs: Inputs, model: JointModel) -> dict[str, dict[str, Con
         option = "sm-images" if model.sm_images else "cca"
         raise InputError(f"--model.{option} reads image features, but these images are pixels; let it be 0")
     train, idf_N = corpus.splits["train"], inputs.reading.texts.idf
-    texts, images, labels = inputs.texts[train], inputs.images[train], corpus.labels[train]
+    texts: Any = inputs.texts[train]
+    images, labels = inputs.images[train], corpus.labels[train]
     groups = None if corpus.groups is None else corpus.group_ids[train]
     # Of tf-idf also the counts as they were: of unit length they are the weighted ones over idf.
     scales = [*([] if idf_N is None else [1 / idf_N]), np.ones(texts.shape[1])]
@@ -207,7 +208,7 @@ def fit_yardsticks(inputs: Inputs, model: JointModel) -> dict[str, dict[str, Con
     for array in (*read, *([] if groups is None else [groups])):
         digest.update(np.ascontiguousarray(array).tobytes())
     folder = cache_dir() / "yardsticks" / digest.hexdigest()
-    shapes = dict.fromkeys(ARRAYS)
+    shapes: dict[str, Any] = dict.fromkeys(ARRAYS)
     return {
         name: _held(cached_arrays(folder / f"{name}.npz", make=fit, shapes=shapes, what="yardsticks"))
         for name, fit in fits.items()
