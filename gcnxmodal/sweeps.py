@@ -39,7 +39,7 @@ from gcnxmodal.training.checkpoint import Checkpoints
 from gcnxmodal.training.loop import Diverged, Interrupt, train
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import named_leaves
-from gcnxmodal.training.state import Data, TrainState, keep_if_better
+from gcnxmodal.training.state import Data, TrainState, keep_if_better, make_block
 
 # Which leaves have an entry a member, on their first axis.
 STATE_AXES: Any = TrainState(params=0, opt_state=0, step=None, totals=0, first_nan=0, best=0)  # pyright: ignore
@@ -143,6 +143,31 @@ class Program:
         prints = [member.fingerprint() for member in self.members]
         models = ", ".join(of["model"] for of in prints)
         return {"model": f"[{models}]", "corpus": prints[0]["corpus"]}
+
+
+def trained_members(
+    system: System, experiments: Sequence[Experiment], report: Callable[[str], None]
+) -> list[tuple[System, Any]]:
+    """Train members as one program to their last epoch, and keep nothing: each with its parameters.
+
+    Args:
+        system: of any of them, on their corpus.
+        report: told four times how far it is.
+    """
+    program = Program(system, experiments)
+    block: Any = make_block(program.step())
+    state, arguments = program.initial_state(), program.arguments(DROPOUT)
+    epochs = system.experiment.epochs
+    for epoch in range(epochs):
+        data = dataclasses.replace(system.data, plan=program.plan(epoch))
+        state = block(state, data, arguments, np.int32(system.steps_per_epoch))
+        if (epoch + 1) % max(1, epochs // 4) == 0:
+            jax.block_until_ready(state.params)
+            report(f"epoch {epoch + 1} of {epochs}")
+    return [
+        (member, program.params_of(member.trained(state), index))
+        for index, member in enumerate(program.members)
+    ]
 
 
 def over_members(step: Callable[[TrainState, Data, Any], tuple[TrainState, dict[str, Array]]]) -> Callable:

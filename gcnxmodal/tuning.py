@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.preprocessing import normalize
@@ -25,14 +24,12 @@ from gcnxmodal.retrieval.database import Embeddings
 from gcnxmodal.retrieval.evaluate import standard_map
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, by_measure
 from gcnxmodal.retriever import Retriever
-from gcnxmodal.sweeps import Program
+from gcnxmodal.sweeps import trained_members
 from gcnxmodal.systems import build
-from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.systems.joint import JointModel
 from gcnxmodal.systems.joint.joint import fit_yardsticks
 from gcnxmodal.systems.joint.model import sharpened
 from gcnxmodal.systems.joint.yardsticks import GIVES, SIDES, Linear
-from gcnxmodal.training.state import make_block
 
 HELD_OUT, MOST_HELD_OUT, FEWEST = 0.2, 1_000, 30
 MOST_TRAINED = 20_000  # items that the settings are trained on
@@ -137,24 +134,14 @@ def _trained(
     steps = max(1, round(len(corpus.splits["train"]) / experiment.train.batch))
     epochs = max(1, min(experiment.epochs, round(SEARCH_STEPS / steps)))
     experiments = [changed(experiment, {**setting, "epochs": epochs}) for setting in settings]
-    program = Program(build(experiments[0], corpus), experiments)
-    system, state = program.system, program.initial_state()
-    block: Any = make_block(program.step())
-    arguments = program.arguments(DROPOUT)
-    for epoch in range(epochs):
-        data = dataclasses.replace(system.data, plan=program.plan(epoch))
-        state = block(state, data, arguments, np.int32(system.steps_per_epoch))
-        if (epoch + 1) % max(1, epochs // 4) == 0:
-            jax.block_until_ready(state.params)
-            say(f"tuning: epoch {epoch + 1} of {epochs}")
+    system = build(experiments[0], corpus)
     found = []
-    for index, member in enumerate(program.members):
-        params = program.params_of(member.trained(state), index)
+    for member, params in trained_members(system, experiments, lambda text: say(f"tuning: {text}")):
         retriever = Retriever({}, member.applied_model, params, member.constants, system.inputs.reading)
         items = retriever.encode_items(system.inputs, corpus.splits["test"])
         pair = slice(0, experiment.model.dimension)
         units = [normalize(rows[:, pair]) for rows in (items.texts, items.images)]
-        classes = [rows[:, pair.stop :] / np.sqrt(CLASS_SHARE) for rows in (items.texts, items.images)]
+        classes: Any = [rows[:, pair.stop :] / np.sqrt(CLASS_SHARE) for rows in (items.texts, items.images)]
         found.append(_Parts(units, classes))
     return system.inputs, found
 
@@ -243,7 +230,8 @@ def _scores(parts: _Parts, corpus: Corpus, *, pair: bool = True, classes: bool =
     """Of the held-out items, means of both directions: `standard` MAP by class, recall@10 of own pairs."""
     rows, found = corpus.splits["test"], {}
     if classes and corpus.labelled:
-        found["MAP"] = standard_map(*parts.classes, corpus.labels[rows])["average"]
+        texts, images = parts.classes
+        found["MAP"] = standard_map(texts, images, corpus.labels[rows])["average"]
     if pair:
         pairs = None if corpus.pairs is None else corpus.pairs.take(rows)
         found[PAIR_MEASURE] = by_measure(Embeddings(*parts.pair).exact_pairs(pairs))[PAIR_MEASURE]["average"]

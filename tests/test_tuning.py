@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_a_run_trains_with_what_was_chosen_and_keeps_it(folder: Path, tmp_path: 
     choice = json.loads((tmp_path / "run" / "tuning.json").read_text())
     assert choice["chosen"]["epochs"] == 8
     assert len(choice["settings"]) == 2
-    of_run = RunFolder(tmp_path / "run").read_config()[1]
+    of_run: Any = RunFolder(tmp_path / "run").read_config()[1]
     assert (of_run.epochs, of_run.tune) == (8, "off")
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["epochs"] == 8
