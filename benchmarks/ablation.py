@@ -6,8 +6,8 @@
 One member (the presets have four), and SM and CCA only in the row that says so: the rest is the preset. By
 class: average `standard` MAP of the class posteriors, or of the embedding where no class head is trained. By
 pair: recall@1 and recall@10 of own pairs, means of both directions, by the embedding, or by the posteriors
-where no contrast is trained. Mean and deviation over the seeds. Each row's difference from the first is tested
-as `benchmarks.joint` does it: over test items, of AP and of whether the own pair is among ten.
+where no contrast is trained. Mean and deviation over the seeds. The difference of each row from the first is
+tested as `benchmarks.joint` does it: over test items, of AP and of whether the own pair is among ten.
 
 Writes benchmarks/results/ablation-CORPUS.json after every row, and goes on with it if it was stopped.
 """
