@@ -20,7 +20,7 @@ import tyro
 from gcnxmodal import evaluation
 from gcnxmodal.console import results_table, say, status_of
 from gcnxmodal.data.cache import keep_compiled_programs
-from gcnxmodal.runs import RunFolder, restore
+from gcnxmodal.runs import RunFolder, claimed, restore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +39,10 @@ def run(arguments: Arguments) -> RunFolder:
     Raises:
         InputError: if the folder is not a run, or its checkpoints cannot be used.
     """
-    folder, preset, system, params, step = restore(arguments.run, arguments.root, say)
-    say(f"checkpoint at step {step:,}")
-    results = evaluation.finish(system, params, folder, preset, step)
+    with claimed(arguments.run, "RUN"):
+        folder, preset, system, params, step = restore(arguments.run, arguments.root, say)
+        say(f"checkpoint at step {step:,}")
+        results = evaluation.finish(system, params, folder, preset, step)
     say("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
     return folder
 

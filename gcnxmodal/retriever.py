@@ -12,6 +12,7 @@ A trained model is one folder in one format, which every run writes at its end (
 Nothing in such a folder is executed when it is read; the digests of the arrays stand in model.json.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -40,7 +41,7 @@ from gcnxmodal.nn.layers import Constant
 from gcnxmodal.nn.weights import read_weights
 from gcnxmodal.retrieval.database import Codes, Database, Embeddings, PairFeatures, score_matrix
 from gcnxmodal.retrieval.hamming import pack_codes
-from gcnxmodal.runs import FinishedRun, RunFolder, restore, write_json
+from gcnxmodal.runs import FinishedRun, RunFolder, claimed, restore, write_json
 from gcnxmodal.stores.files import (
     FORMATS,
     Rows,
@@ -537,7 +538,9 @@ def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Ret
     report(f"{path}: has no model of its newest checkpoint yet; restoring it with its data set")
     run = restore(path, root, report)
     retriever = Retriever.of_run(run).with_items(run.system.inputs)
-    save_run_model(folder, retriever)
+    # Kept for the next search, if this process may write there and no other does.
+    with contextlib.suppress(InputError), claimed(path, "RUN"):
+        save_run_model(folder, retriever)
     return retriever
 
 

@@ -1,10 +1,13 @@
 """A run is a folder: what lies in it, when a folder may be written, and a finished run taken up again."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +19,75 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.stopping import best_line
 from gcnxmodal.systems import PRESETS, System, build, experiment_from
 from gcnxmodal.training.checkpoint import Checkpoints
+
+LOCK = ".lock"
+"""The file by which a process claims a folder; there while it works in it."""
+
+
+@contextlib.contextmanager
+def claimed(path: Path, option: str) -> Iterator[None]:
+    """The folder `path`, made if it is not there, for this process alone until the block ends.
+
+    The system lifts the claim when the process ends, however that comes. Of a folder that was made for it and
+    is still empty, nothing stays. Where a file system has no locks, nobody is kept out.
+
+    Args:
+        option: how the command line names the folder, such as "--run-dir".
+
+    Raises:
+        InputError: if another process has claimed it, or it cannot be written.
+    """
+    try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        lock = _lock(path)
+    except BlockingIOError as error:
+        raise InputError(
+            f"{path}: another process is writing to this folder; wait until it has ended, or give another "
+            f"{option}"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: {option} cannot be written ({error.strerror}); name another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        (path / LOCK).unlink(missing_ok=True)
+        os.close(lock)
+        with contextlib.suppress(OSError):  # the first that is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+def _lock(path: Path) -> int:
+    """The open file of a claim. Raises BlockingIOError if another process has it."""
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:  # a claim that ended has just removed the folder
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), os.stat(path / LOCK)):
+                return lock
+        except FileNotFoundError:  # or the file that we have just locked
+            pass
+        except BlockingIOError:
+            os.close(lock)
+            raise
+        except OSError:
+            return lock
+        os.close(lock)
+
+
+def clear(path: Path) -> None:
+    """Remove what is in a claimed folder, but for the claim."""
+    for content in path.iterdir():
+        if content.is_dir() and not content.is_symlink():
+            shutil.rmtree(content)
+        elif content.name != LOCK:
+            content.unlink()
 
 
 def check_writable(
@@ -40,7 +112,7 @@ def check_writable(
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: {option} is a file; name a folder")
     there = (path / mark).exists()
-    if not there and path.exists() and any(path.iterdir()):
+    if not there and path.exists() and any(content.name != LOCK for content in path.iterdir()):
         raise InputError(f"{path}: {option} has files in it but no {what}; name an empty or a new folder")
     if resume and not there:
         raise InputError(f"{path}: no {mark}, so no {what} to resume; leave out --resume")
@@ -96,10 +168,10 @@ class RunFolder:
             self._check_same(experiment)
 
     def start(self, preset: str, experiment: Experiment, *, overwrite: bool) -> None:
-        """Make the folder (replacing a run that may be overwritten) and write config.json."""
-        if overwrite and self.config.exists():
-            shutil.rmtree(self.path)
+        """Make the folder (emptied of a run that may be overwritten) and write config.json."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if overwrite and self.config.exists():
+            clear(self.path)
         config = {"preset": preset, "kind": experiment.kind, "experiment": experiment_dict(experiment)}
         write_json(self.config, config)
 

@@ -32,7 +32,7 @@ from gcnxmodal.evaluation import epoch_line, finish, measure_baselines, measured
 from gcnxmodal.report.page import write_sweep_report
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, headline_scores
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
-from gcnxmodal.runs import RunFolder, check_writable, write_json
+from gcnxmodal.runs import RunFolder, check_writable, claimed, clear, write_json
 from gcnxmodal.systems import System, build, experiment_from
 from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training.checkpoint import Checkpoints
@@ -208,10 +208,10 @@ class SweepFolder:
             )
 
     def start(self, config: Mapping[str, Any], members: Sequence[Member]) -> None:
-        """Make the folder, replacing a sweep that may be overwritten, and each member's."""
-        if self.config.exists():
-            shutil.rmtree(self.path)
+        """Make the folder, emptied of a sweep that may be overwritten, and each member's."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if self.config.exists():
+            clear(self.path)
         for member in members:
             self.member(member).start(config["preset"], member.experiment, overwrite=False)
         write_json(self.config, config)
@@ -288,20 +288,21 @@ def run_sweep(
     members = expand(experiment, over, seeds)
     sweep = SweepFolder(folder)
     config = sweep_config(preset, experiment, over, seeds)
-    sweep.check(config, resume=resume, overwrite=overwrite)
-    grouped = groups(members)
-    # Every group's inputs are made before anything is written, the first group's last. The others are made
-    # again when their turn comes: all at once they might not fit.
-    for group in reversed(grouped):
-        system = _build(group)
-    if not resume:
-        sweep.start(config, members)
-    say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
-    for number, group in enumerate(grouped):
-        if not sweep.finished(group):
-            system = system if number == 0 else _build(group)
-            _run_group(preset, sweep, number, group, system, reports=member_reports)
-    _report(preset, experiment, sweep, config, members, member_reports=member_reports)
+    with claimed(folder, "--run-dir"):
+        sweep.check(config, resume=resume, overwrite=overwrite)
+        grouped = groups(members)
+        # Every group's inputs are made before anything is written, the first group's last. The others are
+        # made again when their turn comes: all at once they might not fit.
+        for group in reversed(grouped):
+            system = _build(group)
+        if not resume:
+            sweep.start(config, members)
+        say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
+        for number, group in enumerate(grouped):
+            if not sweep.finished(group):
+                system = system if number == 0 else _build(group)
+                _run_group(preset, sweep, number, group, system, reports=member_reports)
+        _report(preset, experiment, sweep, config, members, member_reports=member_reports)
     return sweep
 
 

@@ -27,7 +27,7 @@ from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.evaluation import epoch_line, finish, measured_on_the_way
-from gcnxmodal.runs import RunFolder
+from gcnxmodal.runs import RunFolder, claimed
 from gcnxmodal.systems import PRESETS, System, build, mesh_for
 from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training import cluster
@@ -144,8 +144,17 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
         Diverged: when the loss is not a number.
     """
     cluster.join(arguments.processes, arguments.coordinator, arguments.process_id)
-    experiment, resume, overwrite = arguments.experiment, arguments.resume, arguments.overwrite
     folder = folder_of(preset, arguments)
+    with contextlib.ExitStack() as claim:
+        claiming = claimed(folder.path, "--run-dir")
+        cluster.together(lambda: cluster.first_only(claim.enter_context, claiming))
+        _run(preset, arguments, folder)
+    return folder
+
+
+def _run(preset: str, arguments: Arguments, folder: RunFolder) -> None:
+    """`run`, in a folder that is claimed."""
+    experiment, resume, overwrite = arguments.experiment, arguments.resume, arguments.overwrite
 
     def prepare() -> System:
         validate(experiment)
@@ -213,7 +222,6 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
     )
     if results is not None:
         tell("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
-    return folder
 
 
 class _Record:

@@ -48,7 +48,7 @@ from gcnxmodal.papers.table import (
     Table,
 )
 from gcnxmodal.retrieval.protocols import expected_name
-from gcnxmodal.runs import RunFolder
+from gcnxmodal.runs import RunFolder, claimed
 from gcnxmodal.sweeps import Member, SweepFolder, expand, sweep_config
 from gcnxmodal.systems.gin import GINExperiment
 from gcnxmodal.training.loop import Diverged, Interrupted
@@ -277,21 +277,22 @@ def reproduce(
     names = [part.name for part in exhibit.parts]
     if unknown := [name for name in only if name not in names]:
         raise InputError(f"--only {unknown[0]}: {exhibit.name} has the parts {', '.join(names)}")
-    folders = [PartFolder(part, exhibit, path, seeds) for part in exhibit.parts]
-    chosen = [of for of in folders if not of.part.missing and (not only or of.part.name in only)]
-    _check_options(exhibit, folders, chosen, overwrite=overwrite)
-    _check_data(chosen, overwrite=overwrite)
-    for part_folder in chosen if overwrite else ():
-        part_folder.remove()
-    say(_plan(exhibit, path, folders, chosen))
-    for job in [job for part_folder in chosen for job in part_folder.jobs()]:
-        say(f"\n{exhibit.name}: {job.part.name}, {_seeds(job.first, job.last)}")
-        _train(job)
-    for part_folder in chosen:
-        if to_measure := part_folder.to_measure():
-            say(f"\n{exhibit.name}: baselines of {part_folder.part.name}")
-            measure(to_measure, say)
-    return show(exhibit, path, seeds, command)
+    with claimed(path, "--folder"):
+        folders = [PartFolder(part, exhibit, path, seeds) for part in exhibit.parts]
+        chosen = [of for of in folders if not of.part.missing and (not only or of.part.name in only)]
+        _check_options(exhibit, folders, chosen, overwrite=overwrite)
+        _check_data(chosen, overwrite=overwrite)
+        for part_folder in chosen if overwrite else ():
+            part_folder.remove()
+        say(_plan(exhibit, path, folders, chosen))
+        for job in [job for part_folder in chosen for job in part_folder.jobs()]:
+            say(f"\n{exhibit.name}: {job.part.name}, {_seeds(job.first, job.last)}")
+            _train(job)
+        for part_folder in chosen:
+            if to_measure := part_folder.to_measure():
+                say(f"\n{exhibit.name}: baselines of {part_folder.part.name}")
+                measure(to_measure, say)
+        return show(exhibit, path, seeds, command)
 
 
 def show(exhibit: Table | Figure, path: Path, seeds: int, command: str) -> Path:

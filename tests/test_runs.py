@@ -1,0 +1,96 @@
+"""The folder of a run: who may write in it."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from gcnxmodal import evaluate, sweep, tables, train
+from gcnxmodal.errors import InputError
+from gcnxmodal.runs import LOCK, claimed
+
+SMALL = ("gin-emoji", "--data.name", "folder", "--data.image-feature", "features", "--text.words", "40")
+
+
+def test_of_many_claims_at_once_one_has_the_folder(tmp_path: Path):
+    folder, together = tmp_path / "deep" / "run", threading.Barrier(8)
+    refusals: list[str] = []
+
+    def claim() -> None:
+        together.wait()
+        try:
+            with claimed(folder, "--run-dir"):
+                (folder / "config.json").write_text("{}")
+                together.wait()  # until all the others were refused
+        except InputError as error:
+            refusals.append(str(error))
+            together.wait()
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refusals) == 7
+    assert refusals[0].startswith(f"{folder}: another process is writing to this folder")
+    assert "--run-dir" in refusals[0]
+    assert os.listdir(folder) == ["config.json"]
+
+
+def hold(folder: Path, claims) -> None:
+    with claimed(folder, "--run-dir"):
+        claims.set()
+        signal.pause()
+
+
+def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path):
+    context = multiprocessing.get_context("fork")
+    claims = context.Event()
+    process = context.Process(target=hold, args=(tmp_path / "run", claims))
+    process.start()
+    assert claims.wait(30)
+    with pytest.raises(InputError, match="another process"), claimed(tmp_path / "run", "--run-dir"):
+        raise AssertionError("claimed twice")
+    process.kill()
+    process.join()
+    with claimed(tmp_path / "run", "--run-dir"):
+        assert os.listdir(tmp_path / "run") == [LOCK]
+
+
+def test_of_a_claim_that_wrote_nothing_nothing_stays(tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    for folder in (tmp_path / "there", tmp_path / "made" / "run"):
+        with claimed(folder, "--run-dir"):
+            assert (folder / LOCK).exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+@pytest.mark.parametrize("verb", ["train", "overwrite", "resume", "sweep", "evaluate"])
+def test_a_command_in_the_folder_of_a_running_one_exits_with_2_and_changes_nothing(
+    folder: Path, tmp_path: Path, capsys, verb
+):
+    run_dir = tmp_path / "run"
+    words = [*SMALL, "--data.root", str(folder), "--run-dir", str(run_dir)]
+    with claimed(run_dir, "--run-dir"):
+        code = {
+            "train": lambda: train.main(words),
+            "overwrite": lambda: train.main([*words, "--overwrite"]),
+            "resume": lambda: train.main([*words, "--resume"]),
+            "sweep": lambda: sweep.main([*words, "--seeds", "2"]),
+            "evaluate": lambda: evaluate.main([str(run_dir)]),
+        }[verb]()
+        assert os.listdir(run_dir) == [LOCK]
+    assert code == 2
+    assert "another process is writing to this folder" in capsys.readouterr().err
+
+
+def test_a_table_is_made_by_one_process_at_a_time(tmp_path: Path, capsys):
+    with claimed(tmp_path / "gin-1", "--folder"):
+        assert tables.main(["gin-1", "--folder", str(tmp_path)]) == 2
+        assert os.listdir(tmp_path / "gin-1") == [LOCK]
+    message = capsys.readouterr().err
+    assert "gin-1: another process is writing to this folder" in message
+    assert "--folder" in message
