@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import wikipedia
 from gcnxmodal.data.arrays import all_features, array_names, feature_matrix, features_by_name, load_npz
-from gcnxmodal.data.cache import cache_dir
+from gcnxmodal.data.cache import cache_dir, in_cache
 from gcnxmodal.data.files import fingerprint, is_inside, require_file, require_folder
 from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
 from gcnxmodal.data.metadata import FieldNames, find_source, read_rows
@@ -293,7 +293,7 @@ def _file_names(rows: list[dict[str, Any]], metadata: Path, cache: Path) -> list
         return None
     for number, row in enumerate(rows, 1):
         name = row["file_name"]
-        if not isinstance(name, str) or not (is_inside(name) or Path(name).is_relative_to(cache)):
+        if not isinstance(name, str) or not (is_inside(name) or in_cache(name, cache)):
             raise InputError(
                 f"{metadata}: row {number}: the field 'file_name' is {name!r}; expected a path inside "
                 f"{metadata.parent}"
