@@ -12,9 +12,14 @@ is public, and what stable means: docs/python.md.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if os.path.expanduser("~") == "~":
+    # A container's user without a home: packages that we import need the name of one, be it not there.
+    os.environ["HOME"] = "/nonexistent"
 
 _PUBLIC = {
     "Corpus": "gcnxmodal.corpus",

@@ -39,16 +39,10 @@ _unwritable: set[Path] = set()
 
 
 def cache_dir() -> Path:
-    """$GCNXMODAL_CACHE, else $XDG_CACHE_HOME/gcnxmodal, else ~/.cache/gcnxmodal; without a home, a folder
-    that goes with this process."""
-    own = os.environ.get("GCNXMODAL_CACHE")
-    try:
-        if own:
-            return Path(own).expanduser()
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gcnxmodal"
-    except RuntimeError as error:  # this user has no home
-        _give_up(Path(own or "~/.cache"), error)
-        return _scratch()
+    """$GCNXMODAL_CACHE, else $XDG_CACHE_HOME/gcnxmodal, else ~/.cache/gcnxmodal."""
+    if own := os.environ.get("GCNXMODAL_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gcnxmodal"
 
 
 @functools.cache
