@@ -1,5 +1,9 @@
 """The one exception for what a user can mend."""
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class InputError(ValueError):
     """Bad input from the user.
@@ -14,3 +18,19 @@ class InputError(ValueError):
     ...     "wrods" in str(error)
     True
     """
+
+
+@contextlib.contextmanager
+def writing(path: Path, fix: str = "make room, or name another folder") -> Iterator[None]:
+    """Turn a full disk, or a folder that cannot be written, into an `InputError` that names `path`.
+
+    >>> with writing(Path("run/results.json")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    gcnxmodal.errors.InputError: run/results.json: cannot be written (No space left on device); make room, \
+or name another folder
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); {fix}") from error

@@ -17,7 +17,7 @@ from gcnxmodal.data.cache import cache_dir, keep_compiled_programs, replacing
 from gcnxmodal.data.files import file_digest
 from gcnxmodal.data.folder import PictureSource, find_pictures
 from gcnxmodal.data.picture_features import BACKBONES, picture_features, require_weights
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, writing
 
 RESOLUTION = 224  # what all networks were trained at
 
@@ -91,10 +91,8 @@ def _check_output(output: Path, overwrite: bool) -> None:
             else "it is a folder"
         )
         raise InputError(f"{output}: is there already; {fix}")
-    try:
+    with writing(output, "give another --output"):
         output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); give another --output") from error
     if not os.access(output.parent, os.W_OK):
         raise InputError(f"{output}: you may not write there; give another --output")
 
@@ -127,14 +125,9 @@ def _bags(pictures: Sequence[Path], training: np.ndarray | None) -> tuple[np.nda
 
 
 def _write(output: Path, arrays: dict[str, np.ndarray]) -> None:
-    try:
-        with replacing(output) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-    except OSError as error:
-        raise InputError(
-            f"{output}: cannot be written ({error.strerror}); make room, or give another --output: the "
-            "features are kept in the cache"
-        ) from error
+    fix = "make room, or give another --output: the features are kept in the cache"
+    with writing(output, fix), replacing(output) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -29,7 +29,6 @@ import scipy.sparse as sp
 from flax import nnx
 from jaxtyping import Array, Bool
 from pydantic import ValidationError
-from safetensors.numpy import save_file
 
 from gcnxmodal import __version__
 from gcnxmodal.config import experiment_dict
@@ -50,6 +49,7 @@ from gcnxmodal.stores.files import (
     read_items,
     replacing_folder,
     rows_among,
+    save_safetensors,
     without_pictures,
     write_items,
 )
@@ -442,8 +442,8 @@ class Retriever:
         read = {
             f"reading.{name}": np.asarray(a, order="C") for name, a in statistics.items() if a is not None
         }
-        save_file(_plain_arrays(params), folder / PARAMETERS)
-        save_file(_plain_arrays(constants) | read, folder / CONSTANTS)
+        save_safetensors(folder / PARAMETERS, _plain_arrays(params))
+        save_safetensors(folder / CONSTANTS, _plain_arrays(constants) | read)
         about = {name: value for name, value in self.about.items() if name != "items"}
         if self.database is not None:
             kind = self.database.kind

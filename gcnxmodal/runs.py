@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from gcnxmodal.config import Experiment, experiment_dict, flat
+from gcnxmodal.data.cache import write_whole
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, writing
 from gcnxmodal.stopping import best_line
 from gcnxmodal.systems import PRESETS, System, build, experiment_from
 from gcnxmodal.training.checkpoint import Checkpoints
@@ -233,11 +234,12 @@ class RunFolder:
     def rewind(self, epochs: int) -> None:
         """Drop the metrics of epochs that a resumed run will do again."""
         kept = self.history(epochs)
-        self.metrics.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_whole(self.metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one epoch's line."""
-        with self.metrics.open("a", encoding="utf-8") as file:
+        fix = "what was saved before is good: make room, then go on with --resume"
+        with writing(self.metrics, fix), self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def _check_same(self, experiment: Experiment) -> None:
@@ -304,8 +306,5 @@ def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.t
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
-    """Write JSON whole or not at all."""
-    partial = path.with_suffix(".partial")
-    text = json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Write JSON whole or not at all. Raises InputError if it cannot be written."""
+    write_whole(path, f"{json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)}\n".encode())

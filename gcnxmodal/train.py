@@ -13,12 +13,16 @@ import contextlib
 import dataclasses
 import hashlib
 import sys
+import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.summary import scalar
 
 from gcnxmodal import stopping, sweep
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
@@ -37,6 +41,9 @@ from gcnxmodal.training.sharding import to_one_device
 from gcnxmodal.training.state import TrainState, keep_if_better
 
 DEFAULT_PRESET = "joint-emoji"
+
+FLUSH_SECONDS = 10
+"""How late TensorBoard may show an epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +182,8 @@ def _run(preset: str, arguments: Arguments, folder: RunFolder) -> None:
     if resume and (restored := cluster.together(lambda: checkpoints.restore(state))):
         state, step = restored
         tell(f"resuming at step {step:,} (epoch {step // system.steps_per_epoch + 1})")
-    cluster.first_only(folder.rewind, int(state.step) // system.steps_per_epoch)
+    epochs_done = int(state.step) // system.steps_per_epoch
+    cluster.together(lambda: cluster.first_only(folder.rewind, epochs_done))
     record = cluster.first_only(_Record, system, folder, int(state.step))
     history = cluster.first_only(folder.history) or []  # process 0 alone has the measurements, and decides
     (used_up,) = cluster.as_the_first([stopping.is_used_up(history, experiment.patience)])
@@ -187,8 +195,7 @@ def _run(preset: str, arguments: Arguments, folder: RunFolder) -> None:
         if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
             params = to_one_device(system.trained(state))
             line |= cluster.together(lambda: cluster.first_only(measured_on_the_way, system, params)) or {}
-        if record is not None:
-            record.epoch(line)
+        cluster.together(lambda: cluster.first_only(record.epoch, line) if record else None)
         if experiment.stop == "last":
             return state, False
         history.append(line)
@@ -230,18 +237,55 @@ class _Record:
     def __init__(self, system: System, folder: RunFolder, step: int):
         self.display = TrainingDisplay(system, step)
         self._folder = folder
-        self._board = SummaryWriter(str(folder.tensorboard))
+        self._board = _Board(folder.tensorboard)
 
     def epoch(self, line: dict[str, Any]) -> None:
         self._folder.append_metrics(line)
         self.display.epoch(line)
-        for name, value in flat(line).items():
-            if name not in ("epoch", "step", "seconds"):
-                self._board.add_scalar(name.replace(".", "/"), value, line["step"])
+        self._board.epoch(line)
 
     def close(self) -> None:
         self.display.close()
         self._board.close()
+
+
+class _Board:
+    """The curves for TensorBoard. Written as they come: where there is no room they end, and the run goes on.
+
+    tensorboardX's own `SummaryWriter` writes in a thread, which dies of a full disk, and then waits for it.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder, self._full = folder, False
+        self._unless_full(self._open)
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        self._unless_full(lambda: self._write(line))
+
+    def close(self) -> None:
+        self._unless_full(lambda: self._events.close())
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._events = EventsWriter(str(self._folder / "events"))
+        self._flushed = time.monotonic()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        for name, value in flat(line).items():
+            if name not in ("epoch", "step", "seconds"):
+                summary = scalar(name.replace(".", "/"), value)
+                self._events.write_event(Event(wall_time=time.time(), step=line["step"], summary=summary))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._events.flush()
+            self._flushed = time.monotonic()
+
+    def _unless_full(self, write: Callable[[], Any]) -> None:
+        try:
+            if not self._full:
+                write()
+        except OSError as error:
+            self._full = True
+            say(f"{self._folder}: cannot be written ({error.strerror}); the curves for TensorBoard end here")
 
 
 def tell(text: str) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 
 import gcnxmodal
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import writing
 
 ROOM = 2**26
 """Bytes that must be free for compiled programs: a run's hundred take a few MB, a large model's more."""
@@ -149,14 +149,9 @@ def cached_file(path: Path, make: Callable[[], bytes], valid: Callable[[Path], A
     if _write(path, write):
         return path
     own = _scratch() / path.parent.name / path.name
-    try:
-        with replacing(own) as temporary:
-            write(temporary)
-    except OSError as error:
-        raise InputError(
-            f"{own}: cannot be written ({error.strerror}), and neither can {path}; make room, or let "
-            "$GCNXMODAL_CACHE name another folder"
-        ) from error
+    fix = f"nor can {path}: make room, or let $GCNXMODAL_CACHE name another folder"
+    with writing(own, fix), replacing(own) as temporary:
+        write(temporary)
     return own
 
 
@@ -225,6 +220,12 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all. Raises InputError if it cannot be written; what was there stays."""
+    with writing(path), replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def keep_compiled_programs() -> None:
