@@ -1,7 +1,7 @@
-"""The one exception for what a user can mend."""
+"""What a user can mend, and what a user stops."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -34,3 +34,21 @@ or name another folder
         yield
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); {fix}") from error
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal other than Ctrl-C's, such as SIGTERM, outside of training."""
+
+    def __init__(self, signal: int):
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+@contextlib.contextmanager
+def saying(what: Callable[[], str]) -> Iterator[None]:
+    """Note on a stop in this block what is saved by then, such as "saved at step 36"."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(what())
+        raise

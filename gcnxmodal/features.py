@@ -12,12 +12,13 @@ import numpy as np
 import tyro
 
 from gcnxmodal import __version__
+from gcnxmodal.console import status_of
 from gcnxmodal.data import gist, visual_words
 from gcnxmodal.data.cache import cache_dir, keep_compiled_programs, replacing
 from gcnxmodal.data.files import file_digest
 from gcnxmodal.data.folder import PictureSource, find_pictures
 from gcnxmodal.data.picture_features import BACKBONES, picture_features, require_weights
-from gcnxmodal.errors import InputError, writing
+from gcnxmodal.errors import InputError, saying, writing
 
 RESOLUTION = 224  # what all networks were trained at
 
@@ -132,19 +133,17 @@ def _write(output: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code: 0 done, 2 bad arguments or data, 130 stopped by Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parsed = tyro.cli(
         Arguments, prog="python -m gcnxmodal.features", description=_DESCRIPTION, args=arguments
     )
     keep_compiled_programs()
-    try:
-        run(parsed)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what is finished is kept: the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+
+    def job() -> None:
+        with saying(lambda: "what is finished is kept"):
+            run(parsed)
+
+    return status_of(job, "gcnxmodal.features", arguments)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validat
 from gcnxmodal.console import TrainingDisplay, describe, say, sweep_table
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.environment import environment
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, saying
 from gcnxmodal.evaluation import epoch_line, finish, measure_baselines, measured_on_the_way
 from gcnxmodal.report.page import write_sweep_report
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, headline_scores
@@ -192,6 +192,12 @@ class SweepFolder:
         folders = [self.member(member) for member in members]
         return all(folder.results.exists() or folder.diverged.exists() for folder in folders)
 
+    def lacks_reports(self, group: int, members: Sequence[Member]) -> bool:
+        """Whether a group was stopped between results and reports, and has the state to make these."""
+        folders = [self.member(member) for member in members]
+        lacking = any(folder.results.exists() and not folder.report.exists() for folder in folders)
+        return lacking and self.checkpoints(group).exists()
+
     def check(self, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Refuse what would write over another sweep; changes nothing.
 
@@ -298,11 +304,12 @@ def run_sweep(
         if not resume:
             sweep.start(config, members)
         say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
-        for number, group in enumerate(grouped):
-            if not sweep.finished(group):
-                system = system if number == 0 else _build(group)
-                _run_group(preset, sweep, number, group, system, reports=member_reports)
-        _report(preset, experiment, sweep, config, members, member_reports=member_reports)
+        with saying(lambda: f"what is finished is kept in {folder}"):
+            for number, group in enumerate(grouped):
+                if not sweep.finished(group) or (member_reports and sweep.lacks_reports(number, group)):
+                    system = system if number == 0 else _build(group)
+                    _run_group(preset, sweep, number, group, system, reports=member_reports)
+            _report(preset, experiment, sweep, config, members, member_reports=member_reports)
     return sweep
 
 

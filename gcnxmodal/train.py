@@ -26,10 +26,10 @@ from tensorboardX.summary import scalar
 
 from gcnxmodal import stopping, sweep
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
-from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, presets_table, results_table, say
+from gcnxmodal.console import TrainingDisplay, describe, presets_table, results_table, say, status_of
 from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, saying
 from gcnxmodal.evaluation import epoch_line, finish, measured_on_the_way
 from gcnxmodal.runs import RunFolder, claimed
 from gcnxmodal.systems import PRESETS, System, build, mesh_for
@@ -155,12 +155,19 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
     with contextlib.ExitStack() as claim:
         claiming = claimed(folder.path, "--run-dir")
         cluster.together(lambda: cluster.first_only(claim.enter_context, claiming))
-        _run(preset, arguments, folder)
+        system = _begin(preset, arguments, folder)
+        with saying(lambda: _saved(folder)):
+            _go_on(preset, arguments, folder, system)
     return folder
 
 
-def _run(preset: str, arguments: Arguments, folder: RunFolder) -> None:
-    """`run`, in a folder that is claimed."""
+def _saved(folder: RunFolder) -> str:
+    steps = folder.checkpoint_steps()
+    return f"saved at step {steps[-1]:,}" if steps else "before the first checkpoint"
+
+
+def _begin(preset: str, arguments: Arguments, folder: RunFolder) -> System:
+    """Check everything, and write config.json unless a run is resumed."""
     experiment, resume, overwrite = arguments.experiment, arguments.resume, arguments.overwrite
 
     def prepare() -> System:
@@ -176,7 +183,12 @@ def _run(preset: str, arguments: Arguments, folder: RunFolder) -> None:
     if not resume:
         cluster.together(lambda: cluster.first_only(folder.start, preset, experiment, overwrite=overwrite))
         cluster.together(folder.wait_until_seen)
+    return system
 
+
+def _go_on(preset: str, arguments: Arguments, folder: RunFolder, system: System) -> None:
+    """Train from where the run stands to its end, measure it and write its report."""
+    experiment, resume = arguments.experiment, arguments.resume
     checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=tell)
     state = system.initial_state()
     if resume and (restored := cluster.together(lambda: checkpoints.restore(state))):
@@ -313,17 +325,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     preset, parsed = parse(arguments)
     keep_compiled_programs()
+
+    def job() -> None:
+        try:
+            run(preset, parsed) if parsed.seeds == 1 else sweep.run(preset, _many_seeds(preset, parsed))
+        except (InputError, Interrupted, Diverged):
+            raise
+        except (KeyboardInterrupt, Exception) as error:  # whatever it is, the other processes must not wait
+            if cluster.is_several():
+                cluster.leave(error, _how_to_go_on(folder_of(preset, parsed)))
+            raise
+
     try:
-        if parsed.seeds == 1:
-            run(preset, parsed)
-        else:
-            sweep.run(preset, _many_seeds(preset, parsed))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Interrupted as stop:
-        tell(how_to_go_on("gcnxmodal.train", stop.step, arguments))
-        return 128 + stop.signal
+        return status_of(job, "gcnxmodal.train", arguments, resume=True)
     except Diverged as stop:
         print(
             f"error: the loss is not a number at step {stop.step:,}. The checkpoints up to the epoch before "
@@ -332,14 +346,6 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except (KeyboardInterrupt, Exception) as error:  # whatever it is, the other processes must not wait
-        if cluster.is_several():
-            cluster.leave(error, _how_to_go_on(folder_of(preset, parsed)))
-        if not isinstance(error, KeyboardInterrupt):
-            raise
-        print("stopped before training began; nothing was saved", file=sys.stderr)
-        return 130
-    return 0
 
 
 def _how_to_go_on(folder: RunFolder) -> str:

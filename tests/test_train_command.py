@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from matplotlib.figure import Figure
 from orbax.checkpoint import v1 as ocp
 from small_folder import write_folder
 
-from gcnxmodal import evaluate, train
+from gcnxmodal import evaluate, evaluation, train
 from gcnxmodal.retrieval.metrics import PAIR_MEASURES
 from gcnxmodal.stores import files
 
@@ -315,3 +317,48 @@ def test_the_curves_for_tensorboard_are_those_of_the_metrics(finished):
     written = events.read_bytes()
     assert all(name in written for name in (b"loss", b"pairs_per_second", b"standard/text_query"))
     assert written.count(b"loss") == 3
+
+
+def stop_by(number: int) -> Callable[..., None]:
+    def stop(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(10)  # the signal comes before that is over
+
+    return stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_data_are_read_writes_nothing(finished, tmp_path, monkeypatch, capsys, number):
+    monkeypatch.setattr(train, "load_corpus", stop_by(number))
+    assert train.main(command(finished[0], tmp_path / "run")) == 128 + number
+    assert capsys.readouterr().err == "stopped; the same command starts again\n"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("number", "during"), [(signal.SIGTERM, "measure"), (signal.SIGINT, "write_report")])
+def test_a_stop_after_training_says_what_is_saved_and_resuming_makes_the_rest(
+    finished, tmp_path, monkeypatch, capsys, number, during
+):
+    folder, run_dir = finished[0], tmp_path / "run"
+    with monkeypatch.context() as stopping:
+        stopping.setattr(evaluation, during, stop_by(number))
+        assert train.main(command(folder, run_dir)) == 128 + number
+    first, line = capsys.readouterr().err.splitlines()
+    assert first == "stopped, saved at step 36. To go on:"
+    assert (run_dir / "results.json").exists() == (during == "write_report")
+    assert train.main(shlex.split(line)[3:]) == 0
+    assert "resuming at step 36" in capsys.readouterr().out
+    assert (run_dir / "report.html").exists()
+
+
+@pytest.mark.parametrize(("form", "code"), [("gcnxmodal.search", -signal.SIGINT), ("gcnxmodal search", 130)])
+def test_a_stop_while_modules_are_imported_prints_no_traceback(tmp_path, form, code):
+    (tmp_path / "tyro.py").write_text("raise KeyboardInterrupt")
+    path = os.pathsep.join([str(tmp_path), str(Path(train.__file__).parents[1])])
+    run = subprocess.run(
+        [sys.executable, "-m", *form.split(), "RUN"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (run.stderr, run.returncode) == ("stopped; the same command starts again\n", code)

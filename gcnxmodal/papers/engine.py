@@ -12,7 +12,6 @@ import math
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ import tyro
 
 from gcnxmodal import sweeps
 from gcnxmodal.config import experiment_dict, flat, validate
-from gcnxmodal.console import how_to_go_on, say
+from gcnxmodal.console import say, status_of
 from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, saying
 from gcnxmodal.papers.baselines import (
     Measurement,
     measure,
@@ -51,7 +50,7 @@ from gcnxmodal.retrieval.protocols import expected_name
 from gcnxmodal.runs import RunFolder, claimed
 from gcnxmodal.sweeps import Member, SweepFolder, expand, sweep_config
 from gcnxmodal.systems.gin import GINExperiment
-from gcnxmodal.training.loop import Diverged, Interrupted
+from gcnxmodal.training.loop import Diverged
 
 LEFT_OUT = "not run yet: left out by --only"
 
@@ -366,20 +365,14 @@ def main(
     parsed = tyro.cli(
         kind, prog=f"python -m {module}", description=description, args=arguments, config=config
     )
-    command = f"python -m {module} {shlex.join(word for word in arguments if word != '--overwrite')}"
+    again = [word for word in arguments if word != "--overwrite"]
     how = {name: getattr(parsed, name) for name in ("seeds", "only", "overwrite")}
-    try:
-        reproduce(make(parsed), parsed.folder, **how, command=command)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Interrupted as stop:
-        say(how_to_go_on(module, stop.step, arguments, resume=False))
-        return 128 + stop.signal
-    except KeyboardInterrupt:
-        print(f"stopped; what is finished is kept. To go on:\n  {command}", file=sys.stderr)
-        return 130
-    return 0
+
+    def job() -> None:
+        with saying(lambda: "what is finished is kept"):
+            reproduce(make(parsed), parsed.folder, **how, command=f"python -m {module} {shlex.join(again)}")
+
+    return status_of(job, module, arguments)
 
 
 def mean_curve(xs: Sequence[Sequence[float | None]], ys: Sequence[Sequence[float | None]]) -> Curve:
