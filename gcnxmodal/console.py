@@ -49,6 +49,11 @@ def status_of(run: Callable[[], Any], module: str, arguments: Sequence[str], *, 
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.filename is None:  # not a path that the user has named
+            raise
+        print(f"error: {error.filename}: {error.strerror}; name another path", file=sys.stderr)
+        return 2
     except Interrupted as stop:
         saved = f"saved at step {stop.step:,}"
         cluster.first_only(lambda: say(how_to_go_on(saved, module, arguments, resume=resume)))

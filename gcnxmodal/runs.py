@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -293,7 +294,7 @@ def restore(path: Path, root: Path | None, report: Callable[[str], None]) -> Fin
 def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.train") -> str:
     """The line that makes this run: the preset, and each value that differs from it."""
     before = flat(experiment_dict(PRESETS[preset][1]))
-    words = [f"python -m {module}", preset]
+    words = [preset]
     for field, value in flat(experiment_dict(experiment)).items():
         if value != before[field]:
             option = f"--{field.replace('_', '-')}"
@@ -302,7 +303,7 @@ def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.t
                 words.append(option if value else f"--{section}{dot}no-{name}")
             else:
                 words += [option, *(str(v) for v in (value if isinstance(value, list) else [value]))]
-    return " ".join(words)
+    return f"python -m {module} {shlex.join(words)}"
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:

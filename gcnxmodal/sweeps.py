@@ -353,7 +353,7 @@ def shared_yardsticks(yardsticks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     {'sm': 0.5}
     """
     first = yardsticks[0] if yardsticks else {}
-    return {name: value for name, value in first.items() if all(value == of[name] for of in yardsticks)}
+    return {name: value for name, value in first.items() if all(value == of.get(name) for of in yardsticks)}
 
 
 def command_line(

@@ -1,14 +1,17 @@
 """The folder of a run: who may write in it."""
 
+import io
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from gcnxmodal import evaluate, sweep, tables, train
+from gcnxmodal import evaluate, export, search, sweep, tables, train
+from gcnxmodal.console import say, status_of
 from gcnxmodal.errors import InputError
 from gcnxmodal.runs import LOCK, claimed
 
@@ -94,3 +97,28 @@ def test_a_table_is_made_by_one_process_at_a_time(tmp_path: Path, capsys):
     message = capsys.readouterr().err
     assert "gin-1: another process is writing to this folder" in message
     assert "--folder" in message
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "loop", "file", "file/below", "/proc/nowhere"])
+@pytest.mark.parametrize("verb", ["train", "search", "evaluate", "export"])
+def test_a_path_that_cannot_be_is_named_in_a_sentence(folder: Path, tmp_path: Path, capsys, name, verb):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").touch()
+    path = str(tmp_path / name)
+    code = {
+        "train": lambda: train.main([*SMALL, "--data.root", str(folder), "--run-dir", path]),
+        "search": lambda: search.main([path, "--text", "a cat"]),
+        "evaluate": lambda: evaluate.main([path]),
+        "export": lambda: export.main([path, "--to", "npz"]),
+    }[verb]()
+    message = capsys.readouterr().err
+    assert code == 2
+    assert message.startswith("error: ")
+    assert path in message
+
+
+def test_what_a_terminal_cannot_show_is_printed_as_its_number(monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert status_of(lambda: say("caf\xe9 \u732b \ud800"), "gcnxmodal.search", []) == 0
+    assert shown.buffer.getvalue() == b"caf\xe9 \\u732b \\ud800\n"

@@ -362,3 +362,19 @@ def test_a_stop_while_modules_are_imported_prints_no_traceback(tmp_path, form, c
         env={**os.environ, "PYTHONPATH": path},
     )
     assert (run.stderr, run.returncode) == ("stopped; the same command starts again\n", code)
+
+
+@pytest.mark.parametrize("preset", ["gin-emoji", "gch-emoji-paper"])
+def test_features_that_are_all_equal_leave_baselines_out_with_their_reason(folder, tmp_path, capsys, preset):
+    np.savez(folder / "features.npz", images=np.ones((90, 12), np.float32))
+    options = {
+        "gin-emoji": SMALL[1:],
+        "gch-emoji-paper": [*SMALL[1:7], "--model.width", "16", "--train.batch", "50", "--epochs", "1"],
+    }[preset]
+    run_dir = tmp_path / "run"
+    words = [preset, *options, "--data.root", str(folder), "--run-dir", str(run_dir), "--epochs", "1"]
+    assert train.main(words) == 0
+    left_out = json.loads((run_dir / "results.json").read_text())["left_out"]
+    assert any(reason.startswith("CCA") and "cannot be fitted" in reason for reason in left_out.values())
+    assert "cannot be fitted" in capsys.readouterr().out
+    assert (run_dir / "report.html").exists()

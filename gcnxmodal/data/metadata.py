@@ -171,6 +171,15 @@ def _check_fields(
 
 def _known(row: Mapping[str, Any], columns: Mapping[str, str], number: int, source: Path) -> dict[str, Any]:
     """A row by its known fields, the others as metadata."""
+    for name, value in row.items():
+        try:
+            json.dumps({str(name): plain(value)}, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = ascii(error.object[error.start])
+            raise InputError(
+                f"{source}: row {number}: the field {name!a} is no text: it has {half}, half of a "
+                "character; write it anew, or remove the row"
+            ) from error
     known: dict[str, Any] = {kind: row[field] for kind, field in columns.items()}
     if "text" in known:
         known["text"] = _texts(known["text"], f"{source}: row {number}: the field '{columns['text']}'")

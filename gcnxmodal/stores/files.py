@@ -83,7 +83,8 @@ def describe_items(corpus: Corpus, rows: np.ndarray, *, pictures: bool = False) 
 
 def write_items(folder: Path, items: Sequence[dict[str, Any]]) -> None:
     """One JSON object a line."""
-    with (folder / ITEMS).open("w", encoding="utf-8") as file:
+    # The name of a picture may have bytes that are no UTF-8: these become escapes of JSON.
+    with (folder / ITEMS).open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
 
 

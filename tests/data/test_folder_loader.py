@@ -724,3 +724,24 @@ def test_pictures_of_a_data_set_that_the_cache_has_lost_are_written_again(tmp_pa
     (after,) = metadata.read_rows(tmp_path, tmp_path / "cache").rows
     assert (after, picture.read_bytes()) == (before, b"a picture")
     assert len(read) == (1 if fault == "none" else 2)
+
+
+@pytest.mark.parametrize("field", ["text", "label", "note"])
+def test_half_of_a_character_is_refused_with_its_row_and_field(root, options, field):
+    rows = [{**row, "note": "fine"} for row in ROWS]
+    rows[2][field] = f"{rows[2][field]} \ud83d"
+    (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=rf"row 3: the field '{field}' is no text: it has '\\ud83d'"):
+        load(root, **options)
+
+
+def test_what_is_skipped_in_a_bare_folder_is_counted_and_named(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    root = tmp_path / "bare"
+    (root / "below").mkdir(parents=True)
+    for name in ("a.png", "below/b.jfif", "c.heic", "below/d.HEIC", "notes", ".hidden.heic", "features.npz"):
+        (root / name).touch()
+    (root / "more").symlink_to(tmp_path / "elsewhere")
+    source = find_pictures(root)
+    assert source.pictures == [root / "a.png", root / "below" / "b.jfif"]
+    assert source.layout == "a bare folder (skipped: 2 .heic, 1 without an ending, the linked folders more)"
