@@ -1,9 +1,8 @@
 """The folder of a run: who may write in it."""
 
 import io
-import multiprocessing
 import os
-import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -43,24 +42,27 @@ def test_of_many_claims_at_once_one_has_the_folder(tmp_path: Path):
     assert os.listdir(folder) == ["config.json"]
 
 
-def hold(folder: Path, claims) -> None:
-    with claimed(folder, "--run-dir"):
-        claims.set()
-        signal.pause()
+HOLD = """
+import fcntl, sys, time
+lock = open(sys.argv[1], "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("claimed", flush=True)
+time.sleep(60)
+"""
 
 
 def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path):
-    context = multiprocessing.get_context("fork")
-    claims = context.Event()
-    process = context.Process(target=hold, args=(tmp_path / "run", claims))
-    process.start()
-    assert claims.wait(30)
-    with pytest.raises(InputError, match="another process"), claimed(tmp_path / "run", "--run-dir"):
-        raise AssertionError("claimed twice")
-    process.kill()
-    process.join()
-    with claimed(tmp_path / "run", "--run-dir"):
-        assert os.listdir(tmp_path / "run") == [LOCK]
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    hold = [sys.executable, "-c", HOLD, str(run_dir / LOCK)]
+    with subprocess.Popen(hold, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "claimed\n"
+        with pytest.raises(InputError, match="another process"), claimed(run_dir, "--run-dir"):
+            raise AssertionError("claimed twice")
+        process.kill()
+    with claimed(run_dir, "--run-dir"):
+        assert os.listdir(run_dir) == [LOCK]
 
 
 def test_of_a_claim_that_wrote_nothing_nothing_stays(tmp_path: Path):
