@@ -12,9 +12,25 @@ is public, and what stable means: docs/python.md.
 """
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if os.path.expanduser("~") == "~":
+    # A container's user without a home: packages that we import need the name of one, be it not there.
+    os.environ["HOME"] = "/nonexistent"
+
+if sys.argv[:1] == ["-m"] and any(word.startswith("gcnxmodal") for word in sys.orig_argv):
+    # `python -m gcnxmodal.VERB`: this runs before the seconds in which the verb's modules are imported.
+    def _excepthook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("stopped; the same command starts again", file=sys.stderr)
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = _excepthook
 
 _PUBLIC = {
     "Corpus": "gcnxmodal.corpus",

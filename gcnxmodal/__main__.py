@@ -65,7 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"error: there is no verb '{verb}'; there are {', '.join(VERBS)}", file=sys.stderr)
         return 2
-    return importlib.import_module(f"gcnxmodal.{verb}").main(rest)
+    try:
+        return importlib.import_module(f"gcnxmodal.{verb}").main(rest)
+    except KeyboardInterrupt:  # while the verb's modules are imported
+        print("stopped; the same command starts again", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

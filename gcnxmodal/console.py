@@ -1,8 +1,13 @@
 """What the entry points print: progress, the results table, errors."""
 
+import contextlib
+import io
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 import jax
@@ -12,11 +17,12 @@ from tqdm import tqdm
 from gcnxmodal import stopping
 from gcnxmodal.config import Experiment
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, Stopped
 from gcnxmodal.report.page import setting_name
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, by_measure, headline_scores
 from gcnxmodal.systems import System
-from gcnxmodal.training.loop import Progress
+from gcnxmodal.training import cluster
+from gcnxmodal.training.loop import Interrupted, Progress
 
 
 def say(text: str) -> None:
@@ -25,14 +31,57 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def status_of(run: Callable[[], Any]) -> int:
-    """The exit code of an entry point: 0; or 2, after saying what the user can mend."""
+def status_of(run: Callable[[], Any], module: str, arguments: Sequence[str], *, resume: bool = False) -> int:
+    """The exit code of an entry point: 0; 2, after saying what the user can mend; 128 + n stopped by signal
+    n, after saying what is saved.
+
+    Args:
+        module: of the entry point.
+        arguments: its command line.
+        resume: whether it goes on with --resume.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal in Latin-1 has not
     try:
-        run()
+        with _stops():
+            run()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.filename is None:  # not a path that the user has named
+            raise
+        print(f"error: {error.filename}: {error.strerror}; name another path", file=sys.stderr)
+        return 2
+    except Interrupted as stop:
+        saved = f"saved at step {stop.step:,}"
+        cluster.first_only(lambda: say(how_to_go_on(saved, module, arguments, resume=resume)))
+        return 128 + stop.signal
+    except KeyboardInterrupt as stop:
+        # Without a note the command had changed nothing, or only what it makes anew.
+        notes = getattr(stop, "__notes__", [])
+        again = how_to_go_on(notes[0], module, arguments, resume=resume) if notes else ""
+        print(again or "stopped; the same command starts again", file=sys.stderr)
+        return 128 + getattr(stop, "signal", signal.SIGINT)
     return 0
+
+
+@contextlib.contextmanager
+def _stops() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that it can be said what is saved."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is told of signals
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def describe(system: System) -> str:
@@ -98,16 +147,16 @@ def presets_table(presets: Mapping[str, tuple[str, Experiment]]) -> str:
     )
 
 
-def how_to_go_on(module: str, step: int, arguments: Sequence[str], *, resume: bool = True) -> str:
+def how_to_go_on(saved: str, module: str, arguments: Sequence[str], *, resume: bool) -> str:
     """What to say when a run was stopped and saved: the line that goes on, with --resume if it needs that.
 
-    >>> print(how_to_go_on("gcnxmodal.train", 1200, ["gin-emoji", "--overwrite"]))
-    stopped, saved at step 1,200. To go on:
+    >>> print(how_to_go_on("saved at step 12", "gcnxmodal.train", ["gin-emoji", "--overwrite"], resume=True))
+    stopped, saved at step 12. To go on:
       python -m gcnxmodal.train gin-emoji --resume
     """
     again = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
     line = f"  python -m {module} {shlex.join([*again, '--resume'] if resume else again)}"
-    return f"stopped, saved at step {step:,}. To go on:\n{line}"
+    return f"stopped, {saved}. To go on:\n{line}"
 
 
 class TrainingDisplay:

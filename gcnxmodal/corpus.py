@@ -96,6 +96,7 @@ class Corpus:
     def __post_init__(self) -> None:
         source = self.provenance.get("source", "corpus")
         _check_alignment(self, source)
+        _check_texts(self, source)
         _check_images(self.images, source)
         _check_text_features(self.text_features, source)
         _check_splits(self, source)
@@ -272,6 +273,19 @@ def _check_alignment(corpus: Corpus, source: str) -> None:
         raise InputError(
             f"{source}: counts has {n_words} columns but the vocabulary has {len(corpus.vocabulary)} words"
         )
+
+
+def _check_texts(corpus: Corpus, source: str) -> None:
+    """Half of a character, which careless JSON has, could be neither printed nor exported."""
+    for field in ("texts", "class_names"):
+        for row, text in enumerate(getattr(corpus, field)):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"{source}: {field} row {row} is no text: character {error.start} is "
+                    f"{text[error.start]!a}, half of one; write it anew, or remove the row"
+                ) from error
 
 
 def _check_images(images: np.ndarray, source: str) -> None:

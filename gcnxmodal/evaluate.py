@@ -20,7 +20,7 @@ import tyro
 from gcnxmodal import evaluation
 from gcnxmodal.console import results_table, say, status_of
 from gcnxmodal.data.cache import keep_compiled_programs
-from gcnxmodal.runs import RunFolder, restore
+from gcnxmodal.runs import RunFolder, claimed, restore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +39,10 @@ def run(arguments: Arguments) -> RunFolder:
     Raises:
         InputError: if the folder is not a run, or its checkpoints cannot be used.
     """
-    folder, preset, system, params, step = restore(arguments.run, arguments.root, say)
-    say(f"checkpoint at step {step:,}")
-    results = evaluation.finish(system, params, folder, preset, step)
+    with claimed(arguments.run, "RUN"):
+        folder, preset, system, params, step = restore(arguments.run, arguments.root, say)
+        say(f"checkpoint at step {step:,}")
+        results = evaluation.finish(system, params, folder, preset, step)
     say("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
     return folder
 
@@ -58,9 +59,10 @@ sys.modules[__name__].__class__ = _Callable
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 2 bad arguments or data."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parsed = tyro.cli(Arguments, prog="python -m gcnxmodal.evaluate", description=__doc__, args=arguments)
     keep_compiled_programs()
-    return status_of(lambda: run(parsed))
+    return status_of(lambda: run(parsed), "gcnxmodal.evaluate", arguments)
 
 
 if __name__ == "__main__":

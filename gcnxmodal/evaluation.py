@@ -3,6 +3,7 @@
 That is results.json, curves.json, the model with its items, and the report.
 """
 
+import functools
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from gcnxmodal.baselines.base import Items, fit
 from gcnxmodal.config import experiment_dict
 from gcnxmodal.corpus import Corpus, Pairs
 from gcnxmodal.environment import environment
+from gcnxmodal.errors import InputError
 from gcnxmodal.report.gallery import (
     Gallery,
     Reasons,
@@ -146,7 +148,7 @@ def measure(
     Returns:
         results: `protocols`, `exact_pair`, `yardsticks` (the baselines, as results.json calls them), and
             `chance`: of both MAP by protocol, or without labels the measures of exact pairs in its place, and
-            then also `left_out`, the baselines that need labels; `queries`, of the model and of each baseline
+            there; `left_out`, why there is no baseline of these names; `queries`, of the model and a baseline
             what typed queries find, see `Queries.measure`; of codes, also `expected`, see `evaluate_codes`,
             and `cca_axes`, how many axes CCA has for its signs; of a model whose score has parts,
             `preferences`, the same measures by each part alone.
@@ -156,6 +158,8 @@ def measure(
     corpus, bits = system.inputs.corpus.without_validation(), retriever.model.bits
     model = retriever.database.evaluate(corpus.labels, corpus.splits, corpus.pairs)
     baselines = measure_baselines(corpus, bits) if baselines is None else baselines
+    left_out = {name: of["left_out"] for name, of in baselines.items() if "left_out" in of}
+    baselines = {name: of for name, of in baselines.items() if name not in left_out}
     chance = _chance(corpus, system.experiment.seed, bits)
     results = {
         **{name: model[name] for name in ("protocols", "exact_pair", "queries_without_relevant")},
@@ -175,11 +179,12 @@ def measure(
         results["yardstick_pairs"] = {name: of["exact_pair"] for name, of in baselines.items()}
     if "caption_protocols" in model:
         results["caption_protocols"] = model["caption_protocols"]
-    if not corpus.labelled:
-        results["left_out"] = {name: f"{name.upper()} needs class labels" for name in NEED_LABELS}
-    elif bits is not None:
+    if left_out:
+        results["left_out"] = left_out
+    if corpus.labelled and bits is not None:
         of_codes = {name: of["expected"] for name, of in baselines.items() if "expected" in of}
-        results["cca_axes"] = baselines["cca-sign"]["axes"]  # the other bits of its codes never differ
+        if "cca-sign" in baselines:
+            results["cca_axes"] = baselines["cca-sign"]["axes"]  # the other bits of its codes never differ
         results["expected"] = {"model": model["expected"], **of_codes, "chance": chance["expected"]}
     return results, {"model": model, **baselines}
 
@@ -264,22 +269,34 @@ def measure_baselines(corpus: Corpus, bits: int | None = None) -> dict[str, dict
         whole = database.texts[queries.whole_W]
         return queries.measure_rows(whole, short, database, corpus.labels, corpus.pairs)
 
+    def signs() -> dict[str, Any]:
+        assert bits is not None
+        method = CCA(bits)
+        embedded = fit_baseline(method, corpus)
+        axes = embedded[0].shape[1]
+
+        def codes_of(x_nD: np.ndarray) -> np.ndarray:
+            # Columns of zeros, bits that never differ, where there are fewer axes than bits.
+            return pack_codes(np.pad(x_nD, ((0, 0), (0, bits - axes))))
+
+        database = Codes(codes_of(embedded[0]), codes_of(embedded[1]), bits)
+        found = database.evaluate(corpus.labels, corpus.splits, corpus.pairs)
+        return {**found, "axes": axes, "queries": typed(method, database, codes_of)}
+
     if bits is None:
-        return {name: measured(method()) for name, method in BASELINES.items() if name not in left_out}
-    method = CCA(bits)
-    embedded = fit_baseline(method, corpus)
-    axes = embedded[0].shape[1]
-
-    def codes_of(x_nD: np.ndarray) -> np.ndarray:
-        # Columns of zeros, bits that never differ, where there are fewer axes than bits.
-        return pack_codes(np.pad(x_nD, ((0, 0), (0, bits - axes))))
-
-    database = Codes(codes_of(embedded[0]), codes_of(embedded[1]), bits)
-    signs = database.evaluate(corpus.labels, corpus.splits, corpus.pairs)
-    signs |= {"axes": axes, "queries": typed(method, database, codes_of)}
-    if left_out:
-        return {"cca-sign": signs}
-    return {"cca-sign": signs, "sm": measured(BASELINES["sm"](), ALL_PROTOCOLS)}
+        asked = {name: functools.partial(measured, method()) for name, method in BASELINES.items()}
+    else:
+        asked = {"cca-sign": signs, "sm": lambda: measured(BASELINES["sm"](), ALL_PROTOCOLS)}
+    found: dict[str, dict[str, Any]] = {}
+    for name, measurement in asked.items():
+        if name in left_out:
+            found[name] = {"left_out": f"{name.upper()} needs class labels"}
+            continue
+        try:
+            found[name] = measurement()
+        except (InputError, np.linalg.LinAlgError) as error:  # such as features that are all equal
+            found[name] = {"left_out": f"{name.upper()} cannot be fitted ({error})"}
+    return found
 
 
 def evaluate_baseline(

@@ -119,9 +119,10 @@ def _size(count: float) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 2 bad arguments or data."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parsed = tyro.cli(Arguments, prog="python -m gcnxmodal.export", description=_DESCRIPTION, args=arguments)
     keep_compiled_programs()
-    return status_of(lambda: run(parsed))
+    return status_of(lambda: run(parsed), "gcnxmodal.export", arguments)
 
 
 if __name__ == "__main__":

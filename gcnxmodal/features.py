@@ -12,12 +12,13 @@ import numpy as np
 import tyro
 
 from gcnxmodal import __version__
+from gcnxmodal.console import status_of
 from gcnxmodal.data import gist, visual_words
 from gcnxmodal.data.cache import cache_dir, keep_compiled_programs, replacing
 from gcnxmodal.data.files import file_digest
 from gcnxmodal.data.folder import PictureSource, find_pictures
 from gcnxmodal.data.picture_features import BACKBONES, picture_features, require_weights
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, saying, writing
 
 RESOLUTION = 224  # what all networks were trained at
 
@@ -91,10 +92,8 @@ def _check_output(output: Path, overwrite: bool) -> None:
             else "it is a folder"
         )
         raise InputError(f"{output}: is there already; {fix}")
-    try:
+    with writing(output, "give another --output"):
         output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); give another --output") from error
     if not os.access(output.parent, os.W_OK):
         raise InputError(f"{output}: you may not write there; give another --output")
 
@@ -127,31 +126,24 @@ def _bags(pictures: Sequence[Path], training: np.ndarray | None) -> tuple[np.nda
 
 
 def _write(output: Path, arrays: dict[str, np.ndarray]) -> None:
-    try:
-        with replacing(output) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-    except OSError as error:
-        raise InputError(
-            f"{output}: cannot be written ({error.strerror}); make room, or give another --output: the "
-            "features are kept in the cache"
-        ) from error
+    fix = "make room, or give another --output: the features are kept in the cache"
+    with writing(output, fix), replacing(output) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code: 0 done, 2 bad arguments or data, 130 stopped by Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parsed = tyro.cli(
         Arguments, prog="python -m gcnxmodal.features", description=_DESCRIPTION, args=arguments
     )
     keep_compiled_programs()
-    try:
-        run(parsed)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what is finished is kept: the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+
+    def job() -> None:
+        with saying(lambda: "what is finished is kept"):
+            run(parsed)
+
+    return status_of(job, "gcnxmodal.features", arguments)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ A trained model is one folder in one format, which every run writes at its end (
 Nothing in such a folder is executed when it is read; the digests of the arrays stand in model.json.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -28,7 +29,6 @@ import scipy.sparse as sp
 from flax import nnx
 from jaxtyping import Array, Bool
 from pydantic import ValidationError
-from safetensors.numpy import save_file
 
 from gcnxmodal import __version__
 from gcnxmodal.config import experiment_dict
@@ -40,7 +40,7 @@ from gcnxmodal.nn.layers import Constant
 from gcnxmodal.nn.weights import read_weights
 from gcnxmodal.retrieval.database import Codes, Database, Embeddings, PairFeatures, score_matrix
 from gcnxmodal.retrieval.hamming import pack_codes
-from gcnxmodal.runs import FinishedRun, RunFolder, restore, write_json
+from gcnxmodal.runs import FinishedRun, RunFolder, claimed, restore, write_json
 from gcnxmodal.stores.files import (
     FORMATS,
     Rows,
@@ -49,6 +49,7 @@ from gcnxmodal.stores.files import (
     read_items,
     replacing_folder,
     rows_among,
+    save_safetensors,
     without_pictures,
     write_items,
 )
@@ -441,8 +442,8 @@ class Retriever:
         read = {
             f"reading.{name}": np.asarray(a, order="C") for name, a in statistics.items() if a is not None
         }
-        save_file(_plain_arrays(params), folder / PARAMETERS)
-        save_file(_plain_arrays(constants) | read, folder / CONSTANTS)
+        save_safetensors(folder / PARAMETERS, _plain_arrays(params))
+        save_safetensors(folder / CONSTANTS, _plain_arrays(constants) | read)
         about = {name: value for name, value in self.about.items() if name != "items"}
         if self.database is not None:
             kind = self.database.kind
@@ -537,7 +538,9 @@ def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Ret
     report(f"{path}: has no model of its newest checkpoint yet; restoring it with its data set")
     run = restore(path, root, report)
     retriever = Retriever.of_run(run).with_items(run.system.inputs)
-    save_run_model(folder, retriever)
+    # Kept for the next search, if this process may write there and no other does.
+    with contextlib.suppress(InputError), claimed(path, "RUN"):
+        save_run_model(folder, retriever)
     return retriever
 
 

@@ -1,21 +1,95 @@
 """A run is a folder: what lies in it, when a folder may be written, and a finished run taken up again."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
+import shlex
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat
+from gcnxmodal.data.cache import write_whole
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, writing
 from gcnxmodal.stopping import best_line
 from gcnxmodal.systems import PRESETS, System, build, experiment_from
 from gcnxmodal.training.checkpoint import Checkpoints
+
+LOCK = ".lock"
+"""The file by which a process claims a folder; there while it works in it."""
+
+
+@contextlib.contextmanager
+def claimed(path: Path, option: str) -> Iterator[None]:
+    """The folder `path`, made if it is not there, for this process alone until the block ends.
+
+    The system lifts the claim when the process ends, however that comes. Of a folder that was made for it and
+    is still empty, nothing stays. Where a file system has no locks, nobody is kept out.
+
+    Args:
+        option: how the command line names the folder, such as "--run-dir".
+
+    Raises:
+        InputError: if another process has claimed it, or it cannot be written.
+    """
+    try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        lock = _lock(path)
+    except BlockingIOError as error:
+        raise InputError(
+            f"{path}: another process is writing to this folder; wait until it has ended, or give another "
+            f"{option}"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: {option} cannot be written ({error.strerror}); name another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        (path / LOCK).unlink(missing_ok=True)
+        os.close(lock)
+        with contextlib.suppress(OSError):  # the first that is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+def _lock(path: Path) -> int:
+    """The open file of a claim. Raises BlockingIOError if another process has it."""
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:  # a claim that ended has just removed the folder
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), os.stat(path / LOCK)):
+                return lock
+        except FileNotFoundError:  # or the file that we have just locked
+            pass
+        except BlockingIOError:
+            os.close(lock)
+            raise
+        except OSError:
+            return lock
+        os.close(lock)
+
+
+def clear(path: Path) -> None:
+    """Remove what is in a claimed folder, but for the claim."""
+    for content in path.iterdir():
+        if content.is_dir() and not content.is_symlink():
+            shutil.rmtree(content)
+        elif content.name != LOCK:
+            content.unlink()
 
 
 def check_writable(
@@ -40,7 +114,7 @@ def check_writable(
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: {option} is a file; name a folder")
     there = (path / mark).exists()
-    if not there and path.exists() and any(path.iterdir()):
+    if not there and path.exists() and any(content.name != LOCK for content in path.iterdir()):
         raise InputError(f"{path}: {option} has files in it but no {what}; name an empty or a new folder")
     if resume and not there:
         raise InputError(f"{path}: no {mark}, so no {what} to resume; leave out --resume")
@@ -107,10 +181,10 @@ class RunFolder:
         overwrite: bool,
         choice: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make the folder (replacing a run that may be overwritten) and write what it is a run of."""
-        if overwrite and self.config.exists():
-            shutil.rmtree(self.path)
+        """Make the folder (emptied of a run that may be overwritten) and write what it is a run of."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if overwrite and self.config.exists():
+            clear(self.path)
         if choice is not None:
             write_json(self.path / TUNING, choice)
         config = {"preset": preset, "kind": experiment.kind, "experiment": experiment_dict(experiment)}
@@ -184,11 +258,12 @@ class RunFolder:
     def rewind(self, epochs: int) -> None:
         """Drop the metrics of epochs that a resumed run will do again."""
         kept = self.history(epochs)
-        self.metrics.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_whole(self.metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one epoch's line."""
-        with self.metrics.open("a", encoding="utf-8") as file:
+        fix = "what was saved before is good: make room, then go on with --resume"
+        with writing(self.metrics, fix), self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def _check_same(self, experiment: Experiment) -> None:
@@ -242,7 +317,7 @@ def restore(path: Path, root: Path | None, report: Callable[[str], None]) -> Fin
 def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.train") -> str:
     """The line that makes this run: the preset, and each value that differs from it."""
     before = flat(experiment_dict(PRESETS[preset][1]))
-    words = [f"python -m {module}", preset]
+    words = [preset]
     for field, value in flat(experiment_dict(experiment)).items():
         if value != before[field]:
             option = f"--{field.replace('_', '-')}"
@@ -251,7 +326,7 @@ def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.t
                 words.append(option if value else f"--{section}{dot}no-{name}")
             else:
                 words += [option, *(str(v) for v in (value if isinstance(value, list) else [value]))]
-    return " ".join(words)
+    return f"python -m {module} {shlex.join(words)}"
 
 
 def wants_choice(experiment: Any) -> bool:
@@ -280,8 +355,5 @@ def as_chosen(experiment: Any, choice: Mapping[str, Any]) -> Any:
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
-    """Write JSON whole or not at all."""
-    partial = path.with_suffix(".partial")
-    text = json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Write JSON whole or not at all. Raises InputError if it cannot be written."""
+    write_whole(path, f"{json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)}\n".encode())

@@ -86,9 +86,10 @@ def _own(hit: Hit) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 2 bad arguments or data."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parsed = tyro.cli(Arguments, prog="python -m gcnxmodal.search", description=__doc__, args=arguments)
     keep_compiled_programs()
-    return status_of(lambda: run(parsed))
+    return status_of(lambda: run(parsed), "gcnxmodal.search", arguments)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ from typing import Annotated, Any
 import tyro
 
 from gcnxmodal.config import Experiment, field_named, validate
-from gcnxmodal.console import how_to_go_on, say
+from gcnxmodal.console import status_of
 from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
 from gcnxmodal.runs import as_chosen, check_writable, wants_choice, with_choice
 from gcnxmodal.sweeps import SweepFolder, run_sweep
 from gcnxmodal.systems import PRESETS
-from gcnxmodal.training.loop import Diverged, Interrupted
+from gcnxmodal.training.loop import Diverged
 from gcnxmodal.tuning import choose
 
 
@@ -115,17 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
     keep_compiled_programs()
     preset, parsed = parse(arguments)
     try:
-        run(preset, parsed)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Interrupted as stop:
-        say(how_to_go_on("gcnxmodal.sweep", stop.step, arguments))
-        return 128 + stop.signal
+        return status_of(lambda: run(preset, parsed), "gcnxmodal.sweep", arguments, resume=True)
     except Diverged as stop:
         print(f"error: no member has a loss that is a number at step {stop.step:,}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

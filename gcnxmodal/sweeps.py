@@ -27,12 +27,12 @@ from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validat
 from gcnxmodal.console import TrainingDisplay, describe, say, sweep_table
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.environment import environment
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, saying
 from gcnxmodal.evaluation import epoch_line, finish, measure_baselines, measured_on_the_way
 from gcnxmodal.report.page import write_sweep_report
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, headline_scores
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
-from gcnxmodal.runs import RunFolder, check_writable, write_json
+from gcnxmodal.runs import RunFolder, check_writable, claimed, clear, write_json
 from gcnxmodal.systems import System, build, experiment_from
 from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training.checkpoint import Checkpoints
@@ -218,6 +218,12 @@ class SweepFolder:
         folders = [self.member(member) for member in members]
         return all(folder.results.exists() or folder.diverged.exists() for folder in folders)
 
+    def lacks_reports(self, group: int, members: Sequence[Member]) -> bool:
+        """Whether a group was stopped between results and reports, and has the state to make these."""
+        folders = [self.member(member) for member in members]
+        lacking = any(folder.results.exists() and not folder.report.exists() for folder in folders)
+        return lacking and self.checkpoints(group).exists()
+
     def check(self, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Refuse what would write over another sweep; changes nothing.
 
@@ -236,10 +242,10 @@ class SweepFolder:
     def start(
         self, config: Mapping[str, Any], members: Sequence[Member], choice: Mapping[str, Any] | None = None
     ) -> None:
-        """Make the folder, replacing a sweep that may be overwritten, and each member's."""
-        if self.config.exists():
-            shutil.rmtree(self.path)
+        """Make the folder, emptied of a sweep that may be overwritten, and each member's."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if self.config.exists():
+            clear(self.path)
         if choice is not None:
             write_json(self.path / runs.TUNING, choice)
         for member in members:
@@ -320,20 +326,22 @@ def run_sweep(
     members = expand(experiment, over, seeds)
     sweep = SweepFolder(folder)
     config = sweep_config(preset, experiment, over, seeds)
-    sweep.check(config, resume=resume, overwrite=overwrite)
-    grouped = groups(members)
-    # Every group's inputs are made before anything is written, the first group's last. The others are made
-    # again when their turn comes: all at once they might not fit.
-    for group in reversed(grouped):
-        system = _build(group)
-    if not resume:
-        sweep.start(config, members, choice)
-    say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
-    for number, group in enumerate(grouped):
-        if not sweep.finished(group):
-            system = system if number == 0 else _build(group)
-            _run_group(preset, sweep, number, group, system, reports=member_reports)
-    _report(preset, experiment, sweep, config, members, member_reports=member_reports)
+    with claimed(folder, "--run-dir"):
+        sweep.check(config, resume=resume, overwrite=overwrite)
+        grouped = groups(members)
+        # Every group's inputs are made before anything is written, the first group's last. The others are
+        # made again when their turn comes: all at once they might not fit.
+        for group in reversed(grouped):
+            system = _build(group)
+        if not resume:
+            sweep.start(config, members, choice)
+        say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
+        with saying(lambda: f"what is finished is kept in {folder}"):
+            for number, group in enumerate(grouped):
+                if not sweep.finished(group) or (member_reports and sweep.lacks_reports(number, group)):
+                    system = system if number == 0 else _build(group)
+                    _run_group(preset, sweep, number, group, system, reports=member_reports)
+            _report(preset, experiment, sweep, config, members, member_reports=member_reports)
     return sweep
 
 
@@ -377,7 +385,7 @@ def shared_yardsticks(yardsticks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     {'sm': 0.5}
     """
     first = yardsticks[0] if yardsticks else {}
-    return {name: value for name, value in first.items() if all(value == of[name] for of in yardsticks)}
+    return {name: value for name, value in first.items() if all(value == of.get(name) for of in yardsticks)}
 
 
 def command_line(

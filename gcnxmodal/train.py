@@ -13,21 +13,26 @@ import contextlib
 import dataclasses
 import hashlib
 import sys
+import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.summary import scalar
 
 from gcnxmodal import stopping, sweep
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
-from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, presets_table, results_table, say
+from gcnxmodal.console import TrainingDisplay, describe, presets_table, results_table, say, status_of
+from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, saying
 from gcnxmodal.evaluation import epoch_line, finish, measured_on_the_way
-from gcnxmodal.runs import RunFolder, wants_choice, with_choice
+from gcnxmodal.runs import RunFolder, claimed, wants_choice, with_choice
 from gcnxmodal.systems import PRESETS, System, build, mesh_for
 from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training import cluster
@@ -38,6 +43,9 @@ from gcnxmodal.training.state import TrainState, keep_if_better
 from gcnxmodal.tuning import choose
 
 DEFAULT_PRESET = "joint-emoji"
+
+FLUSH_SECONDS = 10
+"""How late TensorBoard may show an epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,15 +153,34 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
         Diverged: when the loss is not a number.
     """
     cluster.join(arguments.processes, arguments.coordinator, arguments.process_id)
-    experiment, resume, overwrite = arguments.experiment, arguments.resume, arguments.overwrite
     folder = folder_of(preset, arguments)
+    with contextlib.ExitStack() as claim:
+        claiming = claimed(folder.path, "--run-dir")
+        cluster.together(lambda: cluster.first_only(claim.enter_context, claiming))
+        system = _begin(preset, arguments, folder)
+        with saying(lambda: _saved(folder)):
+            _go_on(preset, arguments, folder, system)
+    return folder
+
+
+def _saved(folder: RunFolder) -> str:
+    steps = folder.checkpoint_steps()
+    return f"saved at step {steps[-1]:,}" if steps else "before the first checkpoint"
+
+
+def _begin(preset: str, arguments: Arguments, folder: RunFolder) -> System:
+    """Check everything, and unless a run is resumed choose what is to be chosen and write config.json."""
+    experiment, resume, overwrite = arguments.experiment, arguments.resume, arguments.overwrite
+
+    def read() -> Corpus:
+        return load_corpus(experiment.data, experiment.text)
 
     def prepare() -> System:
         validate(experiment)
         folder.check(experiment, resume=resume, overwrite=overwrite)
         mesh = mesh_for(experiment, arguments.model_parallel)
         as_trained = with_choice(experiment, folder.path) if resume else experiment
-        return build(as_trained, load_corpus(experiment.data, experiment.text), mesh)
+        return build(as_trained, read(), mesh)
 
     system = cluster.together(prepare)
     options = repr((preset, experiment_dict(experiment), resume, overwrite, system.mesh.shape))
@@ -163,22 +190,26 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
 
         def start() -> None:
             begun = PRESETS[preset][1]
-            choice = choose(begun, experiment, system.inputs.corpus) if wants_choice(experiment) else None
+            choice = choose(begun, experiment, read()) if wants_choice(experiment) else None
             folder.start(preset, experiment, overwrite=overwrite, choice=choice)
 
         cluster.together(lambda: cluster.first_only(start))
         cluster.together(folder.wait_until_seen)
         if wants_choice(experiment):
-            corpus = system.inputs.corpus.without_validation()
-            system = build(with_choice(experiment, folder.path), corpus, system.mesh)
-    experiment = system.experiment
+            system = build(with_choice(experiment, folder.path), read(), system.mesh)
+    return system
 
+
+def _go_on(preset: str, arguments: Arguments, folder: RunFolder, system: System) -> None:
+    """Train from where the run stands to its end, measure it and write its report."""
+    experiment, resume = system.experiment, arguments.resume
     checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=tell)
     state = system.initial_state()
     if resume and (restored := cluster.together(lambda: checkpoints.restore(state))):
         state, step = restored
         tell(f"resuming at step {step:,} (epoch {step // system.steps_per_epoch + 1})")
-    cluster.first_only(folder.rewind, int(state.step) // system.steps_per_epoch)
+    epochs_done = int(state.step) // system.steps_per_epoch
+    cluster.together(lambda: cluster.first_only(folder.rewind, epochs_done))
     record = cluster.first_only(_Record, system, folder, int(state.step))
     history = cluster.first_only(folder.history) or []  # process 0 alone has the measurements, and decides
     (used_up,) = cluster.as_the_first([stopping.is_used_up(history, experiment.patience)])
@@ -190,8 +221,7 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
         if experiment.evaluate_every and (epoch + 1) % experiment.evaluate_every == 0:
             params = to_one_device(system.trained(state))
             line |= cluster.together(lambda: cluster.first_only(measured_on_the_way, system, params)) or {}
-        if record is not None:
-            record.epoch(line)
+        cluster.together(lambda: cluster.first_only(record.epoch, line) if record else None)
         if experiment.stop == "last":
             return state, False
         history.append(line)
@@ -225,7 +255,6 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
     )
     if results is not None:
         tell("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
-    return folder
 
 
 class _Record:
@@ -234,18 +263,55 @@ class _Record:
     def __init__(self, system: System, folder: RunFolder, step: int):
         self.display = TrainingDisplay(system, step)
         self._folder = folder
-        self._board = SummaryWriter(str(folder.tensorboard))
+        self._board = _Board(folder.tensorboard)
 
     def epoch(self, line: dict[str, Any]) -> None:
         self._folder.append_metrics(line)
         self.display.epoch(line)
-        for name, value in flat(line).items():
-            if name not in ("epoch", "step", "seconds"):
-                self._board.add_scalar(name.replace(".", "/"), value, line["step"])
+        self._board.epoch(line)
 
     def close(self) -> None:
         self.display.close()
         self._board.close()
+
+
+class _Board:
+    """The curves for TensorBoard. Written as they come: where there is no room they end, and the run goes on.
+
+    tensorboardX's own `SummaryWriter` writes in a thread, which dies of a full disk, and then waits for it.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder, self._full = folder, False
+        self._unless_full(self._open)
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        self._unless_full(lambda: self._write(line))
+
+    def close(self) -> None:
+        self._unless_full(lambda: self._events.close())
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._events = EventsWriter(str(self._folder / "events"))
+        self._flushed = time.monotonic()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        for name, value in flat(line).items():
+            if name not in ("epoch", "step", "seconds"):
+                summary = scalar(name.replace(".", "/"), value)
+                self._events.write_event(Event(wall_time=time.time(), step=line["step"], summary=summary))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._events.flush()
+            self._flushed = time.monotonic()
+
+    def _unless_full(self, write: Callable[[], Any]) -> None:
+        try:
+            if not self._full:
+                write()
+        except OSError as error:
+            self._full = True
+            say(f"{self._folder}: cannot be written ({error.strerror}); the curves for TensorBoard end here")
 
 
 def tell(text: str) -> None:
@@ -273,17 +339,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     preset, parsed = parse(arguments)
     keep_compiled_programs()
+
+    def job() -> None:
+        try:
+            run(preset, parsed) if parsed.seeds == 1 else sweep.run(preset, _many_seeds(preset, parsed))
+        except (InputError, Interrupted, Diverged):
+            raise
+        except (KeyboardInterrupt, Exception) as error:  # whatever it is, the other processes must not wait
+            if cluster.is_several():
+                cluster.leave(error, _how_to_go_on(folder_of(preset, parsed)))
+            raise
+
     try:
-        if parsed.seeds == 1:
-            run(preset, parsed)
-        else:
-            sweep.run(preset, _many_seeds(preset, parsed))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Interrupted as stop:
-        tell(how_to_go_on("gcnxmodal.train", stop.step, arguments))
-        return 128 + stop.signal
+        return status_of(job, "gcnxmodal.train", arguments, resume=True)
     except Diverged as stop:
         print(
             f"error: the loss is not a number at step {stop.step:,}. The checkpoints up to the epoch before "
@@ -292,14 +360,6 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except (KeyboardInterrupt, Exception) as error:  # whatever it is, the other processes must not wait
-        if cluster.is_several():
-            cluster.leave(error, _how_to_go_on(folder_of(preset, parsed)))
-        if not isinstance(error, KeyboardInterrupt):
-            raise
-        print("stopped before training began; nothing was saved", file=sys.stderr)
-        return 130
-    return 0
 
 
 def _how_to_go_on(folder: RunFolder) -> str:

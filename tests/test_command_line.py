@@ -1,6 +1,8 @@
 """The command line that a report names, read again by the parser."""
 
 import dataclasses
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from gcnxmodal.systems import PRESETS
     ("section", "changes"),
     [
         ("model", {"attention_relu": False, "normalise": True, "filters": (4, 4)}),
+        ("data", {"name": "folder", "root": Path("my data")}),
         ("text", {"stop_words": True, "weighting": "log1p"}),
         ("train", {"pairing": "uniform", "margin": 0.5}),
         (
@@ -28,7 +31,7 @@ def test_the_line_of_a_report_gives_its_experiment_again(section, changes):
     experiment = PRESETS[preset][1]
     changed = dataclasses.replace(getattr(experiment, section), **changes)
     experiment = dataclasses.replace(experiment, **{section: changed}, seed=3)
-    words = command_line(preset, experiment).split()
+    words = shlex.split(command_line(preset, experiment))
     assert words[:3] == ["python", "-m", "gcnxmodal.train"]
     assert train.parse(words[3:])[1].experiment == experiment
 

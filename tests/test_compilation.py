@@ -1,6 +1,7 @@
 """Compiled programs that are kept on disk."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,22 @@ def test_a_folder_that_cannot_be_written_means_no_cache(tmp_path: Path, cache: P
     monkeypatch.setenv("GCNXMODAL_CACHE", str(tmp_path / "file"))
     keep_compiled_programs()
     assert jax.config.jax_compilation_cache_dir is None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_full_disk_means_no_cache_and_a_program_that_it_cut_off_goes(cache: Path, monkeypatch, caplog):
+    (cache / "xla").mkdir(parents=True)
+    (cache / "xla" / "jit_block-0-cache").touch()
+    (cache / "xla" / "jit_block-1-cache").write_bytes(b"a program")
+    monkeypatch.setattr("gcnxmodal.data.cache._unwritable", set())
+    usage = shutil.disk_usage(cache)
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
+        keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir is None  # pyright: ignore[reportAttributeAccessIssue]
+    assert "the cache cannot be written" in caplog.text
+    keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir == str(cache / "xla")  # pyright: ignore
+    assert [path.name for path in (cache / "xla").iterdir()] == ["jit_block-1-cache"]
 
 
 def test_a_folder_that_was_chosen_is_left_alone(tmp_path: Path, cache: Path):

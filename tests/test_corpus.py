@@ -262,3 +262,10 @@ def test_counts_must_match_the_vocabulary(corpus):
 def test_pixels_are_images_too(corpus):
     pixels = np.zeros((6, 4, 4, 3), np.uint8)
     assert dataclasses.replace(corpus, images=pixels).images is pixels
+
+
+@pytest.mark.parametrize("field", ["texts", "class_names"])
+def test_half_of_a_character_is_refused_with_its_row(corpus, field):
+    values = getattr(corpus, field)
+    with pytest.raises(InputError, match=rf"fixture: {field} row 1 is no text: character 2 is '\\ud83d'"):
+        dataclasses.replace(corpus, **{field: (values[0], "a \ud83d", *values[2:])})

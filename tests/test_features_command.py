@@ -192,7 +192,7 @@ def test_stopped_run_says_so_and_the_same_command_goes_on(generic, monkeypatch, 
 
     monkeypatch.setattr(features.gist, "gist", stop_at_the_third)
     assert features.main(command(generic, "gist")) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "stopped, what is finished is kept. To go on:\n  python -m gcnxmodal.f" in capsys.readouterr().err
     assert not (generic / "features.npz").exists()
     assert features.main(command(generic, "gist")) == 0
     assert encoded == [2, 2, 2, 2], "two parts, the third in vain, and then only the third"

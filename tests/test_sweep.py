@@ -14,7 +14,7 @@ import pytest
 from small_folder import write_folder
 from test_train_command import final_weights
 
-from gcnxmodal import evaluate, sweep, train
+from gcnxmodal import evaluate, evaluation, sweep, train
 from gcnxmodal.errors import InputError
 from gcnxmodal.sweep import parse_over
 from gcnxmodal.sweeps import command_line, expand, groups
@@ -253,3 +253,20 @@ def test_help_says_what_may_be_swept(capsys):
     with pytest.raises(SystemExit):
         sweep.main(["gin-emoji", "--help"])
     assert "--over" in capsys.readouterr().out
+
+
+def test_resuming_a_sweep_that_lacks_only_reports_makes_them(tmp_path, monkeypatch, capsys):
+    words = command(write_folder(tmp_path / "data"), tmp_path / "sweep", "--seeds", "2", "--epochs", "1")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(evaluation, "write_report", stop)
+        assert sweep.main(words) == 130
+    first, line = capsys.readouterr().err.splitlines()
+    assert "stopped, what is finished is kept" in first
+    members = [tmp_path / "sweep" / "members" / f"seed={seed}" for seed in (0, 1)]
+    assert (members[0] / "results.json").exists()
+    assert sweep.main(shlex.split(line)[3:]) == 0
+    assert all((member / "report.html").exists() for member in members)

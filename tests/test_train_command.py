@@ -1,20 +1,27 @@
 """The command line as a user meets it: runs, results, resumption, refusals."""
 
+import errno
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from orbax.checkpoint import v1 as ocp
 from small_folder import write_folder
 
-from gcnxmodal import evaluate, train
+from gcnxmodal import evaluate, evaluation, train
 from gcnxmodal.retrieval.metrics import PAIR_MEASURES
+from gcnxmodal.stores import files
 
 SMALL = [
     *("gin-emoji", "--data.name", "folder", "--data.image-feature", "features"),
@@ -256,3 +263,118 @@ def test_unknown_option_exits_with_2():
 def test_evaluating_a_folder_without_a_run_exits_with_2(tmp_path: Path, capsys):
     assert evaluate.main([str(tmp_path)]) == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def disk_full_at(name: str, patch: pytest.MonkeyPatch) -> None:
+    """Let whatever writes the file or folder of this name find no room."""
+    replace, open_ = os.replace, Path.open
+    targets = {"plots": (Figure, "savefig"), "model": (files, "save_file")}
+
+    def replacing(source: Path, target: Path) -> None:
+        (full_disk if Path(target).name == name else replace)(source, target)
+
+    def opening(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        return (full_disk if path.name == name and "a" in mode else open_)(path, mode, *arguments, **options)
+
+    patch.setattr(os, "replace", replacing)
+    patch.setattr(Path, "open", opening)
+    if name in targets:
+        patch.setattr(*targets[name], full_disk)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "metrics.jsonl", "model", "results.json", "plots", "report.html"]
+)
+def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(
+    finished, tmp_path, monkeypatch, capsys, name
+):
+    folder, run_dir = finished[0], tmp_path / "run"
+    with monkeypatch.context() as full:
+        disk_full_at(name, full)
+        message = refused(command(folder, run_dir), capsys)
+    assert f"{run_dir / name}: cannot be written (No space left on device)" in message
+    assert "make room" in message
+    assert train.main(command(folder, run_dir, *([] if name == "config.json" else ["--resume"]))) == 0
+    found, expected = (json.loads((path / "results.json").read_text()) for path in (run_dir, finished[1]))
+    assert found["protocols"] == expected["protocols"]
+    assert (run_dir / "report.html").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its file is left open
+def test_a_full_disk_ends_the_curves_for_tensorboard_and_not_the_run(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tensorboardX.event_file_writer.EventsWriter.write_event", full_disk)
+    assert train.main(command(finished[0], tmp_path / "run", "--epochs", "1")) == 0
+    assert capsys.readouterr().out.count("the curves for TensorBoard end here") == 1
+
+
+def test_the_curves_for_tensorboard_are_those_of_the_metrics(finished):
+    _, run_dir = finished
+    (events,) = (run_dir / "tensorboard").iterdir()
+    written = events.read_bytes()
+    assert all(name in written for name in (b"loss", b"pairs_per_second", b"standard/text_query"))
+    assert written.count(b"loss") == 3
+
+
+def stop_by(number: int) -> Callable[..., None]:
+    def stop(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(10)  # the signal comes before that is over
+
+    return stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_data_are_read_writes_nothing(finished, tmp_path, monkeypatch, capsys, number):
+    monkeypatch.setattr(train, "load_corpus", stop_by(number))
+    assert train.main(command(finished[0], tmp_path / "run")) == 128 + number
+    assert capsys.readouterr().err == "stopped; the same command starts again\n"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("number", "during"), [(signal.SIGTERM, "measure"), (signal.SIGINT, "write_report")])
+def test_a_stop_after_training_says_what_is_saved_and_resuming_makes_the_rest(
+    finished, tmp_path, monkeypatch, capsys, number, during
+):
+    folder, run_dir = finished[0], tmp_path / "run"
+    with monkeypatch.context() as stopping:
+        stopping.setattr(evaluation, during, stop_by(number))
+        assert train.main(command(folder, run_dir)) == 128 + number
+    first, line = capsys.readouterr().err.splitlines()
+    assert first == "stopped, saved at step 36. To go on:"
+    assert (run_dir / "results.json").exists() == (during == "write_report")
+    assert train.main(shlex.split(line)[3:]) == 0
+    assert "resuming at step 36" in capsys.readouterr().out
+    assert (run_dir / "report.html").exists()
+
+
+@pytest.mark.parametrize(("form", "code"), [("gcnxmodal.search", -signal.SIGINT), ("gcnxmodal search", 130)])
+def test_a_stop_while_modules_are_imported_prints_no_traceback(tmp_path, form, code):
+    (tmp_path / "tyro.py").write_text("raise KeyboardInterrupt")
+    path = os.pathsep.join([str(tmp_path), str(Path(train.__file__).parents[1])])
+    run = subprocess.run(
+        [sys.executable, "-m", *form.split(), "RUN"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (run.stderr, run.returncode) == ("stopped; the same command starts again\n", code)
+
+
+@pytest.mark.parametrize("preset", ["gin-emoji", "gch-emoji-paper"])
+def test_features_that_are_all_equal_leave_baselines_out_with_their_reason(folder, tmp_path, capsys, preset):
+    np.savez(folder / "features.npz", images=np.ones((90, 12), np.float32))
+    options = {
+        "gin-emoji": SMALL[1:],
+        "gch-emoji-paper": [*SMALL[1:7], "--model.width", "16", "--train.batch", "50", "--epochs", "1"],
+    }[preset]
+    run_dir = tmp_path / "run"
+    words = [preset, *options, "--data.root", str(folder), "--run-dir", str(run_dir), "--epochs", "1"]
+    assert train.main(words) == 0
+    left_out = json.loads((run_dir / "results.json").read_text())["left_out"]
+    assert any(reason.startswith("CCA") and "cannot be fitted" in reason for reason in left_out.values())
+    assert "cannot be fitted" in capsys.readouterr().out
+    assert (run_dir / "report.html").exists()

@@ -11,6 +11,7 @@ text. `find_pictures` says which pictures such a folder, or one without metadata
 `gcnxmodal.features`.
 """
 
+import collections
 import dataclasses
 import typing
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import wikipedia
 from gcnxmodal.data.arrays import all_features, array_names, feature_matrix, features_by_name, load_npz
-from gcnxmodal.data.cache import cache_dir
+from gcnxmodal.data.cache import cache_dir, in_cache
 from gcnxmodal.data.files import fingerprint, is_inside, require_file, require_folder
 from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
 from gcnxmodal.data.metadata import FieldNames, find_source, read_rows
@@ -32,7 +33,20 @@ from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
 
 # What counts as a picture in a bare folder. Pillow's own list has HDF5 and other files of features in it.
-SUFFIXES = {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jfif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+}
 _CONTENTS = "your pictures and metadata.csv, .jsonl or .parquet"
 _SAVE_FEATURES = (
     "write it with numpy.savez(file, images=array), a row an item, or with python -m gcnxmodal.features"
@@ -203,14 +217,14 @@ def _wikipedia(root: Path) -> PictureSource:
 
 
 def _bare(root: Path) -> PictureSource:
-    below = [path.relative_to(root) for path in root.rglob("*")]
-    names = sorted(
-        path.as_posix()
-        for path in below
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.parts)
-        and (root / path).is_file()
-    )
+    below = [path.relative_to(root) for path in sorted(root.rglob("*"))]
+    below = [path for path in below if not any(part.startswith(".") for part in path.parts)]
+    files = [path for path in below if (root / path).is_file() and path.suffix.lower() != ".npz"]
+    names = sorted(path.as_posix() for path in files if path.suffix.lower() in SUFFIXES)
+    others = collections.Counter(path.suffix.lower() or "without an ending" for path in files)
+    skipped = [f"{count:,} {suffix}" for suffix, count in sorted(others.items()) if suffix not in SUFFIXES]
+    linked = [path.as_posix() for path in below if (root / path).is_symlink() and (root / path).is_dir()]
+    skipped += [f"the linked folders {', '.join(linked)}"] if linked else []
     if not names:
         raise InputError(
             f"{root}: there is no picture in this folder ({' '.join(sorted(SUFFIXES))}), nor metadata.csv, "
@@ -218,7 +232,7 @@ def _bare(root: Path) -> PictureSource:
             "one of them"
         )
     return PictureSource(
-        layout="a bare folder",
+        layout=f"a bare folder (skipped: {', '.join(skipped)})" if skipped else "a bare folder",
         pictures=[root / name for name in names],
         training=None,
         arrays=lambda features: {"images": features, "file_names": np.array(names)},
@@ -293,7 +307,7 @@ def _file_names(rows: list[dict[str, Any]], metadata: Path, cache: Path) -> list
         return None
     for number, row in enumerate(rows, 1):
         name = row["file_name"]
-        if not isinstance(name, str) or not (is_inside(name) or Path(name).is_relative_to(cache)):
+        if not isinstance(name, str) or not (is_inside(name) or in_cache(name, cache)):
             raise InputError(
                 f"{metadata}: row {number}: the field 'file_name' is {name!r}; expected a path inside "
                 f"{metadata.parent}"

@@ -13,12 +13,13 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gcnxmodal.data.cache import replacing
+from gcnxmodal.data.cache import cached_file
 from gcnxmodal.data.files import fingerprint, is_inside, read_text
 from gcnxmodal.errors import InputError
 
@@ -170,6 +171,15 @@ def _check_fields(
 
 def _known(row: Mapping[str, Any], columns: Mapping[str, str], number: int, source: Path) -> dict[str, Any]:
     """A row by its known fields, the others as metadata."""
+    for name, value in row.items():
+        try:
+            json.dumps({str(name): plain(value)}, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = ascii(error.object[error.start])
+            raise InputError(
+                f"{source}: row {number}: the field {name!a} is no text: it has {half}, half of a "
+                "character; write it anew, or remove the row"
+            ) from error
     known: dict[str, Any] = {kind: row[field] for kind, field in columns.items()}
     if "text" in known:
         known["text"] = _texts(known["text"], f"{source}: row {number}: the field '{columns['text']}'")
@@ -349,12 +359,18 @@ def _read_datasets(root: Path, source: Path, cache_dir: Path) -> tuple[list[dict
     files = sorted(path for path in root.rglob("*") if path.suffix in (".arrow", ".parquet", ".json"))
     named = json.dumps([str(root.resolve()), fingerprint(files)])
     folder = cache_dir / "datasets" / hashlib.sha256(named.encode()).hexdigest()[:16]
-    kept = folder / "rows.jsonl"
-    if not kept.is_file():
+
+    def make() -> bytes:
         rows = _rows_of_parts(_parts(root, source), folder / "pictures", source)
-        with replacing(kept) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return _read_jsonl(kept), files
+        return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+    def complete(kept: Path) -> bool:
+        rows = _read_jsonl(kept)
+        values = (str(value) for row in rows for value in row.values())
+        written = filter(re.compile(r"/.*/pictures/[0-9a-f]{32}\.\w+").fullmatch, values)
+        return bool(rows) and all(os.path.isfile(file) and os.path.getsize(file) for file in written)
+
+    return _read_jsonl(cached_file(folder / "rows.jsonl", make, complete, "rows")), files
 
 
 def _parts(root: Path, source: Path) -> dict[str, Any]:
@@ -414,7 +430,4 @@ def _picture_file(value: Any, folder: Path, where: str) -> str:
         return str(path)
     suffix = Path(path).suffix.lower() if path else ".png"
     file = folder / f"{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
-    if not file.is_file():
-        with replacing(file) as temporary:
-            temporary.write_bytes(content)
-    return str(file)
+    return str(cached_file(file, lambda: content, lambda file: file.read_bytes() == content, "a picture"))

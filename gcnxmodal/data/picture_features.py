@@ -241,7 +241,7 @@ def cached_features(
                 row += len(piece)
                 bar.update(len(piece))
             _require_finite(features[part], pictures[part], name)
-            save_arrays(path, {"features": features[part]}, "features")
+            save_arrays(path, {"features": features[part]})
     return features
 
 

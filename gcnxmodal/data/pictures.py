@@ -3,6 +3,7 @@
 SVG pictures are drawn as PNG files first.
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from gcnxmodal.data.cache import replacing
+from gcnxmodal.data.cache import cached_file
 from gcnxmodal.errors import InputError
 
 
@@ -69,16 +70,18 @@ def rasterise(
     Pictures already there are kept; no file is ever half written. No system font is used, so that the pixels
     depend on the file alone.
 
+    Args:
+        folder: in the cache, see `cached_file`.
+
     Raises:
-        InputError: if a picture cannot be drawn, the folder cannot be written, or the resolution is below 1.
+        InputError: if a picture cannot be drawn, or the resolution is below 1.
     """
     if resolution < 1:
         raise InputError(f"resolution is {resolution} pixels; pictures need at least 1")
-    drawn = [folder / f"{picture.stem}.png" for picture in pictures]
-    todo = [(source, png) for source, png in zip(pictures, drawn, strict=True) if not png.exists()]
-    for source, png in tqdm(todo, "drawing pictures", unit="picture", disable=None if progress else True):
+
+    def draw(source: Path) -> bytes:
         try:
-            pixels = resvg_py.svg_to_bytes(
+            return resvg_py.svg_to_bytes(
                 svg_path=str(source),
                 width=resolution,
                 height=resolution,
@@ -87,12 +90,8 @@ def rasterise(
             )
         except ValueError as error:
             raise InputError(f"{source}: cannot be drawn ({error}); install its package again") from error
-        try:
-            with replacing(png) as temporary:
-                temporary.write_bytes(pixels)
-        except OSError as error:
-            raise InputError(
-                f"{png}: cannot be written ({error.strerror}); make room, or let $GCNXMODAL_CACHE name "
-                "another folder"
-            ) from error
-    return drawn
+
+    return [
+        cached_file(folder / f"{source.stem}.png", functools.partial(draw, source), open_picture, "a picture")
+        for source in tqdm(pictures, "drawing pictures", unit="picture", disable=None if progress else True)
+    ]

@@ -118,7 +118,6 @@ def measure(asked: Sequence[Measurement], report: Callable[[str], None]) -> None
             data = {official: _data(measurement.part, official)}
         head = f"  {number}/{len(asked)} {measurement.name}{' (official features)' if official else ''}"
         started = time.perf_counter()
-        measurement.path.parent.mkdir(parents=True, exist_ok=True)
         result = {**measurement.config(), **_hashes(data[official]), "seed": measurement.seed, "reason": ""}
         try:
             chosen = _chosen(measurement, data[official])

@@ -12,7 +12,6 @@ import math
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ import tyro
 
 from gcnxmodal import sweeps
 from gcnxmodal.config import experiment_dict, flat, validate
-from gcnxmodal.console import how_to_go_on, say
+from gcnxmodal.console import say, status_of
 from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, saying
 from gcnxmodal.papers.baselines import (
     Measurement,
     measure,
@@ -48,10 +47,10 @@ from gcnxmodal.papers.table import (
     Table,
 )
 from gcnxmodal.retrieval.protocols import expected_name
-from gcnxmodal.runs import RunFolder
+from gcnxmodal.runs import RunFolder, claimed
 from gcnxmodal.sweeps import Member, SweepFolder, expand, sweep_config
 from gcnxmodal.systems.gin import GINExperiment
-from gcnxmodal.training.loop import Diverged, Interrupted
+from gcnxmodal.training.loop import Diverged
 
 LEFT_OUT = "not run yet: left out by --only"
 
@@ -277,21 +276,22 @@ def reproduce(
     names = [part.name for part in exhibit.parts]
     if unknown := [name for name in only if name not in names]:
         raise InputError(f"--only {unknown[0]}: {exhibit.name} has the parts {', '.join(names)}")
-    folders = [PartFolder(part, exhibit, path, seeds) for part in exhibit.parts]
-    chosen = [of for of in folders if not of.part.missing and (not only or of.part.name in only)]
-    _check_options(exhibit, folders, chosen, overwrite=overwrite)
-    _check_data(chosen, overwrite=overwrite)
-    for part_folder in chosen if overwrite else ():
-        part_folder.remove()
-    say(_plan(exhibit, path, folders, chosen))
-    for job in [job for part_folder in chosen for job in part_folder.jobs()]:
-        say(f"\n{exhibit.name}: {job.part.name}, {_seeds(job.first, job.last)}")
-        _train(job)
-    for part_folder in chosen:
-        if to_measure := part_folder.to_measure():
-            say(f"\n{exhibit.name}: baselines of {part_folder.part.name}")
-            measure(to_measure, say)
-    return show(exhibit, path, seeds, command)
+    with claimed(path, "--folder"):
+        folders = [PartFolder(part, exhibit, path, seeds) for part in exhibit.parts]
+        chosen = [of for of in folders if not of.part.missing and (not only or of.part.name in only)]
+        _check_options(exhibit, folders, chosen, overwrite=overwrite)
+        _check_data(chosen, overwrite=overwrite)
+        for part_folder in chosen if overwrite else ():
+            part_folder.remove()
+        say(_plan(exhibit, path, folders, chosen))
+        for job in [job for part_folder in chosen for job in part_folder.jobs()]:
+            say(f"\n{exhibit.name}: {job.part.name}, {_seeds(job.first, job.last)}")
+            _train(job)
+        for part_folder in chosen:
+            if to_measure := part_folder.to_measure():
+                say(f"\n{exhibit.name}: baselines of {part_folder.part.name}")
+                measure(to_measure, say)
+        return show(exhibit, path, seeds, command)
 
 
 def show(exhibit: Table | Figure, path: Path, seeds: int, command: str) -> Path:
@@ -365,20 +365,14 @@ def main(
     parsed = tyro.cli(
         kind, prog=f"python -m {module}", description=description, args=arguments, config=config
     )
-    command = f"python -m {module} {shlex.join(word for word in arguments if word != '--overwrite')}"
+    again = [word for word in arguments if word != "--overwrite"]
     how = {name: getattr(parsed, name) for name in ("seeds", "only", "overwrite")}
-    try:
-        reproduce(make(parsed), parsed.folder, **how, command=command)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Interrupted as stop:
-        say(how_to_go_on(module, stop.step, arguments, resume=False))
-        return 128 + stop.signal
-    except KeyboardInterrupt:
-        print(f"stopped; what is finished is kept. To go on:\n  {command}", file=sys.stderr)
-        return 130
-    return 0
+
+    def job() -> None:
+        with saying(lambda: "what is finished is kept"):
+            reproduce(make(parsed), parsed.folder, **how, command=f"python -m {module} {shlex.join(again)}")
+
+    return status_of(job, module, arguments)
 
 
 def mean_curve(xs: Sequence[Sequence[float | None]], ys: Sequence[Sequence[float | None]]) -> Curve:

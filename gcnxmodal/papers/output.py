@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gcnxmodal.data.cache import write_whole
 from gcnxmodal.papers.plots import figure_plots, table_plots
 from gcnxmodal.papers.table import DIRECTIONS, Cell, Figure, Panel, Row, Source, Table, short
 from gcnxmodal.report import page
 from gcnxmodal.report.comparison import PROTOCOL_MEANINGS
-from gcnxmodal.report.plots import save_png
 from gcnxmodal.report.values import DASH
 
 _PLOT_WORDS = {
@@ -57,14 +57,13 @@ class Numbers(NamedTuple):
 
 def write(folder: Path, exhibit: Table | Figure) -> str:
     """Write a table or figure with its page and plots; the same gives the same bytes. Returns where it is."""
-    folder.mkdir(parents=True, exist_ok=True)
     kind = "table" if isinstance(exhibit, Table) else "figure"
     numbers_file = folder / f"{kind}.csv"
-    numbers_file.write_text(as_csv(exhibit), encoding="utf-8")
+    write_whole(numbers_file, as_csv(exhibit).encode())
     where = f"{kind}: {write_page(folder, exhibit)}"
     if not isinstance(exhibit, Table):
         return f"{where}, {numbers_file} and {folder / 'plots'}"
-    (folder / "table.md").write_text(as_markdown(exhibit), encoding="utf-8")
+    write_whole(folder / "table.md", as_markdown(exhibit).encode())
     return f"{where}, {folder / 'table.md'} and {numbers_file}"
 
 
@@ -169,10 +168,7 @@ def write_page(folder: Path, exhibit: Table | Figure) -> Path:
             "spread": any(std is not None for panel in drawn for line in panel.lines() for std in line.std),
         }
         shutil.rmtree(folder / "plots", ignore_errors=True)
-    if plots:
-        (folder / "plots").mkdir(exist_ok=True)
-    for plot in plots:
-        save_png(plot, folder / "plots")
+    page.save_plots(folder, plots)
     content |= {
         "exhibit": exhibit,
         "plots": [page.figure(plot) for plot in plots],

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 from gcnxmodal import stopping
+from gcnxmodal.data.cache import write_whole
+from gcnxmodal.errors import writing
 from gcnxmodal.report import comparison, values
 from gcnxmodal.report.comparison import main_protocol, verdict
 from gcnxmodal.report.gallery import Gallery, Reasons
@@ -74,10 +76,7 @@ def write_report(
         "training": training_plots(history, results, system),
         "classes": class_plots(details, class_names, system),
     }
-    folder = run_dir / "plots"
-    folder.mkdir(parents=True, exist_ok=True)
-    for plot in (plot for group in plots.values() for plot in group):
-        save_png(plot, folder)
+    save_plots(run_dir, [plot for group in plots.values() for plot in group])
     without_relevant = values.flatten(details.get("model", {}).get("queries_without_relevant", {}))
     return write_page(
         run_dir / "report.html",
@@ -149,9 +148,7 @@ def write_sweep_report(
         members = [name for name in best["members"] if name not in best["diverged"]]
         label = "best setting" if len(rows) > 1 else "mean"
         plot = sweep_plot(histories, members, label, report["yardsticks"])
-    if plot is not None:
-        (folder / "plots").mkdir(exist_ok=True)
-        save_png(plot, folder / "plots")
+    save_plots(folder, [] if plot is None else [plot])
     return write_page(
         folder / "report.html",
         "sweep.html",
@@ -184,8 +181,16 @@ def write_page(path: Path, template: str, package: str = "gcnxmodal.report", **c
     """Write a template of a package filled with `content`; returns the path."""
     text = _environment(package).get_template(template).render(**content)
     # A lone surrogate out of a careless JSON file has no UTF-8; as a reference browsers show U+FFFD for it.
-    path.write_bytes(text.encode("utf-8", "xmlcharrefreplace"))
+    write_whole(path, text.encode("utf-8", "xmlcharrefreplace"))
     return path
+
+
+def save_plots(folder: Path, plots: Sequence[Plot]) -> None:
+    """Write `folder/plots/*.png`. Raises InputError if they cannot be written."""
+    with writing(folder / "plots"):
+        for plot in plots:
+            (folder / "plots").mkdir(parents=True, exist_ok=True)
+            save_png(plot, folder / "plots")
 
 
 def figure(plot: Plot) -> Markup:

@@ -5,6 +5,7 @@ memory: items_WM, item_labels_VM; queries_QW, labels_QV. Two codes share a label
 """
 
 import concurrent.futures
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ import numba  # pyright: ignore[reportMissingImports]
 import numpy as np
 from jaxtyping import Int, UInt32
 from numba.extending import intrinsic  # pyright: ignore[reportMissingImports]
+
+_log = logging.getLogger(__name__)
 
 TILE = 1024
 """Items whose distances are computed before they are counted: they stay in the first cache."""
@@ -59,13 +62,39 @@ def nearest(
 
 def _on_all_cores(measure: Callable, words: Words, limit: int, out_Q: np.ndarray) -> None:
     queries_QW, labels_QV, items_WM, item_labels_VM = words
+    program = _program(measure, (queries_QW[:0], labels_QV[:0], items_WM, item_labels_VM, limit, out_Q[:0]))
 
     def part(start: int) -> None:
         rows = slice(start, start + QUERIES)
-        measure(queries_QW[rows], labels_QV[rows], items_WM, item_labels_VM, limit, out_Q[rows])
+        program(queries_QW[rows], labels_QV[rows], items_WM, item_labels_VM, limit, out_Q[rows])
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(part, range(0, len(queries_QW), QUERIES)))
+
+
+_programs: dict[Callable, Callable] = {}
+
+
+def _program(function: Callable, arguments: tuple) -> Callable:
+    """The function compiled, from numba's cache beside this file where that can be read and written.
+
+    Args:
+        arguments: of the types that it will be called with, but of no query.
+    """
+    if function not in _programs:
+        program = _compiled(function)
+        try:
+            kept = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+            kept(*arguments)
+            program = kept
+        except Exception as error:  # no folder may be written; or a damaged file, which raises anything
+            _log.warning(
+                "%s: numba cannot keep its programs (%s: %s); compiling without. Delete *.nbi and *.nbc in "
+                "__pycache__ there, or let $NUMBA_CACHE_DIR name another folder",
+                *(os.path.dirname(__file__), type(error).__name__, error),
+            )
+        _programs[function] = program
+    return _programs[function]
 
 
 @intrinsic
@@ -74,7 +103,7 @@ def _ones(typing_context: Any, word: Any) -> Any:
     return word(word), lambda context, builder, signature, arguments: builder.ctpop(arguments[0])
 
 
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compiled = numba.njit(nogil=True, error_model="numpy")
 
 
 @_compiled
@@ -93,7 +122,6 @@ def _mark(query_W, labels_V, items_WM, item_labels_VM, start, count, marked):
             marked[i] += _ones(words[i] ^ word) << 1  # pyright: ignore[reportCallIssue]
 
 
-@_compiled
 def _precision_sums(queries_QW, labels_QV, items_WM, item_labels_VM, cutoff, out_Q3):
     W, M = items_WM.shape
     count_T = np.empty(32 * W + 1, np.uint64)
@@ -128,7 +156,6 @@ def _precision_sums(queries_QW, labels_QV, items_WM, item_labels_VM, cutoff, out
         out_Q3[q, 0], out_Q3[q, 1], out_Q3[q, 2] = total, hit, relevant_count
 
 
-@_compiled
 def _histograms(queries_QW, labels_QV, items_WM, item_labels_VM, _, out_QT2):
     M = items_WM.shape[1]
     marked = np.empty(TILE, np.uint16)
@@ -145,7 +172,6 @@ def _histograms(queries_QW, labels_QV, items_WM, item_labels_VM, _, out_QT2):
             out_QT2[q, t, 1] = count_2T[2 * t + 1]
 
 
-@_compiled
 def _nearest(queries_QW, labels_QV, items_WM, item_labels_VM, k, out_Qk2):
     W, M = items_WM.shape
     marked = np.empty(M, np.uint16)

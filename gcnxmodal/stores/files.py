@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import load_npz
-from gcnxmodal.errors import InputError
+from gcnxmodal.errors import InputError, writing
 from gcnxmodal.nn.weights import read_weights
 from gcnxmodal.retrieval.nearest import require_faiss
 
@@ -82,7 +83,8 @@ def describe_items(corpus: Corpus, rows: np.ndarray, *, pictures: bool = False) 
 
 def write_items(folder: Path, items: Sequence[dict[str, Any]]) -> None:
     """One JSON object a line."""
-    with (folder / ITEMS).open("w", encoding="utf-8") as file:
+    # The name of a picture may have bytes that are no UTF-8: these become escapes of JSON.
+    with (folder / ITEMS).open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
 
 
@@ -120,7 +122,15 @@ def _read_npz(folder: Path, kind: str) -> tuple[Rows, Rows]:
 
 def _write_safetensors(folder: Path, kind: str, rows: dict[str, Rows]) -> None:
     contiguous = {name: np.asarray(array, order="C") for name, array in rows.items()}
-    save_file(contiguous, folder / f"{kind}.safetensors")
+    save_safetensors(folder / f"{kind}.safetensors", contiguous)
+
+
+def save_safetensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """`save_file`, with an OSError where there is no room."""
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _read_safetensors(folder: Path, kind: str) -> tuple[Rows, Rows]:
@@ -134,15 +144,18 @@ def _read_safetensors(folder: Path, kind: str) -> tuple[Rows, Rows]:
 def _write_faiss(folder: Path, kind: str, rows: dict[str, Rows]) -> None:
     faiss = require_faiss("--to faiss")
     for name, array in rows.items():
-        path = str(folder / f"{name}.faiss")
         if kind == "codes":
             index = faiss.IndexBinaryFlat(32 * array.shape[1])
             index.add(np.ascontiguousarray(array, "<u4").view(np.uint8))
-            faiss.write_index_binary(index, path)
+            write = faiss.write_index_binary
         else:
             index = faiss.IndexFlatIP(array.shape[1])
             index.add(np.ascontiguousarray(array))
-            faiss.write_index(index, path)
+            write = faiss.write_index
+        try:
+            write(index, str(folder / f"{name}.faiss"))
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
 
 
 def _read_faiss(folder: Path, kind: str) -> tuple[Rows, Rows]:
@@ -180,15 +193,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     temporary, old = (path.with_name(f".{path.name}.{uuid.uuid4().hex}") for _ in range(2))
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); make room, or name another folder"
-        ) from error
+        with writing(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -150,7 +150,7 @@ def leave(error: BaseException, go_on: str) -> NoReturn:
     process = jax.process_index()
     text = (str(error).splitlines() or [""])[0]
     if isinstance(error, KeyboardInterrupt):
-        reason = "stopped by Ctrl-C"
+        reason = "stopped by a signal"
     elif isinstance(error, (RuntimeError, ValueError, OSError)) and any(w in text.lower() for w in LOSSES):
         reason = f"another process of the job died or cannot be reached ({text[:300]})"
     else:
@@ -159,7 +159,7 @@ def leave(error: BaseException, go_on: str) -> NoReturn:
     print(f"error: process {process}: {reason}. {go_on}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(130 if isinstance(error, KeyboardInterrupt) else 1)
+    os._exit(128 + getattr(error, "signal", 2) if isinstance(error, KeyboardInterrupt) else 1)
 
 
 def _launched() -> tuple[str, int]:

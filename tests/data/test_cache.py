@@ -1,5 +1,9 @@
+import dataclasses
+import errno
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,14 +107,82 @@ def test_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_cache_that_cannot_be_written_is_said_and_costs_nothing(tmp_path, caplog):
-    (tmp_path / "file").write_text("where a folder should be")
+@pytest.mark.parametrize("fault", ["a file", "folders", "full disk", "full disk at the end"])
+def test_cache_that_cannot_be_written_is_said_once_and_costs_nothing(tmp_path, caplog, monkeypatch, fault):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folder = tmp_path / "cache"
+    names = ("corpus.npz", "numbers.npz", "word.txt")
+    monkeypatch.setattr(cache, "_unwritable", set())
+    match fault:
+        case "a file":
+            folder.write_text("where a folder should be")
+        case "folders":
+            for name in names:
+                (folder / name / "precious").mkdir(parents=True)
+        case "full disk":
+            monkeypatch.setattr(np, "savez", full)
+            monkeypatch.setattr(Corpus, "save", full)
+        case _:
+            monkeypatch.setattr(os, "replace", full)
     with caplog.at_level(logging.WARNING):
-        assert len(cache.cached_corpus(tmp_path / "file" / "corpus.npz", make)) == 6
-        cache.cached_arrays(tmp_path / "file" / "x.npz", lambda: {"x": np.ones(1)}, {"x": (1,)}, "numbers")
-    for what in ("a corpus", "numbers"):
-        assert f"{what} could not be cached" in caplog.text
-    assert "$GCNXMODAL_CACHE" in caplog.text
+        for _ in range(2):
+            assert len(cache.cached_corpus(folder / names[0], make)) == 6
+            cache.cached_arrays(folder / names[1], lambda: {"x": np.ones(1)}, {"x": (1,)}, "numbers")
+        monkeypatch.setattr(os, "replace", os.rename)  # the folder of this process has room
+        for _ in range(2):
+            file = cache.cached_file(folder / names[2], lambda: b"one", Path.read_bytes, "words")
+            assert file.read_bytes() == b"one"
+            assert not file.is_relative_to(folder)
+    said = [line for line in caplog.messages if "the cache cannot be written" in line]
+    assert len(said) == 1
+    assert "$GCNXMODAL_CACHE" in said[0]
+
+
+@pytest.mark.parametrize("fault", ["empty", "other content", "an empty folder"])
+def test_a_damaged_file_of_the_cache_is_made_again(tmp_path, fault):
+    path = tmp_path / "word.txt"
+    match fault:
+        case "empty":
+            path.touch()
+        case "other content":
+            path.write_bytes(b"two")
+        case _:
+            path.mkdir()
+    one = lambda path: path.read_bytes() == b"one"  # noqa: E731
+    assert cache.cached_file(path, lambda: b"one", one, "words") == path
+    assert path.read_bytes() == b"one"
+    assert cache.cached_file(path, never, one, "words") == path
+
+
+def test_a_corpus_of_pictures_that_go_with_the_process_is_not_kept(tmp_path):
+    (tmp_path / "file").touch()
+    picture = cache.cached_file(tmp_path / "file" / "a.png", lambda: b"png", Path.read_bytes, "a picture")
+    path = tmp_path / "corpus.npz"
+    cache.cached_corpus(path, lambda: dataclasses.replace(make(), pictures=(str(picture),) * 6))
+    assert not path.exists()
+
+
+HOMELESS = """
+import pwd
+def unknown(*_):
+    raise KeyError
+pwd.getpwuid = pwd.getpwnam = unknown
+import gcnxmodal
+import gensim  # whose packages ask for the home
+from gcnxmodal.data.cache import cache_dir
+print(cache_dir())
+"""
+
+
+def test_a_user_without_a_home_has_a_cache_that_cannot_be_written():
+    hidden = ("HOME", "GCNXMODAL_CACHE", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    run = subprocess.run(
+        [sys.executable, "-c", HOMELESS], capture_output=True, text=True, env=environment, check=True
+    )
+    assert run.stdout == "/nonexistent/.cache/gcnxmodal\n"
 
 
 def test_any_other_option_source_loader_or_code_has_another_path(tmp_path, monkeypatch):

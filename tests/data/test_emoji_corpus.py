@@ -195,12 +195,23 @@ def test_picture_that_cannot_be_drawn_is_named_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.glob("pictures/*"))
 
 
-def test_cache_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(
-        InputError, match=r"1F600\.png: cannot be written .*GCNXMODAL_CACHE name another folder"
-    ):
-        rasterise([emoji.emojis(flags=False)[0].picture], 48, tmp_path / "file", progress=False)
+def test_a_picture_that_the_cache_cannot_hold_is_drawn_elsewhere(tmp_path):
+    (tmp_path / "file").touch()
+    source = emoji.emojis(flags=False)[0].picture
+    (drawn,) = rasterise([source], 48, tmp_path / "file", progress=False)
+    (kept,) = rasterise([source], 48, tmp_path / "pictures", progress=False)
+    assert kept == tmp_path / "pictures" / drawn.name
+    assert drawn.read_bytes() == kept.read_bytes()
+
+
+def test_a_damaged_picture_of_the_cache_is_drawn_again(tmp_path):
+    source = emoji.emojis(flags=False)[0].picture
+    (drawn,) = rasterise([source], 48, tmp_path, progress=False)
+    whole = drawn.read_bytes()
+    for damaged in (b"", whole[:40], whole[: len(whole) // 2]):
+        drawn.write_bytes(damaged)
+        rasterise([source], 48, tmp_path, progress=False)
+        assert drawn.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -9,6 +10,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from gcnxmodal.data import metadata
 from gcnxmodal.data.folder import find_pictures, load
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import Tokenizer
@@ -696,3 +698,50 @@ def test_data_sets_of_hugging_face_name_the_extra(root, options, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r"needs the package datasets; pip install 'gcnxmodal\[datasets\]'"):
         load(root, **options)
+
+
+@pytest.mark.parametrize("fault", ["empty rows", "empty picture", "no picture", "none"])
+def test_pictures_of_a_data_set_that_the_cache_has_lost_are_written_again(tmp_path, monkeypatch, fault):
+    (tmp_path / "state.json").write_text("{}")
+    read = []
+
+    def rows_of_parts(parts, folder, source):
+        read.append(folder)
+        content = {"bytes": b"a picture", "path": None}
+        yield {"file_name": metadata._picture_file(content, folder, "row 1"), "text": "a"}
+
+    monkeypatch.setattr(metadata, "_parts", lambda root, source: {})
+    monkeypatch.setattr(metadata, "_rows_of_parts", rows_of_parts)
+    (before,) = metadata.read_rows(tmp_path, tmp_path / "cache").rows
+    picture = Path(before["file_name"])
+    match fault:
+        case "empty rows":
+            picture.parents[1].joinpath("rows.jsonl").write_bytes(b"")
+        case "empty picture":
+            picture.write_bytes(b"")
+        case "no picture":
+            picture.unlink()
+    (after,) = metadata.read_rows(tmp_path, tmp_path / "cache").rows
+    assert (after, picture.read_bytes()) == (before, b"a picture")
+    assert len(read) == (1 if fault == "none" else 2)
+
+
+@pytest.mark.parametrize("field", ["text", "label", "note"])
+def test_half_of_a_character_is_refused_with_its_row_and_field(root, options, field):
+    rows = [{**row, "note": "fine"} for row in ROWS]
+    rows[2][field] = f"{rows[2][field]} \ud83d"
+    (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=rf"row 3: the field '{field}' is no text: it has '\\ud83d'"):
+        load(root, **options)
+
+
+def test_what_is_skipped_in_a_bare_folder_is_counted_and_named(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    root = tmp_path / "bare"
+    (root / "below").mkdir(parents=True)
+    for name in ("a.png", "below/b.jfif", "c.heic", "below/d.HEIC", "notes", ".hidden.heic", "features.npz"):
+        (root / name).touch()
+    (root / "more").symlink_to(tmp_path / "elsewhere")
+    source = find_pictures(root)
+    assert source.pictures == [root / "a.png", root / "below" / "b.jfif"]
+    assert source.layout == "a bare folder (skipped: 2 .heic, 1 without an ending, the linked folders more)"

@@ -1,6 +1,7 @@
 import doctest
 import importlib.util
 import itertools
+import pickle
 import warnings
 
 import jax.numpy as jnp
@@ -251,6 +252,28 @@ def test_misaligned_codes_and_labels_are_refused():
         nearest(queries, items, 302)
     with pytest.raises(InputError, match="cutoff is 0"):
         average_precisions(queries, items, query_labels, item_labels, 0)
+
+
+@pytest.mark.parametrize("fault", ["no folder", "damaged"])
+def test_where_numba_cannot_keep_its_programs_it_compiles_without(monkeypatch, caplog, fault):
+    host = pytest.importorskip("gcnxmodal.retrieval.hamming_host")
+    njit = host.numba.njit
+
+    def broken(*_: object) -> None:
+        raise pickle.UnpicklingError("invalid load key")
+
+    def faulty(*, cache: bool = False, **options: object) -> object:
+        if cache and fault == "no folder":
+            raise RuntimeError("no locator available")
+        return (lambda function: broken) if cache else njit(**options)
+
+    queries, items = packed(*problem(40))[:2]
+    expected = host.nearest(queries, items.T.copy(), 5)
+    monkeypatch.setattr(host, "_programs", {})
+    monkeypatch.setattr(host.numba, "njit", faulty)
+    for _ in range(2):
+        np.testing.assert_array_equal(host.nearest(queries, items.T.copy(), 5), expected)
+    assert caplog.text.count("numba cannot keep its programs") == 1
 
 
 @pytest.mark.parametrize("module", [hamming, hamming_device, metrics])
