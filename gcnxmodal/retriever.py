@@ -523,7 +523,7 @@ def _without_paths(experiment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Retriever:
-    """Of a run: the model that it wrote at its end; made again where its newest checkpoint is another one."""
+    """Of a run: the model that it wrote at its end; made again where its newest checkpoint is a later one."""
     folder = RunFolder(path)
     if not folder.config.exists():
         raise InputError(
@@ -532,7 +532,7 @@ def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Ret
         )
     if (folder.model / ABOUT).exists():
         step = folder.applied_step()
-        if step is None or read_about(folder.model)["checkpoint"] == step:
+        if step is None or read_about(folder.model)["checkpoint"] >= step:
             return _load(folder.model)
     report(f"{path}: has no model of its newest checkpoint yet; restoring it with its data set")
     run = restore(path, root, report)

@@ -163,10 +163,11 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
 
     checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=tell)
     state = system.initial_state()
-    if resume and (restored := cluster.together(lambda: checkpoints.restore(state))):
+    if resume and (restored := cluster.together(lambda: checkpoints.restore(state, set_aside=True))):
         state, step = restored
         tell(f"resuming at step {step:,} (epoch {step // system.steps_per_epoch + 1})")
-    cluster.first_only(folder.rewind, int(state.step) // system.steps_per_epoch)
+    epochs = int(state.step) // system.steps_per_epoch
+    cluster.together(lambda: cluster.first_only(folder.rewind, epochs, experiment, say))
     record = cluster.first_only(_Record, system, folder, int(state.step))
     history = cluster.first_only(folder.history) or []  # process 0 alone has the measurements, and decides
     (used_up,) = cluster.as_the_first([stopping.is_used_up(history, experiment.patience)])
@@ -209,7 +210,9 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
     params, step = system.chosen(state)
     params = to_one_device(params)
     results = cluster.together(
-        lambda: cluster.first_only(finish, system, params, folder, preset, step, compile_seconds)
+        lambda: cluster.first_only(
+            finish, system, params, folder, preset, step, int(state.step), compile_seconds
+        )
     )
     if results is not None:
         tell("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
