@@ -267,8 +267,12 @@ def unit_vectors(x_nD: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
 
 
 def unit_rows(features: Features, mean: Float[np.ndarray, " d"]) -> Features:
-    """Mean-centred and of unit length (SSPE, Section 4.4), in float64; zero rows stay zero."""
+    """Mean-centred and of unit length (SSPE, Section 4.4), in float64; zero rows stay zero, and so do those
+    that are as small as rounding leaves them."""
     if sp.issparse(features):
         # Paper: mean-centred; here sparse features are not, because that would fill them.
         return normalize(sp.csr_array(features, dtype=np.float64))
-    return normalize(np.asarray(features, np.float64) - mean)
+    features = np.asarray(features, np.float64)
+    size_n1 = np.maximum(np.abs(features).max(axis=1, keepdims=True), np.abs(mean).max())
+    # `normalize` takes rows shorter than 2e-15 for zero. A power of two changes no other bit.
+    return normalize(np.ldexp(features - mean, -np.frexp(size_n1)[1]))
