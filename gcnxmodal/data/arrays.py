@@ -57,32 +57,50 @@ def all_features(path: Path, count: int, fix: str) -> Float[np.ndarray, "count d
 
 
 def features_of(
-    path: Path, names: Sequence[str], rows: Int[np.ndarray, " m"], count: int, fix: str
+    path: Path, names: Sequence[str] | None, rows: Int[np.ndarray, " m"], count: int, fix: str
 ) -> Float[np.ndarray, "m d"]:
     """The features of m pictures: by `names`, if the file has `file_names`; or `rows` of `count` in the file.
 
-    Raises as `features_by_name` and `feature_rows` do.
+    Raises as `features_by_name` and `feature_rows` do; and InputError if the file has names but the data set
+    (`names` is None) has none to find them by.
     """
-    if "file_names" in array_names(path, fix):
-        return features_by_name(path, names, fix)
-    return feature_rows(path, rows, count, fix)
+    if "file_names" not in array_names(path, fix):
+        return feature_rows(path, rows, count, fix)
+    if names is None:
+        raise InputError(
+            f"{path}: has an array 'file_names', but nothing in the data set names the pictures; name them "
+            "there, or save the features in the order of the items, without that array"
+        )
+    return features_by_name(path, names, fix)
 
 
 def features_by_name(path: Path, names: Sequence[str], fix: str) -> Float[np.ndarray, "m d"]:
     """The rows of `images` for these picture files, found by the array `file_names` of the file.
 
-    Only the last part of a path counts, after / or \\. `python -m gcnxmodal.features` writes such files for a
-    bare folder, in the order of the names as texts.
+    Paths count as a whole where the file has all of them; else only their last parts, after / or \\.
+    `python -m gcnxmodal.features` writes such files for a bare folder, in the order of the names as texts.
 
     Raises:
-        InputError: if an array is missing or malformed, a name is there twice, or one asked for is not.
+        InputError: if an array is missing or malformed, a name is there twice, or one asked for is not; or
+            two that are asked for have the same last part, and only that could tell them apart.
     """
     listed = _keys(path, "file_names", "U", "texts", fix)
+    keys, asked = ([PurePath(name.replace("\\", "/")).as_posix() for name in of] for of in (listed, names))
+    if not set(asked) <= set(keys):
+        whole: dict[str, str] = {}
+        for name in asked:
+            if (other := whole.setdefault(PurePath(name).name, name)) != name:
+                raise InputError(
+                    f"{path}: array 'file_names' has not the paths '{other}' and '{name}', and their last "
+                    "parts are the same; save the paths as the data set has them"
+                )
+        keys, asked = ([PurePath(name).name for name in of] for of in (keys, asked))
     row_of: dict[str, int] = {}
-    for row, name in enumerate(listed):
-        if row_of.setdefault(PurePath(name.replace("\\", "/")).name, row) != row:
-            raise InputError(f"{path}: array 'file_names', row {row}: '{name}' was there before; {fix}")
-    return _rows_by_key(path, "file_names", row_of, names, fix)
+    for row, name in enumerate(keys):
+        if row_of.setdefault(name, row) != row:
+            twice = f"row {row}: '{listed[row]}'"
+            raise InputError(f"{path}: array 'file_names', {twice} was there before; {fix}")
+    return _rows_by_key(path, "file_names", row_of, asked, fix)
 
 
 def features_by_id(path: Path, ids: Sequence[int], fix: str) -> Float[np.ndarray, "m d"]:

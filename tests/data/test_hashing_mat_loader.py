@@ -160,6 +160,16 @@ def test_features_may_be_a_file_of_ones_own(load, root):
     np.testing.assert_array_equal(load(image_feature="mine.npz").images, expected)
 
 
+def test_features_with_file_names_are_found_by_those_of_fall(load, root):
+    order = np.random.default_rng(0).permutation(N)
+    names = np.array([f"im{row + 1}.jpg" for row in range(N)])
+    np.savez(root / "mine.npz", images=order[:, None], file_names=names[order])
+    assert load(image_feature="mine.npz").images[:, 0].tolist() == list(KEPT)
+    (root / "FAll/mirflickr25k-fall.mat").unlink()
+    with pytest.raises(InputError, match="'file_names', but nothing in the data set names the pictures"):
+        load(image_feature="mine.npz")
+
+
 def test_second_load_is_read_from_the_cache(load, monkeypatch):
     before = load()
     monkeypatch.setattr("gcnxmodal.data.loader.assemble", None)
