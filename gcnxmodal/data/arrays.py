@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import scipy.io
+import scipy.sparse as sp
 from jaxtyping import Float, Int, UInt8
 
 from gcnxmodal.data.files import require_file
@@ -25,6 +26,7 @@ PICTURES_AT_ONCE = 512  # that `read_mat_pictures` reads
 
 _BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 _BROKEN_MAT = (*_BROKEN, TypeError, LookupError, struct.error, scipy.io.matlab.MatReadError)
+_SPARSE = "MATLAB_sparse"  # the attribute of a sparse matrix in HDF5, its number of rows
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -281,14 +283,20 @@ def mat_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     if not is_hdf5(path):
         with _refused(path):
             return {name: shape for name, shape, _ in scipy.io.whosmat(str(path), appendmat=False)}
-    with _open_hdf5(path) as file:
-        return {name: file[name].shape for name in file if hasattr(file[name], "shape")}
+    with _open_hdf5(path) as file, _refused(path):
+        turned, shapes = _of_matlab(file), {}
+        for name, variable in file.items():
+            if _SPARSE in variable.attrs:
+                shapes[name] = int(variable.attrs[_SPARSE]), len(variable["jc"]) - 1
+            elif hasattr(variable, "shape"):
+                shapes[name] = variable.shape[::-1] if turned else variable.shape
+        return shapes
 
 
 def read_mat(path: Path, name: str) -> Any:
     """A variable: a numeric array or sparse matrix, or (to version 7.2) a cell array of texts.
 
-    The axes of HDF5 are in the order of the file, the reverse of MATLAB's for files that it wrote.
+    The axes of HDF5 that MATLAB wrote, in reverse there, are in MATLAB's order; those of others as they are.
 
     Raises:
         InputError: if it cannot be read, or is of another type.
@@ -296,12 +304,28 @@ def read_mat(path: Path, name: str) -> Any:
     if is_hdf5(path):
         with _open_hdf5(path) as file, _refused(path):
             variable = file[name]
+            if _SPARSE in variable.attrs:
+                return _sparse(variable)
             if not hasattr(variable, "dtype") or variable.dtype.kind not in "fiub":
                 raise InputError(
                     f"{path}: variable '{name}' is no array of numbers; save it with save(..., '-v7')"
                 )
-            return variable[()]
+            return variable[()].T if _of_matlab(file) else variable[()]
     return load_mat(path, [name], "fetch it again")[name]
+
+
+def _of_matlab(file: Any) -> bool:
+    """Whether MATLAB wrote an HDF5 file, or something that writes as it does: its own header is before it."""
+    return file.userblock_size >= 512
+
+
+def _sparse(group: Any) -> sp.csc_array:
+    """A sparse matrix of MATLAB's 7.3: its columns compressed, without `data` if it has no entry."""
+    rows, starts = int(group.attrs[_SPARSE]), group["jc"][()].astype(np.int64)
+    indices, data = ((group[name][()] if name in group else np.zeros(0)) for name in ("ir", "data"))
+    matrix = sp.csc_array((data, indices.astype(np.int64), starts), shape=(rows, len(starts) - 1))
+    matrix.check_format(full_check=True)
+    return matrix
 
 
 def read_mat_pictures(path: Path, name: str, n: int) -> UInt8[np.ndarray, "n R R 3"]:

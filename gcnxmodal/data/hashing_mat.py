@@ -182,8 +182,8 @@ def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"],
             f"{tags_at} is {list(tags.shape)} but 'LAll' is {list(labels.shape)}; one number "
             "must be in both, that of the items: keep the files of one set in the folder"
         )
-    # Of two the larger: there are far more items than labels.
-    n = max(common)
+    # A row an item, or else, of two numbers the larger: there are far more items than labels.
+    n = labels.shape[0] if labels.shape[0] == tags.shape[0] else max(common)
     labels, tags = (array if array.shape[0] == n else array.T for array in (labels, tags))
     counts = sp.csr_array(tags)
     counts.eliminate_zeros()
