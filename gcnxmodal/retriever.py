@@ -428,7 +428,16 @@ class Retriever:
                 f"images are {images.dtype} {list(images.shape)}; this model takes {about['dtype']} "
                 f"{['n', *about['shape']]}: {about['feature']}, before scaling".replace("'", "")
             )
-        return images if pixels else images.astype(np.float32, copy=False)
+        if pixels:
+            return images
+        with np.errstate(over="ignore"):
+            features = images.astype(np.float32, copy=False)
+        if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):
+            raise InputError(
+                f"images: row {bad[0]} is not finite in float32 ({len(bad):,} such rows); extract the "
+                "features again"
+            )
+        return features
 
     def _rows(self, embeddings_nD: np.ndarray) -> Rows:
         return embeddings_nD if self.model.bits is None else pack_codes(embeddings_nD)

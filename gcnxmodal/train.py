@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import tyro
 from tensorboardX import SummaryWriter
 
-from gcnxmodal import stopping, sweep
+from gcnxmodal import __version__, stopping, sweep
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
 from gcnxmodal.console import TrainingDisplay, describe, how_to_go_on, presets_table, results_table, say
 from gcnxmodal.data.cache import keep_compiled_programs
@@ -114,7 +114,8 @@ sys.modules[__name__].__class__ = _Callable
 
 def parse(arguments: list[str]) -> tuple[str, Arguments]:
     """Preset and arguments of a command line; without a preset, the default one."""
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+    of_all_presets = arguments and arguments[0].startswith(("-h", "--help", "--tyro-"))
+    if not arguments or (arguments[0].startswith("-") and not of_all_presets):
         arguments = [DEFAULT_PRESET, *arguments]
     parsed = tyro.extras.overridable_config_cli(
         {name: (summary, Arguments(experiment)) for name, (summary, experiment) in PRESETS.items()},
@@ -261,6 +262,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--list"]:
         print(presets_table(PRESETS))
+        return 0
+    if arguments == ["--version"]:
+        print(f"gcnxmodal {__version__}")
         return 0
     preset, parsed = parse(arguments)
     keep_compiled_programs()

@@ -124,7 +124,7 @@ class Baseline(BaseEstimator, abc.ABC):
 
         Raises:
             NotFittedError: before `fit`.
-            InputError: if the features have another width than those that were fitted.
+            InputError: if the features have another width than those that were fitted, or are not finite.
         """
         return np.asarray(self._encode(self._checked(features, side), side), np.float32)
 
@@ -160,6 +160,8 @@ class Baseline(BaseEstimator, abc.ABC):
                 f"{side}: features are {list(features.shape)}, but {type(self).__name__} was fitted on "
                 f"{width} columns; {fix}"
             )
+        if not np.isfinite(features.data if sp.issparse(features) else features).all():
+            raise InputError(f"{side}: a feature is NaN or infinite; extract the features again")
         return features
 
 
