@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(help_text())
         return 0
     verb, *rest = arguments
-    if verb == "--version":
+    if verb == "--version" or (verb in VERBS and rest == ["--version"]):
         print(f"gcnxmodal {__version__}")
         return 0
     if verb == "completion":

@@ -188,7 +188,7 @@ class Corpus:
                 held &= groups != groups[self.labels[train, column]][0]
         return train[~held], train[held]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write one `.npz` of plain arrays (no pickled objects); texts and names are JSON in UTF-8."""
         meta = {
             "class_names": self.class_names,
@@ -202,7 +202,7 @@ class Corpus:
         arrays: dict[str, Any] = {f"split_{name}": rows for name, rows in self.splits.items()}
         optional = {"groups": self.groups, "text_features": self.text_features}
         arrays |= {name: array for name, array in optional.items() if array is not None}
-        with path.open("wb") as file:
+        with Path(path).open("wb") as file:
             np.savez(
                 file,
                 images=self.images,
@@ -215,9 +215,9 @@ class Corpus:
             )
 
     @classmethod
-    def load(cls, path: Path) -> "Corpus":
+    def load(cls, path: Path | str) -> "Corpus":
         """Read what `save` wrote; validated again."""
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             meta = json.loads(file["meta"].tobytes())
             vocabulary = Vocabulary.from_dict(meta["vocabulary"])
             shape = (len(meta["texts"]), len(vocabulary))

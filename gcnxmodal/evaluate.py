@@ -20,6 +20,7 @@ import tyro
 from gcnxmodal import evaluation
 from gcnxmodal.console import results_table, say, status_of
 from gcnxmodal.data.cache import keep_compiled_programs
+from gcnxmodal.errors import InputError
 from gcnxmodal.runs import RunFolder, claimed, restore
 
 
@@ -40,11 +41,27 @@ def run(arguments: Arguments) -> RunFolder:
         InputError: if the folder is not a run, or its checkpoints cannot be used.
     """
     with claimed(arguments.run, "RUN"):
-        folder, preset, system, params, step = restore(arguments.run, arguments.root, say)
+        folder, preset, system, params, step, trained = restore(arguments.run, arguments.root, say)
         say(f"checkpoint at step {step:,}")
-        results = evaluation.finish(system, params, folder, preset, step)
+        patience, epochs = system.experiment.patience, trained // system.steps_per_epoch
+        _check_not_older(folder, folder.epochs_of(epochs, patience))
+        if missing := folder.missing_history(epochs, patience):
+            say(f"{missing}; the report goes without them")
+        results = evaluation.finish(system, params, folder, preset, step, trained)
     say("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
     return folder
+
+
+def _check_not_older(folder: RunFolder, epochs: int) -> None:
+    try:
+        measured = folder.read_results()["epochs"]
+    except (InputError, ValueError, KeyError, TypeError):
+        return  # not measured yet, or damaged: nothing to keep
+    if measured > epochs:
+        raise InputError(
+            f"{folder.results}: is of {measured} epochs, but the newest checkpoint that can be read is of "
+            f"{epochs}; resume the run, or move the file away to measure that one"
+        )
 
 
 class _Callable(types.ModuleType):

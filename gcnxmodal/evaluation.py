@@ -75,6 +75,7 @@ def finish(
     folder: RunFolder,
     preset: str,
     step: int,
+    trained: int,
     compile_seconds: float | None = None,
     baselines: dict[str, dict[str, Any]] | None = None,
     *,
@@ -87,6 +88,7 @@ def finish(
         params: its trained parameters, after `step` steps.
         folder: where the run lies.
         preset: name of the preset, for titles and the published row.
+        trained: steps that the run was trained, the best epoch's or more.
         compile_seconds: of this session's training; None if it did not train.
         baselines: as `measure` takes them.
         report: whether to write report.html, which takes most of the time.
@@ -95,11 +97,13 @@ def finish(
     corpus, experiment = system.inputs.corpus, system.experiment
     retriever = Retriever.of_system(system, params, preset, step).with_items(system.inputs)
     results, details = measure(system, retriever, baselines)
-    history = folder.history()
+    epochs = folder.epochs_of(trained // system.steps_per_epoch, experiment.patience)
+    history = folder.history(epochs)
     results |= {
         "preset": preset,
         "seed": experiment.seed,
-        "epochs": len(history),
+        "epochs": epochs,
+        "step": step,
         "seconds": {
             "compile": compile_seconds,
             "train": sum(line["seconds"] for line in history),

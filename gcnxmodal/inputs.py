@@ -279,16 +279,24 @@ def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> ImageScal
     """What scales features by statistics of the training items.
 
     raw: unchanged, as pixels always are; unit: centred and divided by one number, the root of the mean
-    variance of the features; standard: each feature to mean 0 and variance 1 (a constant feature to 0).
+    variance of the features; standard: each feature to mean 0 and variance 1 (a constant feature to 0). A
+    feature is constant if its values differ by no more than rounding.
     """
     if scale == "raw" or images.dtype == np.uint8:
         return ImageScaler()
-    mean, variance = images[train].mean(axis=0), images[train].var(axis=0)
+    x_nd = images[train]
+    low_d, high_d = x_nd.min(axis=0), x_nd.max(axis=0)
+    size_d = np.maximum(np.abs(low_d), np.abs(high_d))
+    varies_d = high_d - low_d > np.finfo(x_nd.dtype).eps * size_d
+    # Statistics of values near 1, brought there by a power of two, which changes no bit: squares of 1e-20
+    # are zero in float32, and those of 1e20 infinite.
+    power_d = np.frexp(size_d if scale == "standard" else size_d.max(keepdims=True))[1]
+    x_nd = np.ldexp(x_nd, -power_d)
+    mean_d, variance_d = x_nd.mean(axis=0), x_nd.var(axis=0)
     if scale == "unit":
-        divisor = np.sqrt(max(variance.mean(), 1e-12))
-    else:
-        divisor = np.sqrt(np.where(variance > 1e-12, variance, np.inf))
-    return ImageScaler(mean, np.asarray(divisor, mean.dtype))
+        variance_d, varies_d = variance_d.mean(keepdims=True), varies_d.any(keepdims=True)
+    divisor_d = np.where(varies_d, np.ldexp(np.sqrt(variance_d), power_d), np.inf)
+    return ImageScaler(np.ldexp(mean_d, power_d), divisor_d.squeeze() if scale == "unit" else divisor_d)
 
 
 def _check_classes(corpus: Corpus) -> None:

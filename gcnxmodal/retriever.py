@@ -429,7 +429,16 @@ class Retriever:
                 f"images are {images.dtype} {list(images.shape)}; this model takes {about['dtype']} "
                 f"{['n', *about['shape']]}: {about['feature']}, before scaling".replace("'", "")
             )
-        return images if pixels else images.astype(np.float32, copy=False)
+        if pixels:
+            return images
+        with np.errstate(over="ignore"):
+            features = images.astype(np.float32, copy=False)
+        if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):
+            raise InputError(
+                f"images: row {bad[0]} is not finite in float32 ({len(bad):,} such rows); extract the "
+                "features again"
+            )
+        return features
 
     def _rows(self, embeddings_nD: np.ndarray) -> Rows:
         return embeddings_nD if self.model.bits is None else pack_codes(embeddings_nD)
@@ -524,7 +533,7 @@ def _without_paths(experiment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Retriever:
-    """Of a run: the model that it wrote at its end; made again where its newest checkpoint is another one."""
+    """Of a run: the model that it wrote at its end; made again where its newest checkpoint is a later one."""
     folder = RunFolder(path)
     if not folder.config.exists():
         raise InputError(
@@ -533,7 +542,7 @@ def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Ret
         )
     if (folder.model / ABOUT).exists():
         step = folder.applied_step()
-        if step is None or read_about(folder.model)["checkpoint"] == step:
+        if step is None or read_about(folder.model)["checkpoint"] >= step:
             return _load(folder.model)
     report(f"{path}: has no model of its newest checkpoint yet; restoring it with its data set")
     run = restore(path, root, report)

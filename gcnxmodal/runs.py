@@ -18,7 +18,7 @@ from gcnxmodal.config import Experiment, changed, experiment_dict, flat
 from gcnxmodal.data.cache import write_whole
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError, writing
-from gcnxmodal.stopping import best_line
+from gcnxmodal.stopping import best_line, is_used_up
 from gcnxmodal.systems import PRESETS, System, build, experiment_from
 from gcnxmodal.training.checkpoint import Checkpoints
 
@@ -248,15 +248,43 @@ class RunFolder:
         """The lines of metrics.jsonl, of the first `epochs` epochs; a line cut off by a crash ends them."""
         lines: list[dict[str, Any]] = []
         if self.metrics.exists():
-            for line in self.metrics.read_text(encoding="utf-8").splitlines()[:epochs]:
+            for text in self.metrics.read_bytes().splitlines():
                 try:
-                    lines.append(json.loads(line))
+                    line = json.loads(text)
                 except ValueError:
                     break
-        return lines
+                if not isinstance(line, dict) or not isinstance(line.get("epoch"), int):
+                    break
+                lines.append(line)
+        return [line for line in lines if epochs is None or line["epoch"] <= epochs]
 
-    def rewind(self, epochs: int) -> None:
-        """Drop the metrics of epochs that a resumed run will do again."""
+    def epochs_of(self, trained: int, patience: int) -> int:
+        """How many of the epochs that were trained belong to the run: all, but of a member of a sweep whose
+        patience was used up before that of others."""
+        lines = self.history(trained)
+        return lines[-1]["epoch"] if is_used_up(lines, patience) else trained
+
+    def missing_history(self, trained: int, patience: int) -> str:
+        """What is wrong with metrics.jsonl, if it has not a line for each of its epochs; else ""."""
+        epochs = self.epochs_of(trained, patience)
+        missing = sorted(set(range(1, epochs + 1)) - {line["epoch"] for line in self.history(epochs)})
+        if not missing:
+            return ""
+        return (
+            f"{self.metrics}: lacks {len(missing):,} of the {epochs:,} epochs that the checkpoint has, the "
+            f"first is {missing[0]}; put back a copy of the file"
+        )
+
+    def rewind(self, epochs: int, experiment: Experiment, report: Callable[[str], None]) -> None:
+        """Drop the metrics of epochs that a resumed run will do again; killed here, it has dropped none.
+
+        Raises:
+            InputError: if lines are missing by which the epoch is chosen; other missing ones are reported.
+        """
+        if missing := self.missing_history(epochs, experiment.patience):
+            if experiment.stop == "best":
+                raise InputError(f"{missing}, by which --stop best chooses, or start again with --overwrite")
+            report(f"{missing}; the report goes without them")
         kept = self.history(epochs)
         write_whole(self.metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
@@ -279,13 +307,17 @@ class RunFolder:
 
 
 class FinishedRun(NamedTuple):
-    """A run and the model of its newest checkpoint (or of the best epoch so far), after so many steps."""
+    """A run and the model of its newest checkpoint (or of the best epoch so far), after so many steps.
+
+    `trained` are the steps of the checkpoint, `step` those of the model.
+    """
 
     folder: RunFolder
     preset: str
     system: System
     params: Any
     step: int
+    trained: int
 
 
 def restore(path: Path, root: Path | None, report: Callable[[str], None]) -> FinishedRun:
@@ -311,7 +343,8 @@ def restore(path: Path, root: Path | None, report: Callable[[str], None]) -> Fin
     checkpoints.close()
     if restored is None:
         raise InputError(f"{folder.checkpoints}: no complete checkpoint; train again, or resume the run")
-    return FinishedRun(folder, preset, system, *system.chosen(restored[0]))
+    state, trained = restored
+    return FinishedRun(folder, preset, system, *system.chosen(state), trained)
 
 
 def command_line(preset: str, experiment: Experiment, module: str = "gcnxmodal.train") -> str:

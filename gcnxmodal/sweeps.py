@@ -418,11 +418,12 @@ def _run_group(
     say(f"\n{len(group)} x {describe(program.system)}")
     checkpoints = Checkpoints(sweep.checkpoints(number), program.fingerprint(), report=say)
     state = program.initial_state()
-    if restored := checkpoints.restore(state):
+    if restored := checkpoints.restore(state, set_aside=True):
         state, step = restored
         say(f"resuming at step {step:,}")
-    for folder in folders:
-        folder.rewind(int(state.step) // system.steps_per_epoch)
+    for folder, broken in zip(folders, np.asarray(state.first_nan), strict=True):
+        steps = int(state.step) if broken < 0 else int(broken)
+        folder.rewind(steps // system.steps_per_epoch, system.experiment, say)
     try:
         state, compile_seconds = _train(program, state, checkpoints, folders)
     except Diverged as stop:
@@ -438,10 +439,13 @@ def _run_group(
             write_json(folder.diverged, {"step": broken})
             continue
         say(f"measuring {folder.path.name}")
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)  # what a killed sweep may have left
         with contextlib.closing(Checkpoints(folder.checkpoints, member.fingerprint(), report=say)) as its_own:
             its_own.save(int(alone.step), alone)
         params, step = member.chosen(alone)
-        finish(member, params, folder, preset, step, compile_seconds, baselines, report=reports)
+        finish(
+            member, params, folder, preset, step, int(alone.step), compile_seconds, baselines, report=reports
+        )
     shutil.rmtree(sweep.checkpoints(number))  # each member has its own now
 
 

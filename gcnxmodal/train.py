@@ -24,7 +24,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.summary import scalar
 
-from gcnxmodal import stopping, sweep
+from gcnxmodal import __version__, stopping, sweep
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
 from gcnxmodal.console import TrainingDisplay, describe, presets_table, results_table, say, status_of
 from gcnxmodal.corpus import Corpus
@@ -123,7 +123,8 @@ sys.modules[__name__].__class__ = _Callable
 
 def parse(arguments: list[str]) -> tuple[str, Arguments]:
     """Preset and arguments of a command line; without a preset, the default one."""
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+    of_all_presets = arguments and arguments[0].startswith(("-h", "--help", "--tyro-"))
+    if not arguments or (arguments[0].startswith("-") and not of_all_presets):
         arguments = [DEFAULT_PRESET, *arguments]
     parsed = tyro.extras.overridable_config_cli(
         {name: (summary, Arguments(experiment)) for name, (summary, experiment) in PRESETS.items()},
@@ -205,11 +206,11 @@ def _go_on(preset: str, arguments: Arguments, folder: RunFolder, system: System)
     experiment, resume = system.experiment, arguments.resume
     checkpoints = Checkpoints(folder.checkpoints, system.fingerprint(), report=tell)
     state = system.initial_state()
-    if resume and (restored := cluster.together(lambda: checkpoints.restore(state))):
+    if resume and (restored := cluster.together(lambda: checkpoints.restore(state, set_aside=True))):
         state, step = restored
         tell(f"resuming at step {step:,} (epoch {step // system.steps_per_epoch + 1})")
-    epochs_done = int(state.step) // system.steps_per_epoch
-    cluster.together(lambda: cluster.first_only(folder.rewind, epochs_done))
+    epochs = int(state.step) // system.steps_per_epoch
+    cluster.together(lambda: cluster.first_only(folder.rewind, epochs, experiment, say))
     record = cluster.first_only(_Record, system, folder, int(state.step))
     history = cluster.first_only(folder.history) or []  # process 0 alone has the measurements, and decides
     (used_up,) = cluster.as_the_first([stopping.is_used_up(history, experiment.patience)])
@@ -251,7 +252,9 @@ def _go_on(preset: str, arguments: Arguments, folder: RunFolder, system: System)
     params, step = system.chosen(state)
     params = to_one_device(params)
     results = cluster.together(
-        lambda: cluster.first_only(finish, system, params, folder, preset, step, compile_seconds)
+        lambda: cluster.first_only(
+            finish, system, params, folder, preset, step, int(state.step), compile_seconds
+        )
     )
     if results is not None:
         tell("\n" + results_table(preset, results) + f"\n\nreport: {folder.report}")
@@ -336,6 +339,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--list"]:
         print(presets_table(PRESETS))
+        return 0
+    if arguments == ["--version"]:
+        print(f"gcnxmodal {__version__}")
         return 0
     preset, parsed = parse(arguments)
     keep_compiled_programs()

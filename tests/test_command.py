@@ -31,7 +31,10 @@ def test_the_script_of_the_package_is_this_main():
 
 
 def test_version_and_an_unknown_verb(capsys: pytest.CaptureFixture[str]):
-    assert main(["--version"]) == 0
+    for arguments in (["--version"], ["train", "--version"], ["search", "--version"]):
+        assert main(arguments) == 0
+        assert capsys.readouterr().out.strip() == f"gcnxmodal {__version__}"
+    assert train.main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == f"gcnxmodal {__version__}"
     assert main(["trian"]) == 2
     assert "no verb 'trian'; there are train, search" in capsys.readouterr().err
@@ -54,6 +57,15 @@ def test_training_from_python_takes_short_names_and_refuses_what_is_none(tmp_pat
     with pytest.raises(ValueError, match=r"--train\.margin is -1; it must be at least 0"):
         train("gin-emoji", run_dir=tmp_path / "run", margin=-1)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_options_of_all_presets_are_completed(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--tyro-print-completion", "bash"])
+    script = capsys.readouterr().out
+    assert not stop.value.code
+    for words in (*PRESETS, "--train.grid-texts", "--resume"):
+        assert words in script
 
 
 def test_the_shell_completes_verbs_presets_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -54,8 +54,8 @@ def test_saved_corpus_comes_back_the_same(corpus, tmp_path):
 
 
 def test_retrieval_split_is_kept_and_comes_back(hashing, tmp_path):
-    hashing.save(tmp_path / "corpus.npz")
-    assert_same(hashing, Corpus.load(tmp_path / "corpus.npz"))
+    hashing.save(str(tmp_path / "corpus.npz"))
+    assert_same(hashing, Corpus.load(str(tmp_path / "corpus.npz")))
 
 
 def test_validation_drops_the_retrieval_split_which_has_the_held_out_items(hashing):

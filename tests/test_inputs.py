@@ -94,6 +94,25 @@ def test_scaling_uses_training_items_only_and_does_what_it_says():
     assert np.isfinite(standard).all()
 
 
+@pytest.mark.parametrize("scale", ["unit", "standard"])
+@pytest.mark.parametrize("size", [1e-20, 1e-7, 1e19, 1e20])
+def test_scaled_features_are_the_same_at_any_size(scale: str, size: float):
+    random = np.random.default_rng(0)
+    images, train = random.standard_normal((50, 6)).astype(np.float32) + 3, np.arange(30)
+    images[:, 5] = 0.1  # constant
+    scaled = image_scaler(images * np.float32(size), scale, train)(images * np.float32(size))
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, image_scaler(images, scale, train)(images), atol=1e-5)
+    assert (np.abs(scaled[:, 5]) < 1e-6).all()
+    assert not (scaled[:, :5] == 0).any()
+
+
+def test_a_small_feature_beside_large_ones_is_not_taken_for_constant():
+    images = np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32) * [1e12, 1e-12]
+    scaled = image_scaler(images.astype(np.float32), "standard", np.arange(50))(images)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-5)
+
+
 def test_too_many_neighbours_are_refused_before_vectors_are_trained(folder: Path):
     with pytest.raises(InputError, match=r"--text.neighbours is 40 but the training texts have 40 words"):
         word_inputs(load(folder), DataConfig(), dataclasses.replace(TEXT, neighbours=40))

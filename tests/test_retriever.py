@@ -208,6 +208,8 @@ def test_a_description_without_its_parts_or_of_another_version_is_refused(gin: P
         (np.zeros((2, 11), np.float32), r"images are float32 \[2, 11\]; this model takes float32 \[n, 1"),
         (np.zeros((2, 12), np.int32), r"images are int32 \[2, 12\]"),
         (np.zeros((0, 12), np.float32), "images: there is none to encode"),
+        (np.full((2, 12), [[0], [np.nan]], np.float32), r"images: row 1 is not finite in float32 \(1 such"),
+        (np.full((2, 12), 1e300), r"images: row 0 is not finite in float32 \(2 such rows\); extract"),
         ([Path("a.png")], "its images are 'features', which is not made from a picture here"),
     ],
 )  # fmt: skip

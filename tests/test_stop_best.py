@@ -142,6 +142,15 @@ def test_a_run_killed_after_any_epoch_ends_with_the_same_bits_and_choice(
             np.testing.assert_array_equal(found[name], leaf, err_msg=name)
 
 
+def test_a_choice_without_the_lines_that_it_is_made_by_is_refused(finished, data, tmp_path, capsys):
+    run_dir = shutil.copytree(finished, tmp_path / "run")
+    (run_dir / "metrics.jsonl").write_text("")
+    assert train.main(gin(data, run_dir, "--epochs", str(EPOCHS + 1), "--resume")) == 2
+    said = capsys.readouterr().err
+    assert f"metrics.jsonl: lacks {EPOCHS} of the {EPOCHS} epochs" in said
+    assert "by which --stop best chooses" in said
+
+
 def test_patience_ends_a_run_and_more_of_it_goes_on_from_the_newest_epoch(
     data: Path, tmp_path: Path, monkeypatch, capsys, briefly
 ):

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from small_folder import write_folder
 
 from gcnxmodal import evaluate, evaluation, train
 from gcnxmodal.retrieval.metrics import PAIR_MEASURES
+from gcnxmodal.retriever import Retriever
+from gcnxmodal.runs import RunFolder
 from gcnxmodal.stores import files
 
 SMALL = [
@@ -98,6 +101,89 @@ def test_evaluate_repeats_the_results_from_the_checkpoint(finished):
     after = json.loads((run_dir / "results.json").read_text())
     for part in ("protocols", "yardsticks", "exact_pair"):
         assert after[part] == before[part]
+
+
+def copy_of(finished, tmp_path: Path) -> tuple[Path, Path, dict[str, Any]]:
+    """A data folder, a copy of its finished run, and the results."""
+    folder, run_dir = finished
+    copy = shutil.copytree(run_dir, tmp_path / "copy")
+    return folder, copy, json.loads((copy / "results.json").read_text())
+
+
+def damage(checkpoint: Path) -> None:
+    for file in checkpoint.rglob("*"):
+        if file.is_file() and file.parent.name == "d":  # the arrays
+            os.truncate(file, 0)
+
+
+def test_damaged_newest_checkpoint_is_written_anew_by_resume(finished, tmp_path: Path):
+    folder, run_dir, before = copy_of(finished, tmp_path)
+    damage(run_dir / "checkpoints" / "36")
+    (run_dir / "checkpoints" / "99").mkdir()
+    assert train.main(command(folder, run_dir, "--resume")) == 0
+    after = json.loads((run_dir / "results.json").read_text())
+    for part in ("protocols", "epochs", "step"):
+        assert after[part] == before[part]
+    assert (after["epochs"], after["step"]) == (3, 36)
+    for name, leaf in final_weights(finished[1]).items():
+        np.testing.assert_array_equal(final_weights(run_dir)[name], leaf, err_msg=name)
+    assert {"36", "36.damaged", "99.damaged"} <= {path.name for path in (run_dir / "checkpoints").iterdir()}
+    assert evaluate.main([str(run_dir)]) == 0
+    assert Retriever.from_pretrained(run_dir).about["checkpoint"] == 36
+
+
+def test_numbers_of_an_earlier_checkpoint_do_not_replace_those_of_a_later_one(finished, tmp_path, capsys):
+    _, run_dir, before = copy_of(finished, tmp_path)
+    damage(run_dir / "checkpoints" / "36")
+    assert evaluate.main([str(run_dir)]) == 2
+    said = capsys.readouterr().err
+    assert "results.json: is of 3 epochs, but the newest checkpoint that can be read is of 2; resume" in said
+    assert json.loads((run_dir / "results.json").read_text()) == before
+    (run_dir / "results.json").unlink()
+    assert evaluate.main([str(run_dir)]) == 0
+    after = json.loads((run_dir / "results.json").read_text())
+    assert (after["epochs"], after["step"]) == (2, 24)
+    # The model is still that of the end, and a search does not go back to an earlier one.
+    shutil.rmtree(run_dir / "checkpoints" / "36")
+    shutil.copytree(finished[1] / "model", run_dir / "model", dirs_exist_ok=True)
+    assert Retriever.from_pretrained(run_dir, report=pytest.fail).about["checkpoint"] == 36
+
+
+@pytest.mark.parametrize(
+    ("lines", "lacks"), [([], "3 of the 3 epochs that the checkpoint has, the first is 1"), ([0, 2], "1 of")]
+)
+def test_missing_lines_of_metrics_are_told(finished, tmp_path: Path, capsys, lines: list[int], lacks: str):
+    folder, run_dir, before = copy_of(finished, tmp_path)
+    metrics = run_dir / "metrics.jsonl"
+    whole = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(whole[line] for line in lines))
+    assert evaluate.main([str(run_dir)]) == 0
+    assert f"metrics.jsonl: lacks {lacks}" in capsys.readouterr().out
+    assert json.loads((run_dir / "results.json").read_text())["epochs"] == before["epochs"] == 3
+    assert train.main(command(folder, run_dir, "--resume", "--epochs", "4")) == 0
+    assert f"metrics.jsonl: lacks {lacks}" in capsys.readouterr().out
+    assert json.loads((run_dir / "results.json").read_text())["epochs"] == 4
+    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == [
+        *(line + 1 for line in lines),
+        4,
+    ]
+
+
+def test_a_kill_while_old_lines_of_metrics_are_dropped_loses_none(finished, tmp_path: Path, monkeypatch):
+    _, run_dir, _ = copy_of(finished, tmp_path)
+    run, before = RunFolder(run_dir), RunFolder(run_dir).history()
+    _, experiment = run.read_config()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.rewind(2, experiment, pytest.fail)
+    assert run.history() == before
+    run.rewind(2, experiment, pytest.fail)
+    assert run.history() == before[:2]
 
 
 @pytest.mark.slow

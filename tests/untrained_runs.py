@@ -70,4 +70,5 @@ def untrained(root: Path, name: str, **more: Any) -> FinishedRun:
     leaves, structure = jax.tree.flatten(system.initial_state().params)
     keys = jax.random.split(jax.random.key(0), len(leaves))
     moved = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    return FinishedRun(RunFolder(root / "run"), "preset", system, jax.tree.unflatten(structure, moved), 7)
+    params = jax.tree.unflatten(structure, moved)
+    return FinishedRun(RunFolder(root / "run"), "preset", system, params, 7, 7)

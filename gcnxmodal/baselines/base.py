@@ -124,7 +124,7 @@ class Baseline(BaseEstimator, abc.ABC):
 
         Raises:
             NotFittedError: before `fit`.
-            InputError: if the features have another width than those that were fitted.
+            InputError: if the features have another width than those that were fitted, or are not finite.
         """
         return np.asarray(self._encode(self._checked(features, side), side), np.float32)
 
@@ -160,6 +160,8 @@ class Baseline(BaseEstimator, abc.ABC):
                 f"{side}: features are {list(features.shape)}, but {type(self).__name__} was fitted on "
                 f"{width} columns; {fix}"
             )
+        if not np.isfinite(features.data if sp.issparse(features) else features).all():
+            raise InputError(f"{side}: a feature is NaN or infinite; extract the features again")
         return features
 
 
@@ -267,8 +269,12 @@ def unit_vectors(x_nD: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
 
 
 def unit_rows(features: Features, mean: Float[np.ndarray, " d"]) -> Features:
-    """Mean-centred and of unit length (SSPE, Section 4.4), in float64; zero rows stay zero."""
+    """Mean-centred and of unit length (SSPE, Section 4.4), in float64; zero rows stay zero, and so do those
+    that are as small as rounding leaves them."""
     if sp.issparse(features):
         # Paper: mean-centred; here sparse features are not, because that would fill them.
         return normalize(sp.csr_array(features, dtype=np.float64))
-    return normalize(np.asarray(features, np.float64) - mean)
+    features = np.asarray(features, np.float64)
+    size_n1 = np.maximum(np.abs(features).max(axis=1, keepdims=True), np.abs(mean).max())
+    # `normalize` takes rows shorter than 2e-15 for zero. A power of two changes no other bit.
+    return normalize(np.ldexp(features - mean, -np.frexp(size_n1)[1]))

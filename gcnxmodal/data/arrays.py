@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import scipy.io
+import scipy.sparse as sp
 from jaxtyping import Float, Int, UInt8
 
 from gcnxmodal.data.files import require_file
@@ -25,6 +26,7 @@ PICTURES_AT_ONCE = 512  # that `read_mat_pictures` reads
 
 _BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 _BROKEN_MAT = (*_BROKEN, TypeError, LookupError, struct.error, scipy.io.matlab.MatReadError)
+_SPARSE = "MATLAB_sparse"  # the attribute of a sparse matrix in HDF5, its number of rows
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -57,32 +59,50 @@ def all_features(path: Path, count: int, fix: str) -> Float[np.ndarray, "count d
 
 
 def features_of(
-    path: Path, names: Sequence[str], rows: Int[np.ndarray, " m"], count: int, fix: str
+    path: Path, names: Sequence[str] | None, rows: Int[np.ndarray, " m"], count: int, fix: str
 ) -> Float[np.ndarray, "m d"]:
     """The features of m pictures: by `names`, if the file has `file_names`; or `rows` of `count` in the file.
 
-    Raises as `features_by_name` and `feature_rows` do.
+    Raises as `features_by_name` and `feature_rows` do; and InputError if the file has names but the data set
+    (`names` is None) has none to find them by.
     """
-    if "file_names" in array_names(path, fix):
-        return features_by_name(path, names, fix)
-    return feature_rows(path, rows, count, fix)
+    if "file_names" not in array_names(path, fix):
+        return feature_rows(path, rows, count, fix)
+    if names is None:
+        raise InputError(
+            f"{path}: has an array 'file_names', but nothing in the data set names the pictures; name them "
+            "there, or save the features in the order of the items, without that array"
+        )
+    return features_by_name(path, names, fix)
 
 
 def features_by_name(path: Path, names: Sequence[str], fix: str) -> Float[np.ndarray, "m d"]:
     """The rows of `images` for these picture files, found by the array `file_names` of the file.
 
-    Only the last part of a path counts, after / or \\. `python -m gcnxmodal.features` writes such files for a
-    bare folder, in the order of the names as texts.
+    Paths count as a whole where the file has all of them; else only their last parts, after / or \\.
+    `python -m gcnxmodal.features` writes such files for a bare folder, in the order of the names as texts.
 
     Raises:
-        InputError: if an array is missing or malformed, a name is there twice, or one asked for is not.
+        InputError: if an array is missing or malformed, a name is there twice, or one asked for is not; or
+            two that are asked for have the same last part, and only that could tell them apart.
     """
     listed = _keys(path, "file_names", "U", "texts", fix)
+    keys, asked = ([PurePath(name.replace("\\", "/")).as_posix() for name in of] for of in (listed, names))
+    if not set(asked) <= set(keys):
+        whole: dict[str, str] = {}
+        for name in asked:
+            if (other := whole.setdefault(PurePath(name).name, name)) != name:
+                raise InputError(
+                    f"{path}: array 'file_names' has not the paths '{other}' and '{name}', and their last "
+                    "parts are the same; save the paths as the data set has them"
+                )
+        keys, asked = ([PurePath(name).name for name in of] for of in (keys, asked))
     row_of: dict[str, int] = {}
-    for row, name in enumerate(listed):
-        if row_of.setdefault(PurePath(name.replace("\\", "/")).name, row) != row:
-            raise InputError(f"{path}: array 'file_names', row {row}: '{name}' was there before; {fix}")
-    return _rows_by_key(path, "file_names", row_of, names, fix)
+    for row, name in enumerate(keys):
+        if row_of.setdefault(name, row) != row:
+            twice = f"row {row}: '{listed[row]}'"
+            raise InputError(f"{path}: array 'file_names', {twice} was there before; {fix}")
+    return _rows_by_key(path, "file_names", row_of, asked, fix)
 
 
 def features_by_id(path: Path, ids: Sequence[int], fix: str) -> Float[np.ndarray, "m d"]:
@@ -263,14 +283,20 @@ def mat_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     if not is_hdf5(path):
         with _refused(path):
             return {name: shape for name, shape, _ in scipy.io.whosmat(str(path), appendmat=False)}
-    with _open_hdf5(path) as file:
-        return {name: file[name].shape for name in file if hasattr(file[name], "shape")}
+    with _open_hdf5(path) as file, _refused(path):
+        turned, shapes = _of_matlab(file), {}
+        for name, variable in file.items():
+            if _SPARSE in variable.attrs:
+                shapes[name] = int(variable.attrs[_SPARSE]), len(variable["jc"]) - 1
+            elif hasattr(variable, "shape"):
+                shapes[name] = variable.shape[::-1] if turned else variable.shape
+        return shapes
 
 
 def read_mat(path: Path, name: str) -> Any:
     """A variable: a numeric array or sparse matrix, or (to version 7.2) a cell array of texts.
 
-    The axes of HDF5 are in the order of the file, the reverse of MATLAB's for files that it wrote.
+    The axes of HDF5 that MATLAB wrote, in reverse there, are in MATLAB's order; those of others as they are.
 
     Raises:
         InputError: if it cannot be read, or is of another type.
@@ -278,12 +304,28 @@ def read_mat(path: Path, name: str) -> Any:
     if is_hdf5(path):
         with _open_hdf5(path) as file, _refused(path):
             variable = file[name]
+            if _SPARSE in variable.attrs:
+                return _sparse(variable)
             if not hasattr(variable, "dtype") or variable.dtype.kind not in "fiub":
                 raise InputError(
                     f"{path}: variable '{name}' is no array of numbers; save it with save(..., '-v7')"
                 )
-            return variable[()]
+            return variable[()].T if _of_matlab(file) else variable[()]
     return load_mat(path, [name], "fetch it again")[name]
+
+
+def _of_matlab(file: Any) -> bool:
+    """Whether MATLAB wrote an HDF5 file, or something that writes as it does: its own header is before it."""
+    return file.userblock_size >= 512
+
+
+def _sparse(group: Any) -> sp.csc_array:
+    """A sparse matrix of MATLAB's 7.3: its columns compressed, without `data` if it has no entry."""
+    rows, starts = int(group.attrs[_SPARSE]), group["jc"][()].astype(np.int64)
+    indices, data = ((group[name][()] if name in group else np.zeros(0)) for name in ("ir", "data"))
+    matrix = sp.csc_array((data, indices.astype(np.int64), starts), shape=(rows, len(starts) - 1))
+    matrix.check_format(full_check=True)
+    return matrix
 
 
 def read_mat_pictures(path: Path, name: str, n: int) -> UInt8[np.ndarray, "n R R 3"]:

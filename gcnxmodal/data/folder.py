@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import wikipedia
-from gcnxmodal.data.arrays import all_features, array_names, feature_matrix, features_by_name, load_npz
+from gcnxmodal.data.arrays import array_names, feature_matrix, features_of, load_npz
 from gcnxmodal.data.cache import cache_dir, in_cache
 from gcnxmodal.data.files import fingerprint, is_inside, require_file, require_folder
 from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
@@ -101,7 +101,13 @@ def load(
         )
     pictures = None if names is None else [root / name for name in names]
     sources = _feature_sources(root, source, image_feature, pictures)
-    dense = image_feature == "features" and "texts" in array_names(sources[0], _SAVE_FEATURES)
+    arrays = array_names(sources[0], _SAVE_FEATURES) if image_feature == "features" else []
+    dense = "texts" in arrays
+    if dense and "file_names" in arrays:
+        raise InputError(
+            f"{sources[0]}: has arrays 'texts' and 'file_names', but a text has no name to be found by; save "
+            "both features in the order of the items, without file_names"
+        )
     texts = [row["text"] if "text" in row else [_shown(row, number)] for number, row in enumerate(rows, 1)]
     if not dense and "text" not in rows[0]:
         raise InputError(f"{source}: there is no field 'text'; add it, a text for each row")
@@ -111,9 +117,7 @@ def load(
     images = ImageSource(image_feature, resolution_for(image_feature, resolution), None)
 
     def features() -> np.ndarray:
-        if names is not None and "file_names" in array_names(sources[0], _SAVE_FEATURES):
-            return features_by_name(sources[0], names, _SAVE_FEATURES)[row_n]
-        return all_features(sources[0], len(rows), _SAVE_FEATURES)[row_n]
+        return features_of(sources[0], names, np.arange(len(rows)), len(rows), _SAVE_FEATURES)[row_n]
 
     def read() -> Items:
         drawn = splits or stratified_split(labels, groups, test_fraction, split_seed)

@@ -26,8 +26,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import (
-    all_features,
     feature_matrix,
+    features_of,
     is_hdf5,
     mat_shapes,
     read_mat,
@@ -85,7 +85,7 @@ def load(
         splits = retrieval_split(len(complete), queries, training, split_seed, source=str(root))
         width = max(4, len(str(n_tags)))
         names = [f"tag{column:0{width}d}" for column in range(1, n_tags + 1)]
-        pictures = None
+        pictures = listed = None
         # Texts of version 7.3 are not read: no reason to stop where they are for the gallery only.
         if "FAll" in places and (encoded or not is_hdf5(places["FAll"][0])):
             listed = _pictures(root, places["FAll"], n)
@@ -100,7 +100,8 @@ def load(
                 place = next(places[name] for name in _PICTURES if name in places)
                 return _read_pixels(place, n, side)[rows]
             if feature_file is not None:
-                return all_features(feature_file, n, _SAVE_FEATURES)[rows]
+                named = None if listed is None else [listed[row].name for row in complete]
+                return features_of(feature_file, named, complete, n, _SAVE_FEATURES)
             return _read_features(places["XAll"], n)[rows]
 
         return Items(
@@ -181,8 +182,8 @@ def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"],
             f"{tags_at} is {list(tags.shape)} but 'LAll' is {list(labels.shape)}; one number "
             "must be in both, that of the items: keep the files of one set in the folder"
         )
-    # Of two the larger: there are far more items than labels.
-    n = max(common)
+    # A row an item, or else, of two numbers the larger: there are far more items than labels.
+    n = labels.shape[0] if labels.shape[0] == tags.shape[0] else max(common)
     labels, tags = (array if array.shape[0] == n else array.T for array in (labels, tags))
     counts = sp.csr_array(tags)
     counts.eliminate_zeros()

@@ -21,10 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data.arrays import all_features
+from gcnxmodal.data.arrays import features_of
 from gcnxmodal.data.files import fingerprint, from_root, read_text, read_xml, require_file, require_folder
 from gcnxmodal.data.loader import Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.errors import InputError
@@ -119,7 +118,15 @@ def load(
             class_names=class_names,
             splits={name: np.flatnonzero(splits == name) for name in LISTS},
             pictures=pictures and [pictures[row] for row in rows],
-            features=images.file and functools.partial(_read_features, images.file, len(ids), rows),
+            features=images.file
+            and functools.partial(
+                features_of,
+                images.file,
+                [paths[row].name for row in rows],
+                np.array(rows, int),
+                len(ids),
+                _SAVE_FEATURES,
+            ),
             provenance={"images": {"listed": _count_by_split(items), **by_selection}},
         )
 
@@ -194,10 +201,6 @@ def _read_objects(path: Path) -> tuple[str, ...]:
                 "mend it, or fetch the file again"
             )
     return tuple(names)
-
-
-def _read_features(path: Path, count: int, rows: list[int]) -> Float[np.ndarray, "n d"]:
-    return all_features(path, count, _SAVE_FEATURES)[rows]
 
 
 def _count_by_split(items: Sequence[Listed]) -> dict[str, int]:

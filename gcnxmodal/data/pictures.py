@@ -26,9 +26,9 @@ def open_picture(picture: Path) -> Image.Image:
     """
     try:
         with Image.open(picture) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255, not scale it
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            container, image = image.format, ImageOps.exif_transpose(image)
+            if image.mode.startswith(("I", "F")):
+                image = _eight_bits(image, container)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -37,6 +37,26 @@ def open_picture(picture: Path) -> Image.Image:
         raise InputError(
             f"{picture}: not a readable picture ({error}); replace the file or drop its row"
         ) from error
+
+
+def _eight_bits(image: Image.Image, container: str | None) -> Image.Image:
+    """Grey of other numbers than bytes, which Pillow would clip at 255 and not scale.
+
+    Whole numbers are of 16 bits where the format says so, or a value is above 255; fractions are from 0 to 1,
+    or as bytes.
+
+    Raises:
+        ValueError: for values that are neither.
+    """
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    fractions = image.mode.startswith("F")
+    if not (low >= 0 and high <= (255 if fractions else 65_535)):
+        raise ValueError(f"its values go from {low} to {high}: save it with 8 or 16 bits")
+    if fractions:
+        return Image.fromarray(np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8))
+    of_16_bits = image.mode.startswith("I;16") or container == "PPM" or high > 255
+    return Image.fromarray((values >> 8 if of_16_bits else values).astype(np.uint8))
 
 
 def centre_square(picture: Path, resolution: int) -> UInt8[np.ndarray, "R R 3"]:

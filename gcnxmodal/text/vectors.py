@@ -3,6 +3,7 @@
 Files may be word2vec text, word2vec binary or GloVe text; they are streamed, and only wanted rows kept.
 """
 
+import codecs
 import collections
 import importlib.util
 import mmap
@@ -20,6 +21,14 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import MappedWords, Tokenizer, Vocabulary
 
 SOURCES = ("corpus", "glove", "file")
+_PACKED = {
+    "gzip": b"\x1f\x8b",
+    "zip": b"PK\x03\x04",
+    "bzip2": b"BZh",
+    "xz": b"\xfd7zXZ\0",
+    "zstd": b"(\xb5/\xfd",
+}
+"""How compressed files begin."""
 
 
 def word_vectors(
@@ -222,6 +231,13 @@ def load_vectors(
         raise InputError(f"{path}: there is no such file of word vectors; check the path")
     wanted = _Wanted(words, others, tokenizer)
     with path.open("rb") as file:
+        signature = file.read(6)
+        if packed := next((name for name, of in _PACKED.items() if signature.startswith(of)), None):
+            raise InputError(
+                f"{path}: is compressed with {packed}; unpack it, and name the file that was in it"
+            )
+        start = len(codecs.BOM_UTF8) if signature.startswith(codecs.BOM_UTF8) else 0
+        file.seek(start)
         first = file.readline()
         if not first.strip():
             raise InputError(
@@ -235,12 +251,12 @@ def load_vectors(
                     f"{path}: line 1 is neither 'rows dimension' nor a word and its values; expected "
                     "word2vec text or binary, or GloVe text"
                 )
-            file.seek(0)
+            file.seek(start)
             vector_of = _read_text(file, path, wanted, dimension, None)
         else:
             rows, dimension = map(int, header.groups())
             text = _row_is_text(file.readline(), dimension)
-            file.seek(len(first))
+            file.seek(start + len(first))
             read = _read_text if text else _read_binary
             vector_of = read(file, path, wanted, dimension, rows)
     known = [word for word in words if word in vector_of]

@@ -1,7 +1,8 @@
 """Checkpoints of a run: asynchronous, atomic, and never worse off than before the save."""
 
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,16 +90,18 @@ class Checkpoints:
             return False
         return True
 
-    def restore(self, like: State) -> tuple[State, int] | None:
+    def restore(self, like: State, *, set_aside: bool = False) -> tuple[State, int] | None:
         """The newest checkpoint that can be read, as (state, step); None if there is none.
 
         Args:
             like: a state of the same structure, shapes and shardings.
+            set_aside: whether newer ones, which cannot be read, are renamed, so that their steps can be saved
+                again: STEP.damaged.
 
         Raises:
             InputError: if the checkpoints belong to another model or corpus, or none can be read.
         """
-        steps = self.steps
+        steps, damaged = self.steps, []
         leaves = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
             for name, leaf in named_leaves(like).items()
@@ -107,6 +110,9 @@ class Checkpoints:
             path = self._directory / str(step)
             restored, fault = {}, "another process cannot"
             try:
+                # A file system that was not written out leaves empty files; Orbax tells each by a traceback.
+                if empty := next((f for f in path.rglob("*") if f.is_file() and not f.stat().st_size), None):
+                    raise ValueError(f"{empty.relative_to(path)} is empty")
                 stored = self._orbax.metadata(step).custom_metadata
                 self._check_fingerprint(path, stored)
                 restored = self._orbax.load(step, leaves)
@@ -118,9 +124,14 @@ class Checkpoints:
                 fault = _first_line(error)
             # Processes read different parts of it: what one cannot read, none may go on from.
             if cluster.everywhere(bool(restored)):
+                if damaged and set_aside:
+                    cluster.together(lambda: cluster.first_only(self._set_aside, damaged))
+                    self._orbax.close()
+                    self._open()
                 leaves = [restored[name] for name in leaves]
                 return jax.tree.unflatten(jax.tree.structure(like), leaves), step
             self._report(f"{path}: this checkpoint cannot be read ({fault}); trying the one before")
+            damaged.append(path)
         if steps:
             raise InputError(
                 f"{self._directory}: none of the checkpoints {steps} can be read; "
@@ -133,8 +144,21 @@ class Checkpoints:
         self.wait()
         self._orbax.close()
 
+    def _set_aside(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
+            aside = next(name for name in names if not name.exists())
+            try:
+                path.rename(aside)
+            except OSError as error:
+                raise InputError(
+                    f"{path}: this checkpoint is damaged and cannot be renamed ({error.strerror}); delete it"
+                ) from error
+            self._report(f"{path}: set aside as {aside.name}")
+
     def _check_fingerprint(self, path: Path, stored: Any) -> None:
-        stored = stored if isinstance(stored, dict) else {}
+        if not (isinstance(stored, dict) and self._fingerprint.keys() <= stored.keys()):
+            raise ValueError("it does not say of which model it is")
         for part, expected in self._fingerprint.items():
             # Older checkpoints have a hash of the whole configuration there, which no later version can make
             # again. The run's config.json says what they were trained with.

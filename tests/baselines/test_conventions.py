@@ -96,6 +96,19 @@ def test_another_width_than_fitted_is_refused_with_both(name, fitted):
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_features_that_are_not_finite_have_no_embedding(name, fitted, broken):
+    images, texts, _ = two_views(items=60)
+    images[3, 2] = broken
+    texts = texts.astype(np.float64)
+    texts.data[5] = broken
+    with pytest.raises(InputError, match="images: a feature is NaN or infinite; extract"):
+        fitted[name].encode_images(images)
+    with pytest.raises(InputError, match="texts: a feature is NaN or infinite; extract"):
+        fitted[name].encode_texts(texts)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_transform_is_both_encoders(name, fitted):
     images, texts, _ = two_views(items=60)
     found = fitted[name].transform(images[:7], texts[7:20])

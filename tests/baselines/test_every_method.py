@@ -92,3 +92,14 @@ def test_what_cannot_be_fitted_is_refused_with_its_reason(name):
         make(name).fit(images[:1], texts[:1], labels[:1])
     with pytest.raises(InputError, match=r"labels: float64 \[40\]; the baselines take \[n\] whole numbers"):
         make(name).fit(images, texts, np.linspace(0, 1, 40))
+
+
+@pytest.mark.parametrize("size", [2.0**-66, 2.0**66], ids=["1e-20", "1e20"])
+@pytest.mark.parametrize("name", {**METHODS, **HASHING_METHODS})
+def test_the_size_of_the_features_does_not_matter(name, size):
+    images, texts, labels = two_views(items=40)
+    first = embeddings(make(name).fit(images, texts, labels), images, texts)
+    sized = (images * np.float32(size)).astype(np.float32)
+    second = embeddings(make(name).fit(sized, texts, labels), sized, texts)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -162,6 +162,17 @@ def test_names_that_do_not_fit_are_refused(tmp_path, names, message):
         features_by_name(path, ["1.jpg", "3.jpg"], "extract them again")
 
 
+def test_pictures_of_one_name_in_two_folders_are_told_apart_by_their_paths(tmp_path):
+    path, asked = tmp_path / "features.npz", ["dogs/1.jpg", "cats/1.jpg", "dogs/1.jpg"]
+    np.savez(path, images=np.arange(2)[:, None], file_names=np.array(["cats/1.jpg", "dogs\\1.jpg"]))
+    assert features_by_name(path, asked, "").ravel().tolist() == [1, 0, 1]
+    np.savez(path, images=np.arange(2)[:, None], file_names=np.array(["1.jpg", "2.jpg"]))
+    with pytest.raises(
+        InputError, match=r"not the paths 'dogs/1\.jpg' and 'cats/1\.jpg', and their last parts"
+    ):
+        features_by_name(path, asked, "")
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "compressed"])
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "f2", "u1"])
 def test_rows_are_read_in_blocks_in_any_order_and_more_than_once(tmp_path, monkeypatch, save, dtype):

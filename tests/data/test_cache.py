@@ -61,6 +61,26 @@ def test_flipped_byte_is_never_taken_for_data(tmp_path, caplog):
         np.testing.assert_array_equal(cache.cached_corpus(path, make).images, images)
 
 
+def test_flipped_byte_of_cached_arrays_is_said_and_made_again(tmp_path, caplog):
+    path, rows = tmp_path / "key.npz", np.random.default_rng(0).standard_normal((5, 8))
+
+    def read():
+        return cache.cached_arrays(path, lambda: {"rows": rows}, {"rows": (5, 8)}, "rows")["rows"]
+
+    read()
+    whole = path.read_bytes()
+    start = whole.index(rows.tobytes())
+    for position in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        caplog.clear()
+        np.testing.assert_array_equal(read(), rows)
+        if start <= position < start + rows.nbytes:
+            assert f"{path}: this cached file of rows is damaged" in caplog.text
+            assert path.read_bytes() == whole
+
+
 @pytest.mark.parametrize("fault", ["cut", "empty", "other shape", "other name", "pickle"])
 def test_damaged_arrays_are_said_and_made_again(tmp_path, caplog, fault):
     path, asked = tmp_path / "kind" / "key.npz", []

@@ -565,6 +565,13 @@ def test_features_with_file_names_are_found_by_them(root, options):
     names = np.array([f"{number}.png" for number in (4, 2, 0, 1, 3, 9)])
     np.savez(root / "features.npz", images=np.arange(6)[:, None], file_names=names)
     assert load(root, **options).images[::2, 0].tolist() == [2, 3, 1, 4, 0]
+    np.savez(root / "features.npz", images=np.ones((6, 1)), file_names=names, texts=np.ones((10, 2)))
+    with pytest.raises(InputError, match="has arrays 'texts' and 'file_names', but a text has no name"):
+        load(root, **options)
+    write(root, [{key: value for key, value in row.items() if key != "file_name"} for row in CAPTIONED])
+    np.savez(root / "features.npz", images=np.ones((5, 1)), file_names=names[:5])
+    with pytest.raises(InputError, match="'file_names', but nothing in the data set names the pictures"):
+        load(root, **options)
 
 
 FLICKR = """image,caption

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from picture_files import noise
 
 from gcnxmodal.data import arrays
+from gcnxmodal.data.arrays import mat_shapes, read_mat
 from gcnxmodal.data.load import LOADERS
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import Tokenizer
@@ -28,7 +29,15 @@ def write_hdf5(path, **variables):
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, value in variables.items():
-            file.create_dataset(name, data=value.T)
+            if sp.issparse(value):
+                columns = sp.csc_array(value)
+                group = file.create_group(name)
+                group.attrs["MATLAB_sparse"] = np.uint64(value.shape[0])
+                parts = {"jc": columns.indptr, "ir": columns.indices, "data": columns.data}
+                for part, of in parts.items() if columns.nnz else [("jc", columns.indptr)]:
+                    group.create_dataset(part, data=of.astype(float if part == "data" else np.uint64))
+            else:
+                file.create_dataset(name, data=value.T)
             file[name].attrs["MATLAB_class"] = np.bytes_(value.dtype.name)
     with path.open("r+b") as stream:
         stream.write(
@@ -158,6 +167,48 @@ def test_features_may_be_a_file_of_ones_own(load, root):
     np.savez(root / "mine.npz", images=np.arange(2 * N).reshape(N, 2))
     expected = np.array([[2 * row, 2 * row + 1] for row in KEPT], np.float32)
     np.testing.assert_array_equal(load(image_feature="mine.npz").images, expected)
+
+
+def test_features_with_file_names_are_found_by_those_of_fall(load, root):
+    order = np.random.default_rng(0).permutation(N)
+    names = np.array([f"im{row + 1}.jpg" for row in range(N)])
+    np.savez(root / "mine.npz", images=order[:, None], file_names=names[order])
+    assert load(image_feature="mine.npz").images[:, 0].tolist() == list(KEPT)
+    (root / "FAll/mirflickr25k-fall.mat").unlink()
+    with pytest.raises(InputError, match="'file_names', but nothing in the data set names the pictures"):
+        load(image_feature="mine.npz")
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_arrays_of_equal_sides_are_not_turned(load, root, sparse):
+    random = np.random.default_rng(0)
+    tags = np.where(random.random((N, N)) < 0.4, 1.0, 0.0)
+    features = random.standard_normal((N, N))
+    values = {"LAll": LABELS.astype(np.uint8), "YAll": sp.csc_array(tags) if sparse else tags}
+    read = []
+    for write in (write_old, write_hdf5):
+        for path in root.rglob("*.mat"):
+            path.unlink()
+        write(root / "all.mat", **values, XAll=features)
+        read.append(load(words=50))
+    for field in ("labels", "images"):
+        np.testing.assert_array_equal(getattr(read[1], field), getattr(read[0], field))
+    kept = LABELS.any(axis=1) & tags.any(axis=1)
+    np.testing.assert_array_equal(read[1].images, features[kept].astype(np.float32))
+    assert read[1].texts == read[0].texts
+
+
+def test_a_sparse_matrix_of_hdf5_is_read_also_if_it_is_empty_and_refused_if_it_is_damaged(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path, sparse = tmp_path / "sparse.mat", sp.csc_array(np.array([[0.0, 2, 0, 0], [3, 0, 0, 1]]))
+    write_hdf5(path, YAll=sparse, ZAll=sp.csc_array((3, 2)))
+    assert mat_shapes(path) == {"YAll": (2, 4), "ZAll": (3, 2)}
+    np.testing.assert_array_equal(read_mat(path, "YAll").toarray(), sparse.toarray())
+    assert read_mat(path, "ZAll").nnz == 0
+    with h5py.File(path, "r+") as file:
+        file["YAll/ir"][0] = 7
+    with pytest.raises(InputError, match=r"sparse\.mat: cannot be read as a MATLAB file"):
+        read_mat(path, "YAll")
 
 
 def test_second_load_is_read_from_the_cache(load, monkeypatch):

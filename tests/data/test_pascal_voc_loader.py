@@ -126,6 +126,15 @@ def test_changed_test_tags_change_no_bit_of_vocabulary_and_training_counts(load,
     assert before.counts[:3].data.tobytes() == after.counts[:3].data.tobytes()
 
 
+def test_features_with_file_names_are_found_by_them(load, root):
+    before = load().images
+    order = np.random.default_rng(0).permutation(9)
+    names = [f"{image_id}.jpg" for split in LISTS for image_id, of in IMAGES.items() if of[2] == split]
+    images = np.arange(18).reshape(9, 2)[order]
+    np.savez(root / "features.npz", images=images, file_names=np.array(names)[order])
+    np.testing.assert_array_equal(load().images, before)
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_features_and_tags_may_be_files_of_any_name(load, root, tmp_path, inside):
     folder = root if inside else tmp_path

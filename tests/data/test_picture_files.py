@@ -3,7 +3,8 @@ import pytest
 from picture_files import noise
 from PIL import Image
 
-from gcnxmodal.data.pictures import centre_square, imagenet_crop
+from gcnxmodal.data.pictures import centre_square, imagenet_crop, open_picture
+from gcnxmodal.errors import InputError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -53,6 +54,44 @@ def test_decoding_equals_scaling_the_shorter_side_and_cropping(tmp_path):
     with Image.open(path) as image:
         scaled = image.resize((80, 40), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(centre_square(path, 40), np.asarray(scaled)[:, 20:60])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("16 bits.pgm", np.uint16([[0, 128 << 8], [65535, 255]])),
+        ("16 bits.png", np.uint16([[0, 128 << 8], [65535, 255]])),
+        ("16 bits.tiff", np.uint16([[0, 128 << 8], [65535, 255]])),
+        ("whole.tiff", np.int32([[0, 128 << 8], [65535, 255]])),
+        ("bytes.tiff", np.int32([[0, 128], [255, 0]])),
+        ("fractions.tiff", np.float32([[0, 128 / 255], [1, 0]])),
+        ("bytes as fractions.tiff", np.float32([[0, 128], [255, 0]])),
+    ],
+)
+def test_grey_of_any_numbers_is_scaled_and_not_clipped(tmp_path, name, values):
+    path = tmp_path / name
+    if path.suffix == ".pgm":
+        path.write_bytes(b"P5 2 2 65535\n" + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values).save(path)
+    assert np.asarray(open_picture(path))[..., 0].tolist() == [[0, 128], [255, 0]]
+
+
+def test_a_dark_picture_of_16_bits_stays_dark(tmp_path):
+    path = tmp_path / "dark.pgm"
+    path.write_bytes(b"P5 2 1 65535\n" + np.array([200, 100], ">u2").tobytes())
+    assert np.asarray(open_picture(path)).max() == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.int32([[-1, 0]]), np.int32([[0, 70_000]]), np.float32([[0, 300]]), np.float32([[np.nan, 0]])],
+)
+def test_grey_of_an_unknown_range_is_refused(tmp_path, values):
+    path = tmp_path / "grey.tiff"
+    Image.fromarray(values).save(path)
+    with pytest.raises(InputError, match=r"grey\.tiff: not a readable picture \(its values go from "):
+        open_picture(path)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "CMYK", "I;16"])

@@ -131,6 +131,15 @@ def test_largest_eigenvalue_equals_the_dense_one(N, variant):
     assert largest == largest_eigenvalue(L)
 
 
+@pytest.mark.parametrize("N", [80, 300])
+def test_words_that_are_their_own_only_neighbours_are_refused_whatever_their_number(N):
+    graph = word_graph(*words(0, N, 6, 1.0), 1, "directed")
+    with pytest.raises(
+        InputError, match="no two words are neighbours, so lambda_max is 0; choose a larger k"
+    ):
+        scaled_laplacian(graph, "true")
+
+
 def test_scaling_by_the_true_eigenvalue_maps_the_spectrum_onto_plus_minus_1():
     vectors, has_vector = words(0, 80, 6, 0.9)
     graph = word_graph(vectors, has_vector, 4)

@@ -1,3 +1,6 @@
+import gzip
+import lzma
+
 import numpy as np
 import pytest
 from gensim.models import KeyedVectors
@@ -53,6 +56,25 @@ def test_only_wanted_words_are_kept_in_the_order_asked(saved, tmp_path, form):
     kept = load_vectors(path, ["cat", "absent", "naïve"])
     assert kept.index_to_key == ["cat", "naïve"]
     np.testing.assert_array_equal(kept.vectors, saved.vectors[[4, 1]])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_byte_order_mark_is_no_part_of_the_first_word(saved, tmp_path, form):
+    path = tmp_path / "vectors"
+    write(path, saved, form)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    read = load_vectors(path, WORDS)
+    assert read.index_to_key == WORDS
+    np.testing.assert_array_equal(read.vectors, saved.vectors)
+
+
+@pytest.mark.parametrize(("name", "packed"), [("gzip", gzip.compress), ("xz", lzma.compress)])
+def test_a_compressed_file_is_told_to_be_one(saved, tmp_path, name, packed):
+    path = tmp_path / "vectors.txt"
+    write(path, saved, "text")
+    path.write_bytes(packed(path.read_bytes()))
+    with pytest.raises(InputError, match=rf"vectors\.txt: is compressed with {name}; unpack it"):
+        load_vectors(path, WORDS)
 
 
 def test_the_first_of_two_rows_for_a_word_counts(tmp_path):

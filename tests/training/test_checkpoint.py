@@ -78,6 +78,34 @@ def test_truncated_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path
     assert "the one before" in said[0]
 
 
+def test_damaged_checkpoints_are_set_aside_by_name_and_written_anew(tmp_path: Path):
+    filled(tmp_path)
+    truncate_largest_file(tmp_path / "2")
+    (tmp_path / "99").mkdir()
+    said: list[str] = []
+    checkpoints = opened(tmp_path, said)
+    assert checkpoints.restore(state(0), set_aside=True)[1] == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2.damaged", "99.damaged"}
+    assert said[-2:] == [
+        f"{tmp_path / '99'}: set aside as 99.damaged",
+        f"{tmp_path / '2'}: set aside as 2.damaged",
+    ]
+    checkpoints.save(2, state(2))
+    checkpoints.close()
+    np.testing.assert_array_equal(opened(tmp_path).restore(state(0))[0]["w"], state(2)["w"])
+    truncate_largest_file(tmp_path / "2")
+    opened(tmp_path).restore(state(0), set_aside=True)
+    assert (tmp_path / "2.damaged1").is_dir()
+
+
+def test_checkpoint_without_its_fingerprint_is_damaged_and_not_of_another_model(tmp_path: Path):
+    filled(tmp_path)
+    (tmp_path / "2" / "_CHECKPOINT_METADATA").unlink()
+    said: list[str] = []
+    assert opened(tmp_path, said).restore(state(0))[1] == 1
+    assert "2: this checkpoint cannot be read (it does not say of which model it is)" in said[0]
+
+
 def test_nothing_readable_is_an_error_that_says_what_to_do(tmp_path: Path):
     filled(tmp_path)
     for step in ("1", "2"):
