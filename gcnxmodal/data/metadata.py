@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcnxmodal.data.cache import replacing
-from gcnxmodal.data.files import fingerprint, is_inside, read_text
+from gcnxmodal.data.files import fingerprint, is_inside, parse_json, read_text
 from gcnxmodal.errors import InputError
 
 FIELDS = ("file_name", "text", "texts", "label", "labels", "split", "group")
@@ -243,12 +243,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(
-                f"{path}: line {number} is not JSON ({error}); write one object a line"
-            ) from error
+        row = parse_json(line, f"{path}: line {number}", "write one object a line")
         if not isinstance(row, dict):
             raise InputError(f"{path}: line {number} is no JSON object; write one {{...}} a line")
         rows.append(row)
