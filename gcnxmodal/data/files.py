@@ -84,15 +84,35 @@ def readable(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def refused(path: Path, kind: str, fix: str) -> Iterator[None]:
-    """Whatever a parser raises for a damaged file of some kind, as an InputError that names it."""
+def refused(path: Path, what: str, fix: str) -> Iterator[None]:
+    """Whatever a parser raises for a damaged file, as an InputError that says what cannot be done with it."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:  # parsers raise far more than they say
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}: cannot be read as {kind} ({why}); {fix}") from error
+        raise InputError(f"{path}: {what} ({why}); {fix}") from error
+
+
+ALWAYS, INFLATED = 2**28, 400
+
+
+def check_promise(path: Path, promised: int, what: str, times: int = INFLATED) -> None:
+    """Refuse a file that promises far more than it holds, before memory is taken for it.
+
+    Deflate makes a matrix of zeros and few ones, such as tags, up to 280 times smaller, and constants 1,000
+    times. So 256 MB are always read, and beyond them `times` the size of the file.
+
+    Raises:
+        InputError: if `promised` bytes are more.
+    """
+    size = path.stat().st_size
+    if promised > max(ALWAYS, times * size):
+        raise InputError(
+            f"{path}: {what} would take {promised:,} bytes of memory, but the file has {size:,}; fetch it "
+            "again or, if that is right, save it without compression"
+        )
 
 
 class Schema(pydantic.BaseModel, strict=True):
@@ -177,6 +197,12 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise InputError(
             f"{path}: is not well-formed XML ({error}); mend that line, or fetch it again"
         ) from error
+
+
+def whole_number(text: str | bytes) -> int | None:
+    """The number that up to 18 digits are; None of anything else. int() fails at more than 4,300 digits."""
+    word = text if isinstance(text, str) else text.decode("latin-1")
+    return int(word) if len(word) <= 18 and word.isascii() and word.isdecimal() else None
 
 
 def decode(line: bytes) -> str:
