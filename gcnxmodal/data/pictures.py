@@ -3,8 +3,10 @@
 SVG pictures are drawn as PNG files first.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from xml.parsers import expat
 
 import numpy as np
 import resvg_py
@@ -13,7 +15,12 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from gcnxmodal.data.cache import replacing
+from gcnxmodal.data.files import refused
 from gcnxmodal.errors import InputError
+
+MOST_PIXELS = 80_000_000  # three copies of four bytes, over white, are 1 GB
+DEEPEST = 200  # elements of an SVG in each other
+LONGEST = 100  # times the shorter side
 
 
 def open_picture(picture: Path) -> Image.Image:
@@ -21,17 +28,38 @@ def open_picture(picture: Path) -> Image.Image:
     frame.
 
     Raises:
-        InputError: if the file is missing, damaged or no picture.
+        InputError: if the file is missing, damaged, no picture, or one of more than `MOST_PIXELS`, or its
+            longer side is more than `LONGEST` times the shorter one.
     """
     try:
-        with Image.open(picture) as image:
-            image = ImageOps.exif_transpose(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+            opened = Image.open(picture)
+        with opened as image:
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise InputError(
+                    f"{picture}: is {width:,} x {height:,}, more than {MOST_PIXELS // 10**6} million pixels; "
+                    "make it smaller"
+                )
+            if max(width, height) > LONGEST * min(width, height):
+                raise InputError(
+                    f"{picture}: is {width:,} x {height:,}, more than {LONGEST} times longer than wide; "
+                    "crop it"
+                )
+            ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255, not scale it
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             if image.has_transparency_data:
-                image = image.convert("RGBA")
+                image = image if image.mode == "RGBA" else image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             return image.convert("RGB")
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:  # Pillow's limit is higher
+        raise InputError(
+            f"{picture}: has more than {MOST_PIXELS // 10**6} million pixels; make it smaller"
+        ) from error
     except Exception as error:  # Pillow's decoders raise far more than OSError on damaged files
         raise InputError(
             f"{picture}: not a readable picture ({error}); replace the file or drop its row"
@@ -77,6 +105,7 @@ def rasterise(
     drawn = [folder / f"{picture.stem}.png" for picture in pictures]
     todo = [(source, png) for source, png in zip(pictures, drawn, strict=True) if not png.exists()]
     for source, png in tqdm(todo, "drawing pictures", unit="picture", disable=None if progress else True):
+        _check_depth(source)
         try:
             pixels = resvg_py.svg_to_bytes(
                 svg_path=str(source),
@@ -96,3 +125,22 @@ def rasterise(
                 "another folder"
             ) from error
     return drawn
+
+
+def _check_depth(source: Path) -> None:
+    """Refuse an SVG with elements in elements so deep that drawing it would end the process."""
+    parser, depth = expat.ParserCreate(), 0
+
+    def enter(name: str, attributes: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > DEEPEST:
+            raise InputError(f"{source}: has more than {DEEPEST} elements in each other; draw it more simply")
+
+    def leave(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser.StartElementHandler, parser.EndElementHandler = enter, leave
+    with refused(source, "cannot be drawn", "save it again"):
+        parser.Parse(source.read_bytes(), True)
