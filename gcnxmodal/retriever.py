@@ -15,7 +15,6 @@ Nothing in such a folder is executed when it is read; the digests of the arrays 
 import contextlib
 import dataclasses
 import hashlib
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -33,6 +32,7 @@ from pydantic import ValidationError
 from gcnxmodal import __version__
 from gcnxmodal.config import experiment_dict
 from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.files import Schema, read_json
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import MAPPED, ImageScaler, Inputs, Reading, TextReader, read_pictures
@@ -586,11 +586,7 @@ def _load(folder: Path) -> Retriever:
 
 def _load_export(folder: Path) -> Retriever:
     """The model of an export with the rows that the export has."""
-    about = read_about(folder, EXPORT)
-    if about.get("to") not in FORMATS:
-        raise InputError(
-            f"{folder / EXPORT}: is not of format {FORMAT}, which this version reads; export again"
-        )
+    about = _read(folder / EXPORT, _Export)
     retriever = _load(folder / "model")
     rows = FORMATS[about["to"]].read(folder, about["rows"])
     retriever.items, retriever.database = _items(retriever, folder, about["rows"], rows)
@@ -613,27 +609,74 @@ def _items(
     return items, made[kind]()
 
 
-def read_about(folder: Path, name: str = ABOUT) -> dict[str, Any]:
-    """model.json of a model, or export.json of an export.
+class _Format(Schema):
+    format: int
+
+
+class _Export(_Format):
+    to: Literal[*FORMATS]  # pyright: ignore[reportInvalidTypeForm]
+    rows: Literal["embeddings", "codes"]
+
+
+class _Words(Schema):
+    words: list[str]
+    tokenizer: dict[str, Any]
+
+
+class _Texts(Schema, extra="forbid"):
+    weighting: str | None
+    length: int
+    width: int
+
+
+class _Images(Schema):
+    feature: str
+    resolution: int | None
+    shape: list[int]
+    dtype: str
+
+
+class _Items(Schema):
+    kind: Literal["embeddings", "codes", "features"]
+    count: int
+
+
+class _About(_Format):
+    system: str
+    preset: str
+    kind: str
+    experiment: dict[str, Any]
+    checkpoint: int
+    rows: str
+    score: str
+    vocabulary: _Words
+    texts: _Texts
+    images: _Images
+    class_names: list[str]
+    source: str | None
+    commit: str
+    sha256: dict[str, str]
+    items: _Items | None = None
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """model.json of a model.
 
     Raises:
         InputError: if it is missing, damaged, or of another version.
     """
-    path = folder / name
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name the folder of a model") from error
-    except ValueError as error:
-        raise InputError(f"{path}: is damaged ({error}); export again") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
+    return _read(folder / ABOUT, _About)
+
+
+def _read(path: Path, schema: type[Schema]) -> dict[str, Any]:
+    if read_json(path, _Format, "export again")["format"] != FORMAT:
         raise InputError(f"{path}: is not of format {FORMAT}, which this version reads; export again")
-    return about
+    return read_json(path, schema, "export again")
 
 
 def _read_arrays(path: Path, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
     arrays = read_weights(path)
-    if _digest(path) != about.get("sha256", {}).get(path.name):
+    if _digest(path) != about["sha256"].get(path.name):
         raise InputError(f"{path}: is not the file that {ABOUT} was written with; export again")
     return arrays
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pydantic
 from pydantic import ValidationError
 
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat
 from gcnxmodal.data.cache import write_whole
+from gcnxmodal.data.files import Schema, parse_json, read_bytes, read_json
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError, writing
 from gcnxmodal.stopping import best_line, is_used_up
@@ -128,7 +130,81 @@ def check_writable(
     return there
 
 
+class _Versions(Schema):
+    jax: str
+
+
+class Made(Schema):
+    """What says where a number is from, in every file with results."""
+
+    commit: str
+    device: str
+    date: str
+    versions: _Versions
+
+
+class Scores(Schema):
+    """A measure by the direction of the queries."""
+
+    text_query: float
+    image_query: float
+    average: float
+
+
+class _CurveByN(Schema):
+    n: list[float]
+    precision: list[float | None]
+
+
+class _CurveByRecall(Schema):
+    recall: list[float | None]
+    precision: list[float | None]
+
+
+class Curves(Schema):
+    """Of one system, by direction: see `evaluation.kept_curves` and `kept_scope`."""
+
+    lookup: Mapping[str, _CurveByRecall] = {}
+    precision_at: Mapping[str, _CurveByN] = {}
+    scope: Mapping[str, _CurveByN] = {}
+
+
+class CurvesOfRun(pydantic.RootModel[dict[str, Curves]]):
+    """Those of the model and of each baseline."""
+
+
+class _Provenance(Schema):
+    hash: dict[str, str] | None = None
+
+
+class _Results(Made):
+    protocols: dict[str, Scores]
+    epochs: int
+    chance: Mapping[str, Scores] = {}
+    yardsticks: Mapping[str, dict[str, Scores]] = {}
+    expected: Mapping[str, dict[str, Scores]] = {}
+    provenance: _Provenance = _Provenance()
+
+
+class _Config(Schema):
+    preset: str
+    kind: str = "pairs"
+    experiment: dict[str, Any]
+
+
+class _Line(Schema):
+    epoch: int
+    step: int
+    seconds: float
+    validation: dict[str, float] | None = None
+
+
+class _Choice(Schema):
+    chosen: dict[str, Any]
+
+
 TUNING = "tuning.json"
+_CHOOSE_AGAIN = "train again with --overwrite"
 
 
 class RunFolder:
@@ -157,10 +233,10 @@ class RunFolder:
         self.tensorboard = path / "tensorboard"
 
     def read_results(self) -> dict[str, Any]:
-        """What results.json says. Raises InputError if the run is not finished."""
+        """What results.json says. Raises InputError if the run is not finished, or the file is damaged."""
         if not self.results.exists():
             raise InputError(f"{self.results}: not there; the run is not finished, resume it")
-        return json.loads(self.results.read_text(encoding="utf-8"))
+        return read_json(self.results, _Results, "measure the run again with python -m gcnxmodal.evaluate")
 
     def check(self, experiment: Experiment, *, resume: bool, overwrite: bool) -> None:
         """Refuse what would write over another run; changes nothing.
@@ -232,28 +308,31 @@ class RunFolder:
         """Preset and experiment as the command line had them."""
         if not self.config.exists():
             raise InputError(f"{self.config}: not there, so {self.path} is not a run folder; name one")
+        config = read_json(self.config, _Config, "it is no configuration of a run; name another --run-dir")
         try:
-            config = json.loads(self.config.read_text(encoding="utf-8"))
             kind = config.get("kind", "pairs")  # all runs were, before there was a choice
             return config["preset"], experiment_from(kind, config["experiment"])
-        except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValidationError, KeyError) as error:
             raise InputError(f"{self.config}: not a configuration of this version: {error}") from error
 
     def choice(self) -> dict[str, Any] | None:
         """What `tuning.choose` said of the run; None where nothing was chosen."""
         path = self.path / TUNING
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return read_json(path, _Choice, _CHOOSE_AGAIN) if path.exists() else None
 
     def history(self, epochs: int | None = None) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, of the first `epochs` epochs; a line cut off by a crash ends them."""
+        """The lines of metrics.jsonl, of the first `epochs` epochs; a line cut off by a crash ends them.
+
+        Raises:
+            InputError: if the file cannot be read.
+        """
         lines: list[dict[str, Any]] = []
         if self.metrics.exists():
-            for text in self.metrics.read_bytes().splitlines():
+            for text in read_bytes(self.metrics).splitlines():
                 try:
-                    line = json.loads(text)
+                    line = parse_json(text, str(self.metrics), "")
+                    _Line.model_validate(line)
                 except ValueError:
-                    break
-                if not isinstance(line, dict) or not isinstance(line.get("epoch"), int):
                     break
                 lines.append(line)
         return [line for line in lines if epochs is None or line["epoch"] <= epochs]
@@ -375,11 +454,7 @@ def with_choice(experiment: Any, folder: Path) -> Any:
     """
     if not wants_choice(experiment):
         return experiment
-    path = folder / TUNING
-    try:
-        return as_chosen(experiment, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); train again with --overwrite") from error
+    return as_chosen(experiment, read_json(folder / TUNING, _Choice, _CHOOSE_AGAIN))
 
 
 def as_chosen(experiment: Any, choice: Mapping[str, Any]) -> Any:

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from gcnxmodal import runs, stopping
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat, validate
 from gcnxmodal.console import TrainingDisplay, describe, say, sweep_table
+from gcnxmodal.data.files import Schema, read_json
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError, saying
@@ -190,6 +191,14 @@ def stack_plans(plans: Sequence[Plan]) -> Plan:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *plans)
 
 
+class _Config(Schema):
+    preset: str
+    kind: str = ""
+    experiment: dict[str, Any]
+    over: dict[str, list[Any]]
+    seeds: int
+
+
 class SweepFolder:
     """Paths of one sweep.
 
@@ -252,6 +261,10 @@ class SweepFolder:
             self.member(member).start(config["preset"], member.experiment, overwrite=False)
         write_json(self.config, config)
 
+    def read_config(self) -> dict[str, Any]:
+        """What sweep.json says. Raises InputError if it is not one of ours."""
+        return read_json(self.config, _Config, "it is no configuration of a sweep; name another folder")
+
     def difference(self, config: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
         """Name, stored value and `config`'s value of the first field that differs; None if none does.
 
@@ -260,19 +273,18 @@ class SweepFolder:
         Raises:
             InputError: if sweep.json is not one of ours.
         """
+        # Sweeps that were begun before kinds were written down are of the kind of their preset.
+        stored = {"kind": config["kind"], **self.read_config()}
         try:
-            stored = json.loads(self.config.read_text(encoding="utf-8"))
-            # Sweeps that were begun before kinds were written down are of the kind of their preset.
-            stored = {"kind": config["kind"], **stored}
             experiment = experiment_from(stored["kind"], stored["experiment"])
-            stored["kind"] = experiment.kind
-            for field in ("preset", "kind"):
-                if stored[field] != config[field]:
-                    return field, stored[field], config[field]
-        except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValidationError, KeyError) as error:
             raise InputError(
                 f"{self.config}: not a sweep's configuration of this version: {error}"
             ) from error
+        stored["kind"] = experiment.kind
+        for field in ("preset", "kind"):
+            if stored[field] != config[field]:
+                return field, stored[field], config[field]
         before = flat({**stored, "experiment": experiment_dict(experiment)})
         for field, value in flat(dict(config)).items():
             if before.get(field) != value and field != "experiment.data.root":
@@ -510,10 +522,7 @@ def _report(
 ) -> None:
     """Write results.json and report.html of a finished sweep, and print its table."""
     folders = {member.name: sweep.member(member) for member in members}
-    results = [
-        json.loads(folder.results.read_text(encoding="utf-8")) if folder.results.exists() else None
-        for folder in folders.values()
-    ]
+    results = [folder.read_results() if folder.results.exists() else None for folder in folders.values()]
     summary = summarise(members, results)
     yardsticks = shared_yardsticks([result["yardsticks"] for result in results if result is not None])
     report = {"summary": summary, "yardsticks": yardsticks, **config, **environment()}

@@ -195,7 +195,7 @@ def test_a_description_without_its_parts_or_of_another_version_is_refused(gin: P
     about = json.loads(path.read_text())
     for part in ("kind", "experiment", "vocabulary", "texts", "images", "class_names"):
         path.write_text(json.dumps({name: value for name, value in about.items() if name != part}))
-        with pytest.raises(InputError, match=r"model\.json: does not describe a model"):
+        with pytest.raises(InputError, match=rf"model\.json: the field '{part}': Field required"):
             Retriever.from_pretrained(gin)
     path.write_text(json.dumps(about | {"format": 1}))
     with pytest.raises(InputError, match=r"model\.json: is not of format 2"):

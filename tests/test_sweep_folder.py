@@ -84,14 +84,14 @@ def test_another_preset_is_named_before_the_fields_that_only_one_of_the_two_has(
 def test_what_this_version_cannot_read_is_refused_by_file(begin, change):
     preset, experiment = "sspe-emoji", SSPE_PRESETS["sspe-emoji"][1]
     folder = begin(preset, experiment, change)
-    with pytest.raises(InputError, match=r"sweep\.json: not a sweep's configuration of this version: "):
+    with pytest.raises(InputError, match=r"sweep\.json: (the field '.*': |not a sweep's config).*"):
         folder.difference(sweep_config(preset, experiment, {}, 1))
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{", "3"])
+@pytest.mark.parametrize("content", ["", "[1]", "{", "3", "[" * 100_000], ids=range(5))
 def test_what_is_no_configuration_is_refused_by_file(begin, content):
     preset, experiment = "sspe-emoji", SSPE_PRESETS["sspe-emoji"][1]
     folder = begin(preset, experiment, lambda stored: None)
     folder.config.write_text(content)
-    with pytest.raises(InputError, match=r"sweep\.json: not a sweep's configuration of this version: "):
+    with pytest.raises(InputError, match=r"sweep\.json.*it is no configuration of a sweep"):
         folder.difference(sweep_config(preset, experiment, {}, 1))

@@ -4,6 +4,9 @@ MATLAB files of every version: to 7.2 by scipy; 7.3, which is HDF5, by h5py (ext
 """
 
 import contextlib
+import io
+import math
+import os
 import struct
 import typing
 import zipfile
@@ -17,15 +20,13 @@ import scipy.io
 import scipy.sparse as sp
 from jaxtyping import Float, Int, UInt8
 
-from gcnxmodal.data.files import require_file
+from gcnxmodal.data.files import check_promise, readable, refused, require_file
 from gcnxmodal.errors import InputError
 
 BLOCK = 2**24  # bytes that `feature_rows` reads at a time
 
 PICTURES_AT_ONCE = 512  # that `read_mat_pictures` reads
 
-_BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-_BROKEN_MAT = (*_BROKEN, TypeError, LookupError, struct.error, scipy.io.matlab.MatReadError)
 _SPARSE = "MATLAB_sparse"  # the attribute of a sparse matrix in HDF5, its number of rows
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -37,20 +38,21 @@ def load_npz(path: Path, names: Sequence[str], fix: str) -> dict[str, np.ndarray
         InputError: if the file is missing (`fix` says what to do), broken, lacks an array, or holds a pickled
             object instead of one: those can run code when they are loaded, so they never are.
     """
-    with _open_npz(path, fix, names[0]) as file:
-        missing = [name for name in names if name not in file.files]
+    with _open_npz(path, fix, names[0]) as archive:
+        there = _names_in(archive)
+        missing = [name for name in names if name not in there]
         if missing:
             raise InputError(
-                f"{path}: has no array '{missing[0]}', only {', '.join(file.files) or 'nothing'}; "
+                f"{path}: has no array '{missing[0]}', only {', '.join(there) or 'nothing'}; "
                 f"save it with numpy.savez and the names {', '.join(names)}"
             )
-        return {name: _npz_member(file, path, name) for name in names}
+        return {name: _npz_member(archive, path, name) for name in names}
 
 
 def array_names(path: Path, fix: str) -> list[str]:
     """The names of the arrays of an `.npz` file; raises as `load_npz` does."""
-    with _open_npz(path, fix, "images") as file:
-        return file.files
+    with _open_npz(path, fix, "images") as archive:
+        return _names_in(archive)
 
 
 def all_features(path: Path, count: int, fix: str) -> Float[np.ndarray, "count d"]:
@@ -120,7 +122,8 @@ def _keys(path: Path, name: str, kinds: str, expected: str, fix: str) -> list[An
         raise InputError(
             f"{path}: array '{name}' is {keys.dtype} {list(keys.shape)}; expected {expected} [n]; {fix}"
         )
-    return keys.tolist()
+    with refused(path, f"array '{name}' cannot be read", fix):  # bytes that are no characters
+        return keys.tolist()
 
 
 def _rows_by_key(
@@ -143,27 +146,45 @@ def feature_rows(path: Path, rows: Int[np.ndarray, " m"], count: int, fix: str) 
     Raises:
         InputError: as `load_npz` and `feature_matrix` do, but values of other rows are not looked at.
     """
-    with _open_npz(path, fix, "images") as file:
-        archive = typing.cast(zipfile.ZipFile, file.zip)
+    with _open_npz(path, fix, "images") as archive:
         try:
             with archive.open("images.npy") as member:
-                shape, by_column, dtype = _read_header(member)
-                if len(shape) == 2 and not by_column and not dtype.hasobject:
+                shape, by_column, dtype = _read_header(archive, member, path, "images")
+                if len(shape) == 2 and not by_column:
                     _check_matrix(shape, dtype, path, "images", count)
                     return _read_rows(member, rows, shape, dtype, path)
         except InputError:
             raise
-        except (*_BROKEN, KeyError):
-            pass  # What is wrong, `load_npz` says.
+        except Exception:
+            pass
     return all_features(path, count, fix)[rows]
 
 
-def _read_header(member: typing.IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether it is in the order of columns, and type of the array that follows in a `.npy`."""
+def _read_header(
+    archive: zipfile.ZipFile, member: typing.IO[bytes], path: Path, name: str
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is in the order of columns, and type of an array that then follows in the archive.
+
+    Raises:
+        InputError: if it would be a pickle, or is not as long as its shape promises.
+    """
     version = np.lib.format.read_magic(member)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(member)
-    return np.lib.format.read_array_header_2_0(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_column, dtype = read(member)
+    if dtype.hasobject:
+        raise InputError(
+            f"{path}: array '{name}' holds pickled Python objects, which can run code and are never loaded; "
+            "save a plain numeric array"
+        )
+    promised = math.prod(shape) * dtype.itemsize
+    held = archive.getinfo(f"{name}.npy").file_size - member.tell()
+    if promised != held or dtype.itemsize == 0:
+        raise InputError(
+            f"{path}: array '{name}' cannot be read ({dtype} {list(shape)} has {promised:,} bytes, but there "
+            f"are {held:,}); save the file again"
+        )
+    check_promise(path, promised, f"array '{name}'")
+    return shape, by_column, dtype
 
 
 def _read_rows(
@@ -185,29 +206,26 @@ def _read_rows(
 
 
 @contextlib.contextmanager
-def _open_npz(path: Path, fix: str, name: str) -> Iterator[np.lib.npyio.NpzFile]:
-    # Opened here, because numpy.load does not close a path that turns out to be broken.
+def _open_npz(path: Path, fix: str, name: str) -> Iterator[zipfile.ZipFile]:
     with require_file(path, fix).open("rb") as stream:
-        try:
-            file = np.load(stream, allow_pickle=False)
-        except _BROKEN as error:
-            raise InputError(f"{path}: cannot be read as .npz ({error}); save it with numpy.savez") from error
-        if not isinstance(file, np.lib.npyio.NpzFile):
+        if stream.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
             raise InputError(f"{path}: holds one bare array; save it as numpy.savez(file, {name}=array)")
-        with file:
-            yield file
+        with refused(path, "cannot be read as .npz", "save it with numpy.savez"):
+            archive = zipfile.ZipFile(stream)
+        with archive:
+            yield archive
 
 
-def _npz_member(file: np.lib.npyio.NpzFile, path: Path, name: str) -> np.ndarray:
-    try:
-        return file[name]
-    except _BROKEN as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
-            raise InputError(
-                f"{path}: array '{name}' holds pickled Python objects, which can run code and are never "
-                "loaded; save a plain numeric array"
-            ) from error
-        raise InputError(f"{path}: array '{name}' cannot be read ({error}); save the file again") from error
+def _names_in(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+def _npz_member(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:
+    with refused(path, f"array '{name}' cannot be read", "save the file again"):
+        with archive.open(f"{name}.npy") as member:
+            _read_header(archive, member, path, name)
+        with archive.open(f"{name}.npy") as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
 
 
 def feature_matrix(array: np.ndarray, path: Path, field: str, rows: int) -> Float[np.ndarray, "n d"]:
@@ -260,7 +278,7 @@ def load_mat(
             variable is missing.
     """
     with _refused(require_file(path, fix)):
-        variables = scipy.io.loadmat(str(path), variable_names=[*names, *optional], appendmat=False)
+        variables = _old_variables(path, [*names, *optional])
     missing = [name for name in names if name not in variables]
     if missing:
         raise InputError(f"{path}: has no variable '{missing[0]}'; expected {', '.join(names)}")
@@ -269,7 +287,7 @@ def load_mat(
 
 def is_hdf5(path: Path) -> bool:
     """Whether a file is HDF5: its signature is at the beginning or, in MATLAB's 7.3, after 512 bytes."""
-    with path.open("rb") as stream:
+    with readable(path), path.open("rb") as stream:
         start = stream.read(512 + len(_HDF5))
     return _HDF5 in (start[: len(_HDF5)], start[512:])
 
@@ -282,7 +300,7 @@ def mat_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """
     if not is_hdf5(path):
         with _refused(path):
-            return {name: shape for name, shape, _ in scipy.io.whosmat(str(path), appendmat=False)}
+            return _old_variables(path, None)
     with _open_hdf5(path) as file, _refused(path):
         turned, shapes = _of_matlab(file), {}
         for name, variable in file.items():
@@ -305,11 +323,14 @@ def read_mat(path: Path, name: str) -> Any:
         with _open_hdf5(path) as file, _refused(path):
             variable = file[name]
             if _SPARSE in variable.attrs:
+                for part in variable:
+                    _check_size(path, variable[part], f"{name}.{part}")
                 return _sparse(variable)
             if not hasattr(variable, "dtype") or variable.dtype.kind not in "fiub":
                 raise InputError(
                     f"{path}: variable '{name}' is no array of numbers; save it with save(..., '-v7')"
                 )
+            _check_size(path, variable, name)
             return variable[()].T if _of_matlab(file) else variable[()]
     return load_mat(path, [name], "fetch it again")[name]
 
@@ -340,6 +361,7 @@ def read_mat_pictures(path: Path, name: str, n: int) -> UInt8[np.ndarray, "n R R
     if not is_hdf5(path):
         return _upright(read_mat(path, name), n, f"{path}: variable '{name}'", _LAYOUTS[1:])
     with _open_hdf5(path) as file, _refused(path):
+        _check_size(path, file[name], name)
         return _upright(file[name], n, f"{path}: variable '{name}'", _LAYOUTS)
 
 
@@ -397,10 +419,163 @@ def _open_hdf5(path: Path) -> Iterator[Any]:
 @contextlib.contextmanager
 def _refused(path: Path) -> Iterator[None]:
     try:
-        yield
-    except InputError:
+        with refused(path, "cannot be read as a MATLAB file", "fetch it again"):
+            yield
+    except InputError as error:
+        if isinstance(error.__cause__, NotImplementedError):
+            raise InputError(f"{path}: is a MATLAB 7.3 file; save it with save(..., '-v7')") from error
         raise
-    except NotImplementedError as error:
-        raise InputError(f"{path}: is a MATLAB 7.3 file; save it with save(..., '-v7')") from error
-    except _BROKEN_MAT as error:
-        raise InputError(f"{path}: cannot be read as a MATLAB file ({error}); fetch it again") from error
+
+
+def _check_size(path: Path, variable: Any, name: str) -> None:
+    check_promise(path, math.prod(variable.shape) * variable.dtype.itemsize, f"variable '{name}'")
+
+
+# --- MATLAB files to version 7.2. Those of version 5 and later are read here: damaged ones crash scipy, which
+# also takes the memory that a file promises before it looks whether there is as much. ---
+
+_MATRIX, _COMPRESSED = 14, 15  # types of elements; those of numbers and texts:
+_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"} | {
+    16: "u1", 17: "u2", 18: "u4"
+}  # fmt: skip
+_CELL, _TEXT, _SPARSE_CLASS, _NUMBERS = 1, 4, 5, range(6, 16)  # classes of matrices
+_DEEPEST = 8  # cells in cells
+
+
+def _old_variables(path: Path, names: Sequence[str] | None) -> dict[str, Any]:
+    """The variables of these names; if they are None, the shapes of all.
+
+    Raises:
+        InputError: if one of them is no array of numbers or texts, or promises more than there is.
+        Exception: any, if the file is damaged.
+    """
+    size = path.stat().st_size
+    found: dict[str, Any] = {}
+    with path.open("rb") as stream:
+        head = stream.read(128)
+        if len(head) < 128 or 0 in head[:4]:
+            _check_mat4(path, size)
+            if names is not None:
+                return scipy.io.loadmat(str(path), variable_names=names, appendmat=False)
+            return {name: shape for name, shape, _ in scipy.io.whosmat(str(path), appendmat=False)}
+        order = ">" if head[126:] == b"MI" else "<"
+        if struct.unpack(f"{order}H", head[124:126])[0] == 0x200:
+            raise NotImplementedError
+        while size - stream.tell() >= 8:
+            kind, length = struct.unpack(f"{order}II", stream.read(8))
+            end = stream.tell() + length
+            if end > size:
+                raise EOFError("it ends inside a variable")
+            content: Any = stream
+            if kind == _COMPRESSED:
+                content = _Inflated(stream, length)
+                kind, length = struct.unpack(f"{order}II", content.read(8))
+            if kind == _MATRIX:
+                matrix = _Matrix(content, order, length, path)
+                if names is None:
+                    found[matrix.name] = matrix.shape
+                elif matrix.name in names:
+                    found[matrix.name] = matrix.value()
+            stream.seek(end)
+    return found
+
+
+def _check_mat4(path: Path, size: int) -> None:
+    """Refuse a file of version 4 whose variables are sparse or promise more than there is."""
+    with path.open("rb") as stream:
+        while size - stream.tell() >= 20:
+            head = stream.read(20)
+            order = "<" if 0 <= struct.unpack("<i", head[:4])[0] < 5000 else ">"
+            kind, rows, columns, is_complex, name_length = struct.unpack(f"{order}5i", head)
+            values = rows * columns * (2 if is_complex else 1)
+            length = name_length + values * (8, 4, 4, 2, 2, 1)[kind // 10 % 10]
+            if min(rows, columns, name_length) < 0 or kind % 10 == 2 or length > size - stream.tell():
+                raise EOFError("a variable is sparse or promises more than there is")
+            stream.seek(length, os.SEEK_CUR)
+
+
+class _Inflated:
+    """What the next `length` bytes of a file are when they are inflated."""
+
+    def __init__(self, stream: typing.IO[bytes], length: int):
+        self._stream, self._left, self._inflate = stream, length, zlib.decompressobj()
+
+    def read(self, length: int) -> bytearray:
+        content = bytearray()
+        while len(content) < length and not self._inflate.eof:
+            deflated = self._inflate.unconsumed_tail
+            if not deflated:
+                deflated = self._stream.read(min(2**16, self._left))
+                self._left -= len(deflated)
+            content += self._inflate.decompress(deflated, length - len(content))
+            if not deflated:
+                break
+        return content
+
+
+class _Matrix:
+    """A variable or a cell of `left` bytes: its name and shape, and on request what is in it."""
+
+    def __init__(self, content: Any, order: str, left: int, path: Path, depth: int = 0):
+        self._content, self._order, self._left = content, order, left
+        self._path, self._depth = path, depth
+        self._class = int(self._part(8)[0]) & 0xFF
+        self.shape = tuple(self._part(256).tolist())
+        self.name = self._part(256).tobytes().decode("latin-1")
+        self._where = f"variable '{self.name}'" if depth == 0 else f"a cell in cells {depth} deep"
+
+    def _part(self, most: int | None = None) -> np.ndarray:
+        """The numbers of the next element."""
+        word, length = struct.unpack(f"{self._order}II", self._take(8))
+        if word >> 16:  # up to four bytes, in place of their length
+            word, length, inside = word & 0xFFFF, word >> 16, struct.pack(f"{self._order}I", length)
+        else:
+            if length > (self._left if most is None else most):
+                raise EOFError("it ends inside a variable")
+            inside = self._take(length)
+            self._take(min(-length % 8, self._left))
+        dtype = np.dtype(f"{self._order}{_TYPES[word]}")
+        return np.frombuffer(inside, dtype, length // dtype.itemsize)
+
+    def _take(self, length: int) -> bytes | bytearray:
+        content = self._content.read(length)
+        self._left -= length
+        if len(content) < length or self._left < 0:
+            raise EOFError("it ends inside a variable")
+        return content
+
+    def value(self) -> Any:
+        """Numbers as they are stored, a sparse matrix, an array of one text a row, or one of such cells."""
+        count = math.prod(self.shape)
+        kinds = (_CELL, _TEXT, _SPARSE_CLASS, *_NUMBERS)
+        if self._class not in kinds or self._depth > _DEEPEST or min(self.shape, default=-1) < 0:
+            raise InputError(f"{self._path}: {self._where} is no array of numbers or texts; save it as one")
+        check_promise(self._path, self._left, self._where)
+        if self._class == _SPARSE_CLASS:
+            check_promise(self._path, 8 * sum(self.shape), self._where)
+            indices, starts, values = (self._part() for _ in range(3))
+            stored = int(starts[-1])
+            columns = sp.csc_matrix((values[:stored], indices[:stored], starts), shape=self.shape)
+            columns.check_format(full_check=True)
+            return columns
+        if count > self._left:
+            raise InputError(
+                f"{self._path}: {self._where} is {list(self.shape)}, but {self._left:,} bytes; fetch it again"
+            )
+        if self._class == _CELL:
+            cells = np.empty(count, object)
+            for number in range(count):
+                kind, length = struct.unpack(f"{self._order}II", self._take(8))
+                if kind != _MATRIX or length > self._left:
+                    raise EOFError("it ends inside a cell")
+                inside = io.BytesIO(self._take(length))
+                cell = length and _Matrix(inside, self._order, length, self._path, self._depth + 1)
+                cells[number] = cell.value() if cell else ""
+            return cells.reshape(self.shape, order="F")
+        numbers = self._part() if count else np.zeros(0, np.uint8)
+        if self._class == _TEXT and not count:
+            return np.array([], str)
+        if self._class == _TEXT:
+            rows = numbers.reshape(self.shape, order="F").reshape(self.shape[0], -1)
+            return np.array(["".join(map(chr, row.tolist())) for row in rows], str)
+        return numbers.astype(numbers.dtype.newbyteorder("="), copy=False).reshape(self.shape, order="F")

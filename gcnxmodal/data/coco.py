@@ -14,7 +14,6 @@ train on and captions_val2017.json to test, whose 5,000 images are the protocols
 
 import dataclasses
 import functools
-import json
 import re
 import typing
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from jaxtyping import Float
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import array_names, features_by_id, features_by_name
-from gcnxmodal.data.files import fingerprint, read_text, require_file, require_folder
+from gcnxmodal.data.files import fingerprint, parse_json, read_text, require_file, require_folder
 from gcnxmodal.data.loader import ImageSource, Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.data.split import describe_split, retrieval_split
 from gcnxmodal.errors import InputError
@@ -236,10 +235,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {name: value for name, value in pairs if name in _FIELDS}
 
     text = read_text(require_file(path, _FETCH))
-    try:
-        content = json.loads(text, object_pairs_hook=keep)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not JSON ({error}); {_FETCH}") from error
+    content = parse_json(text, f"{path}:", _FETCH, object_pairs_hook=keep)
     if not isinstance(content, dict):
         raise InputError(f"{path}: is no JSON object; {_FETCH}")
     return content

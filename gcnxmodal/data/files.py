@@ -1,10 +1,15 @@
 """Reading a user's folder: every failure names the file, what is wrong with it and what to do."""
 
+import contextlib
 import hashlib
+import json
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
+from typing import Any
+
+import pydantic
 
 from gcnxmodal.errors import InputError
 
@@ -53,16 +58,104 @@ def read_text(path: Path) -> str:
         InputError: if it cannot be read, or a byte of it is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte, line = error.object[error.start], error.object.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"{path}: byte {error.start} (0x{byte:02x}, line {line}) is not UTF-8; save the file as UTF-8"
         ) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole of a file; an InputError if it cannot be read."""
+    with readable(path):
+        return path.read_bytes()
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What the system says against reading a file, as an InputError that names it."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check the path and its rights"
+            f"{path}: cannot be read ({error.strerror or error}); check the path and its rights"
         ) from error
+
+
+@contextlib.contextmanager
+def refused(path: Path, what: str, fix: str) -> Iterator[None]:
+    """Whatever a parser raises for a damaged file, as an InputError that says what cannot be done with it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # parsers raise far more than they say
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: {what} ({why}); {fix}") from error
+
+
+ALWAYS, INFLATED = 2**28, 400
+
+
+def check_promise(path: Path, promised: int, what: str, times: int = INFLATED) -> None:
+    """Refuse a file that promises far more than it holds, before memory is taken for it.
+
+    Deflate makes a matrix of zeros and few ones, such as tags, up to 280 times smaller, and constants 1,000
+    times. So 256 MB are always read, and beyond them `times` the size of the file.
+
+    Raises:
+        InputError: if `promised` bytes are more.
+    """
+    size = path.stat().st_size
+    if promised > max(ALWAYS, times * size):
+        raise InputError(
+            f"{path}: {what} would take {promised:,} bytes of memory, but the file has {size:,}; fetch it "
+            "again or, if that is right, save it without compression"
+        )
+
+
+class Schema(pydantic.BaseModel, strict=True):
+    """The fields of a JSON file of ours that are read, with their types; a file may have others too."""
+
+
+def read_json(path: Path, schema: type[pydantic.BaseModel], fix: str) -> Any:
+    """What a JSON file says, as it is there, if it is what `schema` describes.
+
+    Raises:
+        InputError: if it cannot be read, is not JSON, or lacks a field or has another type of value in one.
+    """
+    return _checked(parse_json(read_text(path), f"{path}:", fix), schema, str(path), fix)
+
+
+def read_json_lines(path: Path, schema: type[pydantic.BaseModel], fix: str) -> list[Any]:
+    """The same of a file with a JSON value a line."""
+    # Not splitlines(): that also breaks at characters such as U+2028, which JSON strings may hold.
+    lines = read_text(path).removesuffix("\n").split("\n")
+    wheres = (f"{path}: line {number}" for number in range(1, len(lines) + 1))
+    return [
+        _checked(parse_json(line, where, fix), schema, where, fix)
+        for line, where in zip(lines, wheres, strict=True)
+        if line
+    ]
+
+
+def parse_json(text: str | bytes, where: str, fix: str, **options: Any) -> Any:
+    """`json.loads`, with all faults an InputError: numbers of 5,000 digits and brackets without end too."""
+    try:
+        return json.loads(text, **options)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is not JSON ({error}); {fix}") from error
+
+
+def _checked(value: Any, schema: type[pydantic.BaseModel], where: str, fix: str) -> Any:
+    try:
+        schema.model_validate(value)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = f": the field '{'.'.join(map(str, first['loc']))}'" if first["loc"] else ""
+        raise InputError(f"{where}{field}: {first['msg']}; {fix}") from error
+    return value
 
 
 LONGEST_LINE = 2**20  # bytes; the longest of the data sets read here, 1,000 numbers, have a few thousand
@@ -77,18 +170,13 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     Raises:
         InputError: if the file cannot be read or a line is longer than `LONGEST_LINE`.
     """
-    try:
-        with path.open("rb") as stream:
-            for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), 1):
-                if len(line) > LONGEST_LINE:
-                    raise InputError(
-                        f"{path}: line {number} is longer than {LONGEST_LINE:,} bytes; fetch the file again"
-                    )
-                yield number, line.removeprefix(b"\xef\xbb\xbf").rstrip() if number == 1 else line.rstrip()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check the path and its rights"
-        ) from error
+    with readable(path), path.open("rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), 1):
+            if len(line) > LONGEST_LINE:
+                raise InputError(
+                    f"{path}: line {number} is longer than {LONGEST_LINE:,} bytes; fetch the file again"
+                )
+            yield number, line.removeprefix(b"\xef\xbb\xbf").rstrip() if number == 1 else line.rstrip()
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -109,6 +197,12 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise InputError(
             f"{path}: is not well-formed XML ({error}); mend that line, or fetch it again"
         ) from error
+
+
+def whole_number(text: str | bytes) -> int | None:
+    """The number that up to 18 digits are; None of anything else. int() fails at more than 4,300 digits."""
+    word = text if isinstance(text, str) else text.decode("latin-1")
+    return int(word) if len(word) <= 18 and word.isascii() and word.isdecimal() else None
 
 
 def decode(line: bytes) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcnxmodal.data.cache import cached_file
-from gcnxmodal.data.files import fingerprint, is_inside, read_text
+from gcnxmodal.data.files import check_promise, fingerprint, is_inside, parse_json, read_text, refused
 from gcnxmodal.errors import InputError
 
 FIELDS = ("file_name", "text", "texts", "label", "labels", "split", "group")
@@ -253,12 +253,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(
-                f"{path}: line {number} is not JSON ({error}); write one object a line"
-            ) from error
+        row = parse_json(line, f"{path}: line {number}", "write one object a line")
         if not isinstance(row, dict):
             raise InputError(f"{path}: line {number} is no JSON object; write one {{...}} a line")
         rows.append(row)
@@ -267,17 +262,39 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise InputError(
             f"{path}: reading it needs the package pyarrow; pip install 'gcnxmodal[parquet]', or write "
             "metadata.jsonl"
         ) from error
-    try:
-        return pyarrow.parquet.read_table(path).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({error}); write it again") from error
+    with refused(path, "cannot be read as Parquet", "write it again"):
+        return parquet_table(path).to_pylist()
+
+
+_OF_VALUE = 64  # bytes that a value of a table takes as an object of Python, about
+_AT_ONCE = 256  # rows that are read before their size is looked at
+
+
+def parquet_table(path: Path) -> Any:
+    """The table of a Parquet file.
+
+    Raises:
+        InputError: if it would need far more memory than its size: a constant column of any length has none.
+        Exception: any, if it is damaged.
+    """
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        values = sum(of.column(number).num_values for of in groups for number in range(of.num_columns))
+        check_promise(path, _OF_VALUE * values, f"a table of {values:,} values")
+        batches, size = [], 0
+        for batch in file.iter_batches(_AT_ONCE):
+            batches.append(batch)
+            size += batch.nbytes
+            check_promise(path, size, "its table")
+        return pyarrow.Table.from_batches(batches, file.schema_arrow)
 
 
 _READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
@@ -377,13 +394,12 @@ def _parts(root: Path, source: Path) -> dict[str, Any]:
     """Its `datasets.Dataset`s by split."""
     try:
         import datasets  # pyright: ignore[reportMissingImports]
-        import pyarrow.parquet
     except ImportError as error:
         raise InputError(
             f"{source}: reading it needs the package datasets; pip install 'gcnxmodal[datasets]', or write "
             "metadata.jsonl"
         ) from error
-    try:
+    with refused(source, "cannot be read by datasets", "save it again"):
         if source.name in SAVED:
             loaded = datasets.load_from_disk(str(root))
             return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"": loaded}
@@ -391,11 +407,9 @@ def _parts(root: Path, source: Path) -> dict[str, Any]:
         for path in _shards(root):
             # The library's own names: train-00000-of-00002.parquet.
             name = re.sub(r"(-\d{5}-of-\d{5}.*)?$", "", path.stem, count=1)
-            table = datasets.table.InMemoryTable(pyarrow.parquet.read_table(path))
+            table = datasets.table.InMemoryTable(parquet_table(path))
             parts.setdefault(name, []).append(datasets.Dataset(table))
         return {name: datasets.concatenate_datasets(shards) for name, shards in parts.items()}
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{source}: cannot be read by datasets ({error}); save it again") from error
 
 
 def _rows_of_parts(parts: Mapping[str, Any], folder: Path, source: Path) -> Iterable[dict[str, Any]]:

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Int
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import features_of
-from gcnxmodal.data.files import decode, fingerprint, read_lines, require_file, require_folder
+from gcnxmodal.data.files import decode, fingerprint, read_lines, require_file, require_folder, whole_number
 from gcnxmodal.data.loader import Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.data.split import check_split, describe_split, retrieval_split
 from gcnxmodal.errors import InputError
@@ -235,11 +235,12 @@ class MirFlickr:
         for column, path in enumerate(self.annotations(labels)):
             for number, line in read_lines(path):
                 field = line.strip()
-                if field and (not field.isdigit() or int(field) not in row_of):
+                row = row_of.get(whole_number(field) or 0)
+                if field and row is None:
                     raise InputError(
-                        f"{path}: line {number} is '{decode(field)}'; expected the number of a photo that "
-                        f"has a file in meta/tags: {_FETCH_ANNOTATIONS}"
+                        f"{path}: line {number} is '{decode(field[:40])}'; expected the number of a photo "
+                        f"that has a file in meta/tags: {_FETCH_ANNOTATIONS}"
                     )
                 if field:
-                    labels_nC[row_of[int(field)], column] = True
+                    labels_nC[row, column] = True
         return labels_nC

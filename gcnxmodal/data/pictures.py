@@ -4,8 +4,10 @@ SVG pictures are drawn as PNG files first.
 """
 
 import functools
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from xml.parsers import expat
 
 import numpy as np
 import resvg_py
@@ -14,7 +16,12 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from gcnxmodal.data.cache import cached_file
+from gcnxmodal.data.files import refused
 from gcnxmodal.errors import InputError
+
+MOST_PIXELS = 80_000_000  # three copies of four bytes, over white, are 1 GB
+DEEPEST = 200  # elements of an SVG in each other
+LONGEST = 100  # times the shorter side
 
 
 def open_picture(picture: Path) -> Image.Image:
@@ -22,17 +29,38 @@ def open_picture(picture: Path) -> Image.Image:
     frame.
 
     Raises:
-        InputError: if the file is missing, damaged or no picture.
+        InputError: if the file is missing, damaged, no picture, or one of more than `MOST_PIXELS`, or its
+            longer side is more than `LONGEST` times the shorter one.
     """
     try:
-        with Image.open(picture) as image:
-            container, image = image.format, ImageOps.exif_transpose(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+            opened = Image.open(picture)
+        with opened as image:
+            container, (width, height) = image.format, image.size
+            if width * height > MOST_PIXELS:
+                raise InputError(
+                    f"{picture}: is {width:,} x {height:,}, more than {MOST_PIXELS // 10**6} million pixels; "
+                    "make it smaller"
+                )
+            if max(width, height) > LONGEST * min(width, height):
+                raise InputError(
+                    f"{picture}: is {width:,} x {height:,}, more than {LONGEST} times longer than wide; "
+                    "crop it"
+                )
+            ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith(("I", "F")):
                 image = _eight_bits(image, container)
             if image.has_transparency_data:
-                image = image.convert("RGBA")
+                image = image if image.mode == "RGBA" else image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             return image.convert("RGB")
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:  # Pillow's limit is higher
+        raise InputError(
+            f"{picture}: has more than {MOST_PIXELS // 10**6} million pixels; make it smaller"
+        ) from error
     except Exception as error:  # Pillow's decoders raise far more than OSError on damaged files
         raise InputError(
             f"{picture}: not a readable picture ({error}); replace the file or drop its row"
@@ -100,6 +128,7 @@ def rasterise(
         raise InputError(f"resolution is {resolution} pixels; pictures need at least 1")
 
     def draw(source: Path) -> bytes:
+        _check_depth(source)
         try:
             return resvg_py.svg_to_bytes(
                 svg_path=str(source),
@@ -115,3 +144,22 @@ def rasterise(
         cached_file(folder / f"{source.stem}.png", functools.partial(draw, source), open_picture, "a picture")
         for source in tqdm(pictures, "drawing pictures", unit="picture", disable=None if progress else True)
     ]
+
+
+def _check_depth(source: Path) -> None:
+    """Refuse an SVG with elements in elements so deep that drawing it would end the process."""
+    parser, depth = expat.ParserCreate(), 0
+
+    def enter(name: str, attributes: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > DEEPEST:
+            raise InputError(f"{source}: has more than {DEEPEST} elements in each other; draw it more simply")
+
+    def leave(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser.StartElementHandler, parser.EndElementHandler = enter, leave
+    with refused(source, "cannot be drawn", "save it again"):
+        parser.Parse(source.read_bytes(), True)

@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import feature_matrix, load_mat, load_npz
-from gcnxmodal.data.files import fingerprint, read_text, read_xml, require_file, require_folder
+from gcnxmodal.data.files import fingerprint, read_text, read_xml, require_file, require_folder, whole_number
 from gcnxmodal.data.loader import Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.errors import InputError
 
@@ -189,11 +189,12 @@ def _read_line(line: str, where: str, n_classes: int, split: str) -> Listed:
     if len(fields) != 3 or not all(fields):
         raise InputError(f"{where} has {len(fields)} fields; expected text id, image id and class, by tabs")
     text_id, image_id, category = fields
-    if not category.isdecimal() or not 1 <= int(category) <= n_classes:
+    number = whole_number(category)
+    if number is None or not 1 <= number <= n_classes:
         raise InputError(
-            f"{where}: class is '{category}'; expected 1 to {n_classes}, the lines of categories.list"
+            f"{where}: class is '{category[:80]}'; expected 1 to {n_classes}, the lines of categories.list"
         )
-    return Listed(text_id, image_id, int(category) - 1, split)
+    return Listed(text_id, image_id, number - 1, split)
 
 
 def _read_document(path: Path) -> str:

@@ -5,6 +5,7 @@ never unpickles. It interprets only the opcodes that `torch.save(model.state_dic
 global names among them are compared as strings and never looked up, and anything else is refused.
 """
 
+import functools
 import io
 import math
 import pickletools
@@ -14,6 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gcnxmodal.data.files import ALWAYS
+
+SHARED = 4  # how often a storage may be there in memory, on average, as views of it are copies
+MOST_OPCODES = 1_000_000  # of a pickle; a tensor takes about 25
 _ORDERED_DICT, _REBUILD_TENSOR = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"
 # PyTorch writes storages little-endian.
 _TYPES = dict(Double="<f8", Float="<f4", Half="<f2", Long="<i8", Int="<i4", Byte="u1", Bool="?")
@@ -56,6 +61,9 @@ def read_torch_weights(data: bytes) -> dict[str, np.ndarray]:
         Exception: any, if it is damaged.
     """
     tensors, bytes_of = _read_zip(data) if data.startswith(b"PK") else _read_legacy(data)
+    promised = sum(math.prod(tensor.size) * tensor.storage.dtype.itemsize for tensor in tensors.values())
+    if promised > max(ALWAYS, SHARED * len(data)):
+        raise RefusedError(f"its tensors would take {promised:,} bytes of memory, but it has {len(data):,}")
     return {name: _array(tensor, bytes_of(tensor.storage)) for name, tensor in tensors.items()}
 
 
@@ -82,6 +90,7 @@ def _read_zip(data: bytes) -> _StateDict:
     archive = zipfile.ZipFile(io.BytesIO(data))
     (root,) = (name[: -len("data.pkl")] for name in archive.namelist() if name.endswith("/data.pkl"))
 
+    @functools.cache
     def record(name: str) -> bytes:
         # PyTorch stores records as they are; refusing compression bounds memory by the file's size.
         if archive.getinfo(root + name).compress_type != zipfile.ZIP_STORED:
@@ -91,7 +100,7 @@ def _read_zip(data: bytes) -> _StateDict:
     if root + "byteorder" in archive.namelist() and record("byteorder") != b"little":
         raise RefusedError("was written by a big-endian machine")
     tensors = _state_dict(_interpret(io.BytesIO(record("data.pkl"))))
-    return tensors, lambda storage: record(f"data/{storage.key}")
+    return tensors, lambda storage: record(f"data/{storage.key}")  # once, however many tensors share it
 
 
 def _state_dict(value: Any) -> dict[str, _Tensor]:
@@ -124,8 +133,10 @@ def _array(tensor: _Tensor, storage_bytes: bytes | memoryview) -> np.ndarray:
 def _interpret(stream: io.BytesIO) -> Any:
     """Run one pickle on a machine that knows no functions; leave the stream after its STOP."""
     stack, outer, memo = [], [], {}  # `outer`: the stacks below the marks
-    for opcode, argument, _ in pickletools.genops(stream):
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         name, items = opcode.name, []
+        if number == MOST_OPCODES:
+            raise RefusedError(f"has a pickle of more than {MOST_OPCODES:,} opcodes")
         if name in ("TUPLE", "APPENDS", "SETITEMS"):
             items, stack = stack, outer.pop()
         elif name in _POPPED:

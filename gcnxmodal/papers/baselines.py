@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 from sklearn.exceptions import ConvergenceWarning
 
 from gcnxmodal.baselines import HASHING_METHODS, METHODS, selection
 from gcnxmodal.baselines.base import Items
 from gcnxmodal.config import experiment_dict
 from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.files import read_json
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.wikipedia import official_features
 from gcnxmodal.environment import environment
@@ -32,7 +34,7 @@ from gcnxmodal.evaluation import (
 from gcnxmodal.papers.table import Part, Source
 from gcnxmodal.retrieval.hamming import average_precisions, pack_codes
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS
-from gcnxmodal.runs import write_json
+from gcnxmodal.runs import Made, Scores, write_json
 
 _OF_TEXTS = ("words", "stop_words", "lemmatise", "segmenter")  # what word counts depend on
 
@@ -111,7 +113,7 @@ def measure(asked: Sequence[Measurement], report: Callable[[str], None]) -> None
     Raises:
         InputError: for a fault of the data. What a method cannot take, or solve, becomes its reason.
     """
-    data: dict[bool, Corpus | Items] = {}
+    data: Mapping[bool, Corpus | Items] = {}
     for number, measurement in enumerate(asked, 1):
         official = measurement.source.official
         if official not in data:
@@ -131,16 +133,35 @@ def measure(asked: Sequence[Measurement], report: Callable[[str], None]) -> None
         report(f"{head}  {result['seconds']:.1f} s  {words}")
 
 
-def read_measurement(path: Path) -> dict[str, Any]:
+class _Kept(Made):
+    corpus: dict[str, str] | None = None
+
+
+class Measured(_Kept):
+    """The numbers of a measurement, or why it has none."""
+
+    reason: str
+    protocols: Mapping[str, Scores] = {}
+    expected: Mapping[str, dict[str, Scores]] = {}
+
+    @pydantic.model_validator(mode="after")
+    def _has_numbers_or_a_reason(self) -> "Measured":
+        if not self.protocols and not self.reason:
+            raise ValueError("there are neither 'protocols' nor a 'reason'")
+        return self
+
+
+class _Chosen(_Kept):
+    parameters: dict[str, Any]
+
+
+def read_measurement(path: Path, schema: type[Made] = _Kept) -> dict[str, Any]:
     """A file of a measurement.
 
     Raises:
-        InputError: if it is no JSON.
+        InputError: if it is no JSON, or not what `schema` describes.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not a measurement of a baseline: {error}; remove the file") from error
+    return read_json(path, schema, "it is no measurement of a baseline: remove the file")
 
 
 def official_hashes(part: Part) -> dict[str, str]:
@@ -173,7 +194,7 @@ def _method(source: Source) -> Callable[..., Any]:
 def _chosen(measurement: Measurement, items: Corpus | Items) -> dict[str, Any]:
     """Keyword arguments of the method: `fixed`, and what `select` finds on a part of the training items."""
     if measurement.chosen.exists():
-        return {**read_measurement(measurement.chosen)["parameters"], **measurement.source.fixed}
+        return {**read_measurement(measurement.chosen, _Chosen)["parameters"], **measurement.source.fixed}
     started = time.perf_counter()
     source, train, candidates = measurement.source, items.splits["train"], []
     with warnings.catch_warnings():

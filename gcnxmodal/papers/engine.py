@@ -7,7 +7,6 @@ What is finished is used again, so the same line goes on after a stop; more seed
 """
 
 import dataclasses
-import json
 import math
 import re
 import shlex
@@ -23,9 +22,11 @@ from gcnxmodal import sweeps
 from gcnxmodal.config import experiment_dict, flat, validate
 from gcnxmodal.console import say, status_of
 from gcnxmodal.data.cache import keep_compiled_programs
+from gcnxmodal.data.files import read_json
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError, saying
 from gcnxmodal.papers.baselines import (
+    Measured,
     Measurement,
     measure,
     measurements,
@@ -47,7 +48,7 @@ from gcnxmodal.papers.table import (
     Table,
 )
 from gcnxmodal.retrieval.protocols import expected_name
-from gcnxmodal.runs import RunFolder, claimed
+from gcnxmodal.runs import Curves, CurvesOfRun, RunFolder, claimed
 from gcnxmodal.sweeps import Member, SweepFolder, expand, sweep_config
 from gcnxmodal.systems.gin import GINExperiment
 from gcnxmodal.training.loop import Diverged
@@ -160,7 +161,8 @@ class PartFolder:
         if not official:
             for sweep in self.sweeps().values():
                 for path in sorted(sweep.path.glob("members/*/results.json")):
-                    refuse_other_data(path, _read(path).get("provenance", {}).get("hash"), hashes)
+                    kept = RunFolder(path.parent).read_results().get("provenance", {}).get("hash")
+                    refuse_other_data(path, kept, hashes)
         for measurement, path in self._files():
             if measurement.source.official == official:
                 refuse_other_data(path, read_measurement(path).get("corpus"), hashes)
@@ -168,7 +170,7 @@ class PartFolder:
     def moved(self) -> bool:
         """Whether a sweep read its data from another folder than the part does now."""
         root = experiment_dict(self.part.experiment)["data"]["root"]
-        kept = [_read(sweep.config)["experiment"]["data"]["root"] for sweep in self.sweeps().values()]
+        kept = [sweep.read_config()["experiment"]["data"]["root"] for sweep in self.sweeps().values()]
         return any(other != root for other in kept)
 
     def remove(self) -> None:
@@ -188,12 +190,13 @@ class PartFolder:
         if source.of_runs:
             members = self._runs_of(source.setting)
             results = {
-                seed: (run, _read(run.results)) for seed, run in members.items() if run.results.exists()
+                seed: (run, run.read_results()) for seed, run in members.items() if run.results.exists()
             }
             diverged = tuple(seed for seed, run in members.items() if run.diverged.exists())
         else:
             asked = self._measurements(source)
-            all_results = {of.seed: (of, read_measurement(of.path)) for of in asked if of.path.exists()}
+            there = [of for of in asked if of.path.exists()]
+            all_results = {of.seed: (of, read_measurement(of.path, Measured)) for of in there}
             results = {seed: of for seed, of in all_results.items() if not of[1]["reason"]}
             refused = "; ".join(dict.fromkeys(of["reason"] for _, of in all_results.values() if of["reason"]))
             system = "model"
@@ -509,7 +512,7 @@ def _kept_curves(
     folders: Sequence[RunFolder | Measurement], system: str, *, once: bool
 ) -> dict[str, dict[str, Curve]]:
     """Mean over runs of the curves that they keep of a system, by kind and direction."""
-    kept = [(folder, _read(folder.curves)) for folder in folders if folder.curves.exists()]
+    kept = [(folder, _read_curves(folder)) for folder in folders if folder.curves.exists()]
     of_system = [of.get(system) if isinstance(folder, RunFolder) else of for folder, of in kept]
     runs = [of for of in of_system if of is not None][: 1 if once else None]
     curves: dict[str, dict[str, Curve]] = {}
@@ -519,6 +522,11 @@ def _kept_curves(
             curve = mean_curve([of[x] for of in each], [of["precision"] for of in each])
             curves.setdefault(kind, {})[direction] = curve
     return curves
+
+
+def _read_curves(folder: RunFolder | Measurement) -> dict[str, Any]:
+    schema = CurvesOfRun if isinstance(folder, RunFolder) else Curves
+    return read_json(folder.curves, schema, "remove the file, and what it belongs to is drawn without it")
 
 
 def _history(folders: Sequence[RunFolder | Measurement], field: str) -> Curve:
@@ -570,7 +578,3 @@ def _made(results: Iterable[Mapping[str, Any]], seeds: int, fewer: str) -> tuple
         ("JAX", all_of(result["versions"]["jax"] for result in results)),
         ("measured", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"),
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -288,7 +288,7 @@ def data_uri(path: Path) -> str | None:
             opened.draft("RGB", (_SIDE, _SIDE))  # a JPEG is decoded at the smallest size that will do
             picture = ImageOps.exif_transpose(opened)
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow's decoders raise far more than OSError on damaged files
         return None
     picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()

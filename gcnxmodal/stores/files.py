@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import load_npz
+from gcnxmodal.data.files import Schema, read_json_lines
 from gcnxmodal.errors import InputError, writing
 from gcnxmodal.nn.weights import read_weights
 from gcnxmodal.retrieval.nearest import require_faiss
@@ -88,13 +89,20 @@ def write_items(folder: Path, items: Sequence[dict[str, Any]]) -> None:
         file.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
 
 
+class _Item(Schema):
+    id: str
+    text: str
+    labels: list[str]
+    splits: list[str]
+    picture: str | None = None
+    metadata: Mapping[str, Any] = {}
+    same_picture: int | None = None
+    same_text: int | None = None
+
+
 def read_items(folder: Path) -> list[dict[str, Any]]:
     """What `write_items` wrote. Raises InputError if it is missing or damaged."""
-    try:
-        with (folder / ITEMS).open(encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / ITEMS}: cannot be read ({error}); export again") from error
+    return read_json_lines(folder / ITEMS, _Item, "export again")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import MappedWords, Tokenizer, Vocabulary
 
+LONGEST_LINE = 2**20  # bytes; 3,000 numbers of a large model have some 40,000
 SOURCES = ("corpus", "glove", "file")
 _PACKED = {
     "gzip": b"\x1f\x8b",
@@ -238,12 +239,12 @@ def load_vectors(
             )
         start = len(codecs.BOM_UTF8) if signature.startswith(codecs.BOM_UTF8) else 0
         file.seek(start)
-        first = file.readline()
+        first = _line(file, path, 1)
         if not first.strip():
             raise InputError(
                 f"{path}: line 1 is empty; expected word vectors (word2vec text or binary, or GloVe text)"
             )
-        header = re.fullmatch(rb"\s*([1-9]\d*)\s+([1-9]\d*)\s*", first)
+        header = re.fullmatch(rb"\s*([1-9]\d{0,14})\s+([1-9]\d{0,14})\s*", first)
         if header is None:
             dimension = first.rstrip().count(b" ")
             if dimension == 0:
@@ -255,7 +256,7 @@ def load_vectors(
             vector_of = _read_text(file, path, wanted, dimension, None)
         else:
             rows, dimension = map(int, header.groups())
-            text = _row_is_text(file.readline(), dimension)
+            text = _row_is_text(file.readline(LONGEST_LINE), dimension)
             file.seek(start + len(first))
             read = _read_text if text else _read_binary
             vector_of = read(file, path, wanted, dimension, rows)
@@ -269,6 +270,16 @@ def load_vectors(
     vectors = KeyedVectors(len(vector_of[known[0]]))
     vectors.add_vectors(known, np.stack([vector_of[word] for word in known]))
     return vectors
+
+
+def _line(file: BinaryIO, path: Path, number: int) -> bytes:
+    """The next line. Raises InputError if it is longer than any line of word vectors is."""
+    line = file.readline(LONGEST_LINE + 1)
+    if len(line) > LONGEST_LINE:
+        raise InputError(
+            f"{path}: line {number} is longer than {LONGEST_LINE:,} bytes; fetch or export the file again"
+        )
+    return line
 
 
 def _row_is_text(row: bytes, dimension: int) -> bool:
@@ -288,7 +299,8 @@ def _read_text(
     vector_of: dict[str, np.ndarray] = {}
     header_lines = 0 if rows is None else 1
     number = header_lines
-    for number, raw in enumerate(file, start=header_lines + 1):
+    lines = iter(lambda: _line(file, path, number + 1), b"")
+    for number, raw in enumerate(lines, start=header_lines + 1):
         where = f"{path}: line {number}"
         try:
             line = raw.decode().rstrip()
@@ -327,7 +339,7 @@ def _read_binary(
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for row in range(1, rows + 1):
             where = f"{path}: byte {start} (row {row} of {rows})"
-            space = data.find(b" ", start)
+            space = data.find(b" ", start, start + LONGEST_LINE)
             end = space + 1 + 4 * dimension
             if space < 0 or end > len(data):
                 raise InputError(

@@ -5,9 +5,19 @@ import zipfile
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse as sp
 
-from gcnxmodal.data import arrays
-from gcnxmodal.data.arrays import feature_matrix, feature_rows, features_by_name, load_mat, load_npz
+from gcnxmodal.data import arrays, files
+from gcnxmodal.data.arrays import (
+    array_names,
+    feature_matrix,
+    feature_rows,
+    features_by_name,
+    load_mat,
+    load_npz,
+    read_mat,
+    read_mat_pictures,
+)
 from gcnxmodal.errors import InputError
 
 
@@ -37,7 +47,7 @@ def test_bare_pickle_is_no_npz(tmp_path):
     file, target = tmp_path / "features.npz", tmp_path / "executed"
     np.save(file.with_suffix(".npy"), np.array([Payload(target)], dtype=object))
     file.with_suffix(".npy").rename(file)
-    with pytest.raises(InputError, match=r"cannot be read as \.npz .* save it with numpy.savez"):
+    with pytest.raises(InputError, match=r"holds one bare array; save it as numpy\.savez"):
         load_npz(file, ["images"], "")
     assert not target.exists()
 
@@ -113,9 +123,8 @@ def test_matlab_7_3_says_how_to_save(tmp_path):
 
 def test_mat_structure_is_no_feature_matrix(tmp_path):
     scipy.io.savemat(tmp_path / "raw.mat", {"I": {"field": np.ones((2, 2))}})
-    array = load_mat(tmp_path / "raw.mat", ["I"], "")["I"]
-    with pytest.raises(InputError, match=r"array 'I' is .* expected numbers"):
-        feature_matrix(array, tmp_path / "raw.mat", "I", 1)
+    with pytest.raises(InputError, match=r"raw\.mat: variable 'I' is no array of numbers or texts"):
+        load_mat(tmp_path / "raw.mat", ["I"], "")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float16, np.float64, ">f4"])
@@ -229,3 +238,115 @@ def test_header_that_promises_more_rows_than_there_are_is_refused(tmp_path):
         member.write(bytes(4 * 3 * 8))
     with pytest.raises(InputError, match=r"x\.npz: array 'images' cannot be read"):
         feature_rows(tmp_path / "x.npz", np.array([0]), 9, "")
+
+
+def npz_of(path, member: bytes, name="images.npy"):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, member)
+    return path
+
+
+def npy(header: str) -> bytes:
+    """An array of 40 bytes under any header."""
+    padded = header.encode() + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + bytes(40)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 5)}"),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 5)}"),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 5)}"),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 5)}"),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 5}"),
+        npy("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000, 5)}"),
+        npy("{'descr': 'nothing', 'fortran_order': False, 'shape': (2, 5)}"),
+        npy("(" * 200),
+        npy("[]"),
+        b"no array",
+        b"",
+    ],
+    ids=["rows", "digits", "negative", "bool", "syntax", "nothing", "type", "deep", "list", "text", "empty"],
+)
+def test_header_that_lies_is_refused_before_memory_is_taken(tmp_path, member):
+    path = npz_of(tmp_path / "x.npz", member)
+    for read in (lambda: load_npz(path, ["images"], ""), lambda: feature_rows(path, np.array([0]), 2, "")):
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputError, match=r"x\.npz: array 'images' cannot be read"):
+                read()
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+        finally:
+            tracemalloc.stop()
+
+
+def test_members_that_are_no_arrays_are_not_counted_among_them(tmp_path):
+    path = npz_of(tmp_path / "x.npz", b"text", name="readme.txt")
+    assert array_names(path, "") == []
+    with pytest.raises(InputError, match=r"x\.npz: has no array 'readme\.txt', only nothing"):
+        load_npz(path, ["readme.txt"], "")
+
+
+@pytest.fixture
+def few_bytes(monkeypatch):
+    """The limit of 256 MB is 1 MB."""
+    monkeypatch.setattr(files, "ALWAYS", 2**20)
+
+
+def test_compressed_array_that_needs_far_more_memory_than_its_file_is_refused(tmp_path, few_bytes):
+    np.savez_compressed(tmp_path / "x.npz", images=np.zeros((4000, 128)))
+    scipy.io.savemat(tmp_path / "x.mat", {"I": np.zeros((4000, 128))}, do_compression=True)
+    message = "'{}' would take 4,096,[0-9]+ bytes of memory, but the file has [0-9,]+; fetch"
+    with pytest.raises(InputError, match=r"x\.npz: array " + message.format("images")):
+        feature_rows(tmp_path / "x.npz", np.array([0]), 4000, "")
+    with pytest.raises(InputError, match=r"x\.mat: variable " + message.format("I")):
+        load_mat(tmp_path / "x.mat", ["I"], "")
+    # A matrix of tags, about as good as such files compress.
+    tags = np.zeros((4000, 128), np.uint8)
+    tags[np.arange(4000), np.random.default_rng(0).integers(0, 128, 4000)] = 1
+    scipy.io.savemat(tmp_path / "x.mat", {"I": tags.astype(float)}, do_compression=True)
+    np.testing.assert_array_equal(load_mat(tmp_path / "x.mat", ["I"], "")["I"], tags)
+
+
+def test_hdf5_that_promises_numbers_it_never_wrote_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="the extra `matlab` is not installed")
+    with h5py.File(tmp_path / "x.mat", "w") as file:
+        file.create_dataset("XAll", (10**9, 1000), "f8", chunks=(100, 100))
+    with pytest.raises(InputError, match=r"variable 'XAll' would take 8,000,000,000,000 bytes"):
+        read_mat(tmp_path / "x.mat", "XAll")
+    with pytest.raises(InputError, match="variable 'XAll' would take"):
+        read_mat_pictures(tmp_path / "x.mat", "XAll", 10**9)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_mat_cells_and_sizes_that_lie_are_refused(tmp_path, compressed):
+    names = np.array([["a.jpg"], ["b.jpg"], [""]], object)
+    arrays = {"FAll": names, "XAll": np.eye(3), "YAll": sp.csc_array(np.eye(3))}
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, arrays, do_compression=compressed)
+    read = load_mat(path, list(arrays), "")
+    assert [cell[0].item() if cell[0].size else "" for cell in read["FAll"]] == ["a.jpg", "b.jpg", ""]
+    np.testing.assert_array_equal(read["YAll"].toarray(), np.eye(3))
+    if compressed:
+        return
+    content = path.read_bytes()
+    sizes = {"FAll": (3, 1), "XAll": (3, 3), "YAll": (3, 3)}
+    for name, size in sizes.items():
+        at = content.index(np.array(size, "<i4").tobytes(), content.index(name.encode()) - 24)
+        lie = np.array((2**31 - 1, size[1]), "<i4").tobytes()
+        path.write_bytes(content[:at] + lie + content[at + 8 :])
+        with pytest.raises(InputError, match=rf"x\.mat: variable '{name}' "):
+            load_mat(path, [name], "")
+
+
+def test_old_mat_that_promises_more_than_there_is_is_refused(tmp_path):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"I": np.eye(3)}, format="4")
+    np.testing.assert_array_equal(load_mat(path, ["I"], "")["I"], np.eye(3))
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + np.int32(2**30).tobytes() + content[8:])
+    with pytest.raises(
+        InputError, match=r"x\.mat: cannot be read as a MATLAB file \(a variable is sparse or"
+    ):
+        load_mat(path, ["I"], "")

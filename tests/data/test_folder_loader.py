@@ -12,6 +12,7 @@ from PIL import Image
 
 from gcnxmodal.data import metadata
 from gcnxmodal.data.folder import find_pictures, load
+from gcnxmodal.data.metadata import read_rows
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import Tokenizer
 
@@ -752,3 +753,18 @@ def test_what_is_skipped_in_a_bare_folder_is_counted_and_named(tmp_path):
     source = find_pictures(root)
     assert source.pictures == [root / "a.png", root / "below" / "b.jfif"]
     assert source.layout == "a bare folder (skipped: 2 .heic, 1 without an ending, the linked folders more)"
+
+
+def test_a_table_of_constants_of_any_length_is_refused_before_it_is_read(tmp_path):
+    column = pyarrow.DictionaryArray.from_arrays(np.zeros(10**7, np.int32), ["a cat"]).dictionary_encode()
+    pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "metadata.parquet")
+    with pytest.raises(InputError, match=r"parquet: a table of 10,000,000 values would take 640,000,000"):
+        read_rows(tmp_path, tmp_path)
+
+
+def test_a_table_with_text_that_is_no_utf8_is_refused_by_name(tmp_path):
+    path = tmp_path / "metadata.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["kitten", "puppy"]}), path, compression="none")
+    path.write_bytes(path.read_bytes().replace(b"kitten", b"kit\xfeen"))
+    with pytest.raises(InputError, match=r"metadata\.parquet: cannot be read as Parquet .*; write it again"):
+        read_rows(tmp_path, tmp_path)

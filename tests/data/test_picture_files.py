@@ -1,9 +1,12 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from picture_files import noise
 from PIL import Image
 
-from gcnxmodal.data.pictures import centre_square, imagenet_crop, open_picture
+from gcnxmodal.data.pictures import centre_square, imagenet_crop, open_picture, rasterise
 from gcnxmodal.errors import InputError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -119,3 +122,44 @@ def test_imagenet_crop_equals_scaling_to_256_and_cropping_224_as_torchvision_doe
     top, left = round((scaled[1] - 224) / 2.0), round((scaled[0] - 224) / 2.0)
     expected = pixels[top : top + 224, left : left + 224]
     np.testing.assert_array_equal(imagenet_crop(path, 224), expected, strict=True)
+
+
+def png_of(path, width: int, height: int):
+    """A PNG of a few bytes that promises so many pixels, and has them, all of them black."""
+    rows = zlib.compress(bytes((1 + -(-width // 8)) * height))
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0), b"IDAT": rows, b"IEND": b""}
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, of in chunks.items():
+            checksum = struct.pack(">I", zlib.crc32(name + of))
+            file.write(struct.pack(">I", len(of)) + name + of + checksum)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((13_000, 13_000), "is 13,000 x 13,000, more than 80 million pixels; make it smaller"),
+        ((20_000, 20_000), "has more than 80 million pixels; make it smaller"),
+        ((8_000, 1), "is 8,000 x 1, more than 100 times longer than wide; crop it"),
+        ((7, 8_000), "is 7 x 8,000, more than 100 times longer than wide; crop it"),
+    ],
+)
+def test_pictures_beyond_the_limits_are_refused_before_they_are_decoded(tmp_path, size, message):
+    path = png_of(tmp_path / "bomb.png", *size)
+    for read in (centre_square, imagenet_crop):
+        with pytest.raises(InputError, match=rf"bomb\.png: {message}"):
+            read(path, 224)
+
+
+def test_a_picture_at_the_limit_of_shapes_is_cropped(tmp_path):
+    assert imagenet_crop(png_of(tmp_path / "long.png", 700, 7), 32).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    "content", ["<a>" * 100_000, "<svg>" * 300 + "</svg>" * 300, "[" * 100, ""], ids=range(4)
+)
+def test_a_drawing_that_would_end_the_process_is_refused(tmp_path, content):
+    (tmp_path / "deep.svg").write_text(content)
+    with pytest.raises(InputError, match=r"deep\.svg: (has more than 200 elements|cannot be drawn)"):
+        rasterise([tmp_path / "deep.svg"], 16, tmp_path, progress=False)

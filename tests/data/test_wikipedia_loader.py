@@ -277,3 +277,10 @@ def test_real_archive_has_its_published_sizes(shared_data, tmp_path):
     assert (train[0], test[0]) == (138, 34)
     assert (train[-1], test[-1]) == (347, 104)
     assert wikipedia.official_features(root)["T_te"].shape == (693, 10)
+
+
+@pytest.mark.parametrize("category", ["9" * 5000, "3", "0", "²", "-1"], ids=range(5))
+def test_a_class_that_is_none_of_the_list_is_refused_whatever_its_digits(load, root, category):
+    (root / "trainset_txt_img_cat.list").write_text(f"t1\ti1\t{category}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"trainset_txt_img_cat\.list: line 1: class is '.*expected 1 to 2"):
+        load()

@@ -197,3 +197,18 @@ def test_text_file_is_no_weights(tmp_path):
     path.write_text("<html>404</html>")
     with pytest.raises(InputError, match="not a whole PyTorch state dict"):
         read_weights(path)
+
+
+@both_formats
+def test_tensors_that_share_a_storage_without_end_are_refused(tmp_path, as_zip):
+    base = torch.zeros(2**16)
+    path = save({f"w{number}": base for number in range(2000)}, tmp_path / "weights.pth", as_zip)
+    with pytest.raises(InputError, match=r"weights\.pth: its tensors would take 524,288,000 bytes of memory"):
+        read_weights(path)
+
+
+def test_a_pickle_nested_two_million_deep_is_refused_at_once(tmp_path):
+    with zipfile.ZipFile(tmp_path / "weights.pth", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02)" + b"\x85" * 2_000_000 + b".")
+    with pytest.raises(InputError, match=r"weights\.pth: has a pickle of more than 1,000,000 opcodes"):
+        read_weights(tmp_path / "weights.pth")

@@ -155,3 +155,20 @@ def test_a_bad_file_is_refused_by_name_and_place(tmp_path, content, message):
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"absent\.txt: there is no such file"):
         load_vectors(tmp_path / "absent.txt", WORDS)
+
+
+@pytest.mark.parametrize("start", [b"", b"2 3\n", b"2 3\ncat 1 2 3\n"], ids=["glove", "word2vec", "later"])
+def test_a_line_without_end_is_refused_before_it_is_read(tmp_path, start):
+    path = tmp_path / "vectors.txt"
+    with path.open("wb") as file:
+        file.write(start + b"dog ")
+        file.truncate(2**31)
+    with pytest.raises(InputError, match=r"vectors\.txt: (line \d is longer than 1,048,576|byte)"):
+        load_vectors(path, ["dog"])
+
+
+def test_a_header_of_5000_digits_is_no_header(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_text("9" * 5000 + " 3\ncat 1 2 3\n")
+    with pytest.raises(InputError, match=r"vectors\.txt: line 2 has 3 values, expected 1"):
+        load_vectors(path, ["cat"])
