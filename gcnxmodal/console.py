@@ -53,10 +53,25 @@ def describe(system: System) -> str:
             _words(graph)
             + (f"; {wordless:,} documents have no vocabulary word and are kept" if wordless else ""),
             *_SEGMENTED.get(corpus.vocabulary.tokenizer.segmenter, ()),
+            *_fitted(system),
             f"model: {system.parameters:,} parameters; an epoch is {system.steps_per_epoch:,} steps of "
             f"{system.per_step:,} {system.unit}; on {devices}",
         ]
     )
+
+
+def _fitted(system: System) -> list[str]:
+    """Which options say more items than there are to train on."""
+    pairs = (
+        (name, getattr(system.experiment.train, name), getattr(system.fitted, name))
+        for name in system.within_items
+    )
+    items = len(system.inputs.corpus.splits["train"])
+    return [
+        f"--train.{name.replace('_', '-')} is {asked}, but there are {items} training items; {used} is used"
+        for name, asked, used in pairs
+        if asked != used
+    ]
 
 
 _SEGMENTED = {
