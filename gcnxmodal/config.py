@@ -57,6 +57,8 @@ class DataConfig:
     image_scale: Literal["raw", "unit", "standard"] = "unit"
     """Of features (pixels stay). raw: as they are; unit: divided by one number so that training features have
     unit variance; standard: each feature has mean 0 and variance 1 on the training items."""
+    skip_broken: bool = False
+    """Go on without the items whose pictures cannot be read; they are listed."""
     validation: Fraction = 0.0
     """Fraction of the training items held out and used in place of the test set, to choose options."""
 

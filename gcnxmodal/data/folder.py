@@ -25,9 +25,10 @@ from gcnxmodal.data import wikipedia
 from gcnxmodal.data.arrays import all_features, array_names, feature_matrix, features_by_name, load_npz
 from gcnxmodal.data.cache import cache_dir
 from gcnxmodal.data.files import fingerprint, is_inside, require_file, require_folder
-from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
+from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, offering_to_skip, pictures_of
 from gcnxmodal.data.metadata import FieldNames, find_source, read_rows
 from gcnxmodal.data.picture_features import FROM_PICTURES, resolution_for
+from gcnxmodal.data.pictures import BrokenPictures
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
 
@@ -86,14 +87,16 @@ def load(
             "one of them out"
         )
     pictures = None if names is None else [root / name for name in names]
-    sources = _feature_sources(root, source, image_feature, pictures)
+    with offering_to_skip():
+        skip = shared.get("skip_broken", False)
+        sources = _feature_sources(root, source, image_feature, pictures, shared["cache_dir"], skip)
     dense = image_feature == "features" and "texts" in array_names(sources[0], _SAVE_FEATURES)
     texts = [row["text"] if "text" in row else [_shown(row, number)] for number, row in enumerate(rows, 1)]
     if not dense and "text" not in rows[0]:
         raise InputError(f"{source}: there is no field 'text'; add it, a text for each row")
     row_n = [row for row, of in enumerate(texts) for _ in of]  # of each item
     grouped = names is not None or "group" in rows[0] or len(row_n) > len(rows)
-    shown = pictures and pictures_of(pictures)
+    shown = pictures if image_feature != "features" else pictures and pictures_of(pictures)
     images = ImageSource(image_feature, resolution_for(image_feature, resolution), None)
 
     def features() -> np.ndarray:
@@ -171,7 +174,7 @@ def _generic(root: Path) -> PictureSource:
     labels, _ = _labels(rows, names, source)
     groups = _groups(rows, names, source)
     listed = None if names is None else [root / name for name in names]
-    pictures = _feature_sources(root, source, "efficientnet-lite0", listed)
+    pictures = _feature_sources(root, source, "efficientnet-lite0", listed, cache_dir())
     splits = _given_splits(rows, groups, names, source)
     splits = splits or stratified_split(labels, groups, _TEST_FRACTION, _SPLIT_SEED)
     return PictureSource(
@@ -228,9 +231,14 @@ def _bare(root: Path) -> PictureSource:
 
 
 def _feature_sources(
-    root: Path, metadata: Path, image_feature: str, pictures: list[Path] | None
+    root: Path,
+    metadata: Path,
+    image_feature: str,
+    pictures: list[Path] | None,
+    cache: Path,
+    skip_broken: bool = False,
 ) -> list[Path]:
-    """The files that the features come from: the pictures themselves, or features.npz."""
+    """The files that the features come from: the pictures that are there, or features.npz."""
     if image_feature == "features":
         return [require_file(root / "features.npz", _SAVE_FEATURES)]
     if image_feature not in FROM_PICTURES:
@@ -243,8 +251,15 @@ def _feature_sources(
             f"{metadata}: there is no field 'file_name'; add it, or put features into "
             f"{root / 'features.npz'} and set --data.image-feature to 'features'"
         )
-    fix = f"it is a file_name of {metadata.name}: mend the name, or remove its row"
-    return [require_file(picture, fix) for picture in pictures]
+    missing = {
+        picture: f"{picture}: there is no such file; it is a file_name of {metadata.name}: mend the name, or "
+        "remove its row"
+        for picture in pictures
+        if not picture.is_file()
+    }
+    if missing and not skip_broken:
+        raise BrokenPictures(missing, len(set(pictures)), cache)
+    return [picture for picture in pictures if picture not in missing]
 
 
 def _labels(

@@ -112,6 +112,7 @@ def load_corpus(data: DataConfig, text: TextConfig, **more: Any) -> Corpus:
         image_feature=data.image_feature,
         resolution=data.resolution,
         cache_dir=cache_dir(),
+        skip_broken=data.skip_broken,
         **loader_options(data),
         **more,
     )

@@ -3,8 +3,11 @@
 SVG pictures are drawn as PNG files first.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import resvg_py
@@ -14,6 +17,72 @@ from tqdm import tqdm
 
 from gcnxmodal.data.cache import replacing
 from gcnxmodal.errors import InputError
+
+NAMED = 10  # broken pictures that a message names; a file has the rest
+_Read = TypeVar("_Read")
+
+
+class BrokenPictures(InputError):
+    """Pictures that cannot be read.
+
+    Attributes:
+        faults: what is wrong with each, as an `InputError` says it.
+    """
+
+    def __init__(self, faults: Mapping[Path, str], total: int, folder: Path):
+        self.faults = faults
+        if len(faults) == 1:
+            super().__init__(*faults.values())
+            return
+        lines = [fault.rpartition("; ")[0] for fault in faults.values()]
+        where = "".join(f"\n  {line}" for line in lines[:NAMED])
+        if len(lines) > NAMED:
+            text = "".join(f"{line}\n" for line in lines)
+            file = folder / f"broken-pictures-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"
+            where += f"\n  and {len(lines) - NAMED:,} more"
+            try:
+                with replacing(file) as temporary:
+                    temporary.write_text(text, encoding="utf-8", errors="replace")
+                where += f": all of them are in {file}"
+            except OSError:  # the first ones are named all the same
+                pass
+        super().__init__(
+            f"{len(faults):,} of {total:,} pictures cannot be read:{where}\n"
+            "replace the files or drop their rows"
+        )
+
+
+def of_each(
+    read: Callable[[Path], _Read], pictures: Sequence[Path], pool: Executor, doing: str, folder: Path
+) -> list[_Read]:
+    """What `read` makes of each picture, with a bar.
+
+    Args:
+        doing: stands before the bar; none if it is empty.
+        folder: for the list of the broken ones, if they are many.
+
+    Raises:
+        BrokenPictures: after all have been tried, if `read` raised an InputError for some.
+    """
+
+    def tried(picture: Path) -> Any:
+        try:
+            return read(picture)
+        except InputError as error:
+            return error
+
+    bar = tqdm(
+        pool.map(tried, pictures), doing, len(pictures), unit="picture", disable=None if doing else True
+    )
+    results = list(bar)
+    faults = {
+        picture: str(result)
+        for picture, result in zip(pictures, results, strict=True)
+        if isinstance(result, InputError)
+    }
+    if faults:
+        raise BrokenPictures(faults, len(set(pictures)), folder)
+    return results
 
 
 def open_picture(picture: Path) -> Image.Image:

@@ -1,5 +1,6 @@
 import csv
 import io
+import itertools
 import json
 import sys
 
@@ -149,7 +150,7 @@ def test_test_texts_change_no_bit_of_vocabulary_and_training_counts(root, option
 
 
 def draw(root, rows):
-    for row, colour in zip(rows, COLOURS, strict=True):
+    for row, colour in zip(rows, itertools.cycle(COLOURS)):
         (root / row["file_name"]).parent.mkdir(exist_ok=True)
         Image.new("RGB", (40, 40), colour).save(root / row["file_name"])
 
@@ -181,6 +182,48 @@ def test_unreadable_picture_is_named_before_any_is_encoded(root, options, monkey
         InputError, match=r"b/4\.png: not a readable picture .* replace the file or drop its row"
     ):
         load(root, **options)
+
+
+def test_all_broken_pictures_are_named_at_once_and_left_out_by_option(root, options, capsys):
+    colours = [f"{number}.png" for number in range(40)]
+    rows = [
+        {"file_name": name, "text": f"word{number % 5}", "label": f"class{number % 2}"}
+        for number, name in enumerate(colours)
+    ]
+    rows[3]["label"] = "class of a broken picture"
+    write(root, rows)
+    draw(root, rows)
+    for name in colours[2:14]:
+        (root / name).write_bytes(b"not a picture")
+    options |= {"image_feature": "pixels", "resolution": 32}
+    says = r"(?s)12 of 40 pictures cannot be read:.*/2\.png: not .*and 2 more: all of them are in "
+    with pytest.raises(InputError, match=says) as refused:
+        load(root, **options)
+    assert str(refused.value).endswith("drop their rows, or go on without them by --data.skip-broken")
+    (listed,) = options["cache_dir"].glob("broken-pictures-*.txt")
+    assert [line.split(":")[0] for line in listed.read_text().splitlines()] == [
+        str(root / name) for name in colours[2:14]
+    ]
+    (root / colours[20]).unlink()
+    with pytest.raises(InputError, match=r"20\.png: there is no such file; .* by --data\.skip-broken"):
+        load(root, **options)
+    for _ in range(2):  # made, and from the cache
+        corpus = load(root, **options, skip_broken=True)
+        assert "13 of 40 pictures cannot be read" in capsys.readouterr().out
+    whole = [row for number, row in enumerate(rows) if number not in (*range(2, 14), 20)]
+    assert corpus.texts == tuple(row["text"] for row in whole)
+    assert corpus.class_names == ("class0", "class1")
+    assert [corpus.class_names[of] for of in corpus.labels.argmax(axis=1)] == [row["label"] for row in whole]
+    for row in range(27):
+        expected = Image.open(corpus.pictures[row]).getpixel((0, 0))
+        assert tuple(corpus.images[row, 5, 5]) == expected
+    assert sorted(np.concatenate(list(corpus.splits.values()))) == list(range(27))
+
+
+def test_skipping_broken_pictures_of_features_is_refused(root, options):
+    write(root, ROWS)
+    with pytest.raises(InputError, match=r"--data\.skip-broken is set, but --data\.image-feature features"):
+        load(root, **options, skip_broken=True)
 
 
 def test_missing_picture_is_named(root, options):
