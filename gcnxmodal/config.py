@@ -57,6 +57,8 @@ class DataConfig:
     image_scale: Literal["raw", "unit", "standard"] = "unit"
     """Of features (pixels stay). raw: as they are; unit: divided by one number so that training features have
     unit variance; standard: each feature has mean 0 and variance 1 on the training items."""
+    encoding: str | None = None
+    """folder: of the metadata, such as cp1252 or gb18030; by default UTF-8."""
     skip_broken: bool = False
     """Go on without the items whose pictures cannot be read; they are listed."""
     validation: Fraction = 0.0

@@ -53,12 +53,18 @@ def read_text(path: Path) -> str:
         InputError: if it cannot be read, or a byte of it is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte, line = error.object[error.start], error.object.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"{path}: byte {error.start} (0x{byte:02x}, line {line}) is not UTF-8; save the file as UTF-8"
         ) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole of a file; an InputError if it cannot be read."""
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check the path and its rights"

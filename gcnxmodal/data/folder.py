@@ -26,7 +26,7 @@ from gcnxmodal.data.arrays import all_features, array_names, feature_matrix, fea
 from gcnxmodal.data.cache import cache_dir
 from gcnxmodal.data.files import fingerprint, is_inside, require_file, require_folder
 from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, offering_to_skip, pictures_of
-from gcnxmodal.data.metadata import FieldNames, find_source, read_rows
+from gcnxmodal.data.metadata import FieldNames, find_source, read_rows, split_name
 from gcnxmodal.data.picture_features import FROM_PICTURES, resolution_for
 from gcnxmodal.data.pictures import BrokenPictures
 from gcnxmodal.data.split import stratified_split
@@ -34,7 +34,7 @@ from gcnxmodal.errors import InputError
 
 # What counts as a picture in a bare folder. Pillow's own list has HDF5 and other files of features in it.
 SUFFIXES = {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-_CONTENTS = "your pictures and metadata.csv, .jsonl or .parquet"
+_CONTENTS = "your pictures and metadata.csv, .tsv, .json, .jsonl or .parquet"
 _SAVE_FEATURES = (
     "write it with numpy.savez(file, images=array), a row an item, or with python -m gcnxmodal.features"
 )
@@ -50,6 +50,7 @@ def load(
     picture_field: str | None = None,
     label_field: str | None = None,
     split_field: str | None = None,
+    encoding: str | None = None,
     split_seed: int = _SPLIT_SEED,
     test_fraction: float = _TEST_FRACTION,
     **shared: typing.Unpack[Shared],
@@ -65,6 +66,7 @@ def load(
             `images` of features.npz. An array `texts` in it is read too: dense features of the texts.
         text_field, picture_field, label_field, split_field: fields of the metadata, in place of those that
             are found by their names.
+        encoding: of the metadata, in place of UTF-8.
         split_seed, test_fraction: for metadata without the field `split`: a split stratified by class, in
             which groups stay together.
 
@@ -73,11 +75,11 @@ def load(
     """
     root = require_folder(root, _CONTENTS)
     fields = FieldNames(text_field, picture_field, label_field, split_field)
-    listed = read_rows(root, shared["cache_dir"], fields)
-    if listed.noted:
-        print(listed.noted)
+    listed = read_rows(root, shared["cache_dir"], fields, encoding)
+    for note in listed.noted:
+        print(note)
     source, rows = listed.source, listed.rows
-    names = _file_names(rows, source, shared["cache_dir"])
+    names = _file_names(rows, root, source, shared["cache_dir"])
     groups = _groups(rows, names, source)
     labels, class_names = _labels(rows, names, source)
     splits = _given_splits(rows, groups, names, source)
@@ -121,7 +123,8 @@ def load(
 
     drawn = {"seed": split_seed, "test_fraction": test_fraction}
     options = {"split": "metadata" if splits else drawn, "pictures": shown is not None}
-    options |= {name: given for name, given in fields._asdict().items() if given is not None}
+    given = {**fields._asdict(), "encoding": encoding}
+    options |= {name: value for name, value in given.items() if value is not None}
     about = {"source": str(source), "licence": "as the user's own data"}
     files = fingerprint([*listed.files, *sources])
     return load_items("folder", read, images, options, files, about, root=root, **shared)
@@ -170,7 +173,7 @@ def find_pictures(root: Path) -> PictureSource:
 
 def _generic(root: Path) -> PictureSource:
     source, _, rows, _ = read_rows(root, cache_dir())
-    names = _file_names(rows, source, cache_dir())
+    names = _file_names(rows, root, source, cache_dir())
     labels, _ = _labels(rows, names, source)
     groups = _groups(rows, names, source)
     listed = None if names is None else [root / name for name in names]
@@ -276,6 +279,9 @@ def _labels(
             field, values = "labels", row["labels"]
             if isinstance(values, str):
                 values = [name for name in values.split(";") if name.strip()]
+        if isinstance(values, list):
+            # Tables that once had a hole have 1.0 for 1.
+            values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
         classes = [str(value).strip() for value in values] if isinstance(values, list) else [""]
         whole = isinstance(values, list) and all(type(value) in (str, int) for value in values)
         if not whole or not all(classes):
@@ -302,17 +308,35 @@ def _labels(
     return np.array([[name in of for name in class_names] for of in names_of_rows]), class_names
 
 
-def _file_names(rows: list[dict[str, Any]], metadata: Path, cache: Path) -> list[str] | None:
+def _as_it_lies(root: Path, name: str) -> str:
+    """The name of a picture as it is in the folder: with slashes, and the suffix in the letters there."""
+    if (root / name).exists():
+        return name
+    slashed = name.replace("\\", "/")
+    stem, dot, suffix = slashed.rpartition(".")
+    spellings = [slashed, *(f"{stem}{dot}{of}" for of in (suffix.lower(), suffix.upper()))]
+    return next((other for other in spellings if is_inside(other) and (root / other).is_file()), name)
+
+
+def _file_names(rows: list[dict[str, Any]], root: Path, metadata: Path, cache: Path) -> list[str] | None:
     """The pictures by their paths from the folder, or as they lie in the cache."""
     if "file_name" not in rows[0]:
         return None
+    relocated = []
     for number, row in enumerate(rows, 1):
         name = row["file_name"]
+        if isinstance(name, str) and (lies := _as_it_lies(root, name)) != name:
+            name = row["file_name"] = lies
+            relocated.append(lies)
         if not isinstance(name, str) or not (is_inside(name) or Path(name).is_relative_to(cache)):
             raise InputError(
-                f"{metadata}: row {number}: the field 'file_name' is {name!r}; expected a path inside "
-                f"{metadata.parent}"
+                f"{metadata}: row {number}: the field 'file_name' is {name!r}; expected a path inside {root}"
             )
+    if relocated:
+        print(
+            f"{metadata}: {len(relocated):,} pictures lie under another spelling of their file_name, such as "
+            f"'{relocated[0]}' (slashes for backslashes, or the suffix in other letters)"
+        )
     return [row["file_name"] for row in rows]
 
 
@@ -339,13 +363,16 @@ def _given_splits(
     """The split that the metadata state, if they do; a group may be in one part only."""
     if "split" not in rows[0]:
         return None
-    given = [row["split"] for row in rows]
-    for number, part in enumerate(given, 1):
-        if not isinstance(part, str) or not part:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(part := row["split"], str) or not part:
             raise InputError(
                 f"{metadata}: row {number}: the field 'split' is {part!r}; write train or test in every row, "
                 "or drop the field"
             )
+    given = [split_name(row["split"]) for row in rows]
+    if "val" in given and "test" not in given:
+        print(f"{metadata}: no row is in test; those in val take its place")
+        given = ["test" if part == "val" else part for part in given]
     missing = {"train", "test"} - set(given)
     if missing:
         raise InputError(

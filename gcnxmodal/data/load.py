@@ -41,7 +41,7 @@ LOADERS = {
 
 OPTIONS = (
     *("classes", "labels", "selection", "tags", "tag_list", "split", "split_seed"),
-    *("text_field", "picture_field", "label_field", "split_field"),
+    *("text_field", "picture_field", "label_field", "split_field", "encoding"),
 )
 """Fields of DataConfig that are arguments of some loaders, under the same name."""
 

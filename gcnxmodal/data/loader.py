@@ -73,7 +73,7 @@ class Items:
             self,
             texts=chosen(self.texts),
             labels=labels[:, used],
-            class_names=[self.class_names[number] for number in used],
+            class_names=[self.class_names[number] for number in used.tolist()],
             splits={name: new_row[of[stays[of]]] for name, of in self.splits.items()},
             pictures=chosen(self.pictures),
             groups=chosen(self.groups),

@@ -91,9 +91,105 @@ def test_items_may_have_several_labels_or_none(root, options, suffix):
     np.testing.assert_array_equal(corpus.labels, np.array(expected, bool))
 
 
-def test_numbers_may_name_classes(root, options):
-    write(root, [{**row, "label": int(row["label"] == "plant")} for row in ROWS])
+@pytest.mark.parametrize("number", [int, float])
+def test_numbers_may_name_classes(root, options, number):
+    write(root, [{**row, "label": number(row["label"] == "plant")} for row in ROWS])
     assert load(root, **options).class_names == ("0", "1")
+
+
+def as_table(rows, between):
+    table = io.StringIO()
+    written = csv.DictWriter(table, rows[0], delimiter=between)
+    written.writeheader()
+    written.writerows(rows)
+    return table.getvalue()
+
+
+TABLES = {
+    "semicolons": ("metadata.csv", as_table(ROWS, ";").encode(), {}, "fields are between semicolons"),
+    "tabs": ("metadata.csv", as_table(ROWS, "\t").encode(), {}, "fields are between tabs"),
+    "tsv": ("metadata.tsv", as_table(ROWS, "\t").encode(), {}, ""),
+    "json": ("metadata.json", json.dumps(ROWS).encode(), {}, ""),
+    "utf-16": ("metadata.csv", as_table(ROWS, ",").encode("utf-16"), {}, "read as UTF-16"),
+    "cp1252": ("metadata.csv", as_table(ROWS, ",").encode("cp1252"), {"encoding": "cp1252"}, ""),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "more", "said"), TABLES.values(), ids=TABLES.keys())
+def test_tables_as_people_have_them_are_read_and_what_was_done_is_said(
+    root, options, capsys, name, content, more, said
+):
+    (root / name).write_bytes(content)
+    corpus = load(root, **options, **more)
+    assert corpus.texts == tuple(row["text"] for row in ROWS)
+    assert [corpus.class_names[of] for of in corpus.labels.argmax(axis=1)] == [row["label"] for row in ROWS]
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert bool(said) == bool(printed)
+
+
+def test_a_text_may_be_as_long_as_it_is(root, options):
+    write(root, [{**ROWS[0], "text": "long " * 40_000}, *ROWS[1:]], ".csv")
+    assert load(root, **options).texts[0] == "long " * 40_000
+
+
+def test_another_encoding_that_is_wrong_is_refused(root, options):
+    path = write(root, ROWS, ".csv")
+    with pytest.raises(InputError, match=rf"{path}: is not ascii .*; mend it, or name another --data\.enc"):
+        load(root, **options, encoding="ascii")
+    with pytest.raises(InputError, match=r"--data\.encoding is 'utf-9', which Python does not know"):
+        load(root, **options, encoding="utf-9")
+
+
+def test_the_folders_of_a_split_have_a_table_each(root, options, capsys):
+    (root / "features.npz").unlink()
+    for part in ("train", "test"):
+        of_part = [row for row in ROWS if row["split"] == part]
+        (root / part).mkdir()
+        write(root / part, [{name: of[name] for name in ("file_name", "text", "label")} for of in of_part])
+        for folder in "ab":
+            (root / part / folder).mkdir()
+        for row in of_part:
+            Image.new("RGB", (40, 40), "red").save(root / part / row["file_name"])
+    options |= {"image_feature": "pixels", "resolution": 32}
+    corpus = load(root, **options)
+    assert "{test,train}/metadata.jsonl: the split is that of the folders" in capsys.readouterr().out
+    assert [corpus.texts[row] for row in corpus.splits["test"]] == ["tree", "red crab"]
+    assert corpus.pictures[0] == str(root / "test/b/4.png")
+    assert len(corpus.splits["train"]) == 3
+    assert len(find_pictures(root).pictures) == 5
+
+
+def test_pictures_are_found_by_names_of_other_systems(root, options, capsys):
+    rows = [{**row, "file_name": row["file_name"].replace("/", "\\")} for row in ROWS]
+    rows[1]["file_name"] = "a/2.PNG"
+    write(root, rows)
+    draw(root, ROWS)
+    corpus = load(root, **options)
+    assert corpus.pictures == tuple(str(root / row["file_name"]) for row in ROWS)
+    said = "5 pictures lie under another spelling of their file_name, such as 'a/1.png'"
+    assert said in capsys.readouterr().out
+    write(root, [*rows, {**rows[0], "file_name": "..\\..\\x.png"}])
+    options |= {"image_feature": "pixels"}
+    with pytest.raises(InputError, match=r"x\.png: there is no such file"):
+        load(root, **options)
+
+
+@pytest.mark.parametrize("name", ["Validation", "val", "valid", "dev"])
+def test_parts_of_a_split_have_names_as_people_write_them(root, options, capsys, name):
+    names = ["Train", name, "training", "TEST", "test"]
+    write(root, [{**row, "split": part} for row, part in zip(ROWS, names, strict=True)])
+    splits = load(root, **options).splits
+    assert {part: rows.tolist() for part, rows in splits.items()} == {
+        "train": [0, 2],
+        "val": [1],
+        "test": [3, 4],
+    }
+    assert "in test" not in capsys.readouterr().out
+    names = ["train", "train", "train", name, name]
+    write(root, [{**row, "split": part} for row, part in zip(ROWS, names, strict=True)])
+    assert load(root, **options).splits["test"].tolist() == [3, 4]
+    assert "no row is in test; those in val take its place" in capsys.readouterr().out
 
 
 def test_further_splits_are_kept(root, options):
@@ -312,6 +408,7 @@ BAD_ROWS = {
     "text is null": (changed(2, text=None), "row 2: the field 'text' is None; write a text"),
     "label empty": (changed(4, label=" "), "row 4: the field 'label' is ' '; expected a class name"),
     "label null": (changed(4, label=None), "row 4: the field 'label' is None; expected a class name"),
+    "label a fraction": (changed(4, label=0.5), "row 4: the field 'label' is 0.5; expected a class name"),
     "label true": (changed(4, label=True), "row 4: the field 'label' is True; expected a class name"),
     "labels a number": (
         [{**row, "labels": 3} for row in without("label")],
@@ -335,9 +432,9 @@ BAD_ROWS = {
         [{**row, "split": "train"} for row in ROWS],
         "no row has 'test' in its field 'split', only train; both",
     ),
-    "capitals": (
-        [{**row, "split": row["split"].title()} for row in ROWS],
-        "no row has 'test' in its field 'split', only Test, Train; both",
+    "another word for test": (
+        [{**row, "split": row["split"].replace("test", "query")} for row in ROWS],
+        "no row has 'test' in its field 'split', only query, train; both",
     ),
     "picture in both": (
         changed(5, file_name="a/2.png"),
@@ -363,7 +460,12 @@ BAD_FILES = {
     "not utf-8": (
         "csv",
         HEADER + b"caf\xe9,a,train\n",
-        r"byte 20 .0xe9, line 2. is not UTF-8; save the file as UTF-8",
+        r"byte 20 .0xe9, line 2. is not UTF-8; save the file as UTF-8, or if it is cp1252, add --data",
+    ),
+    "gbk": (
+        "csv",
+        HEADER + "红色的鱼,a,train\n".encode("gbk"),
+        r"byte 17 .* is not UTF-8; save the file as UTF-8, or if it is gb18030, add --data.encoding gb18030",
     ),
     "too many fields": (
         "csv",
@@ -376,11 +478,8 @@ BAD_FILES = {
         "line 2: unexpected end of data; mend it, or write metadata.jsonl",
     ),
     "same field twice": ("csv", b"text,text\na,b\n", "a field is twice in the header text,text; rename one"),
-    "very long text": (
-        "csv",
-        HEADER + b"a" * 200_000 + b",a,train\n",
-        "line 2: field larger than .* or write metadata.jsonl",
-    ),
+    "no list": ("json", b'{"text": "a"}', r"is no list of objects; write \[{...}, ...\]"),
+    "deep": ("json", b"[" * 100_000, "is not JSON .*; write a list of objects"),
     "header only": ("csv", HEADER, "there is no row in it; write one an item"),
     "empty": ("csv", b"", "there is no row in it; write one an item"),
     "broken json": ("jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not JSON .*; write one object a line"),
@@ -399,7 +498,7 @@ def test_bad_metadata_file_is_refused_by_name(root, options, suffix, content, me
 
 def test_folder_without_metadata_says_what_to_write(root, options):
     message = (
-        r"mine: there is no metadata\.csv, metadata\.jsonl or metadata\.parquet in this folder; write one"
+        r"mine: there is no metadata\.csv, .*metadata\.jsonl or metadata\.parquet in this folder; write one"
     )
     with pytest.raises(InputError, match=message):
         load(root, **options)
