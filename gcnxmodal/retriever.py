@@ -535,7 +535,14 @@ def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Ret
         if step is None or read_about(folder.model)["checkpoint"] == step:
             return _load(folder.model)
     report(f"{path}: has no model of its newest checkpoint yet; restoring it with its data set")
-    run = restore(path, root, report)
+    try:
+        run = restore(path, root, report)
+    except InputError as error:
+        if not (folder.model / ABOUT).exists():
+            raise
+        step = read_about(folder.model)["checkpoint"]
+        report(f"{error}\n{folder.model}: the model of step {step:,} answers")
+        return _load(folder.model)
     retriever = Retriever.of_run(run).with_items(run.system.inputs)
     save_run_model(folder, retriever)
     return retriever

@@ -140,6 +140,11 @@ class Checkpoints:
             # again. The run's config.json says what they were trained with.
             of_older_version = part == "model" and len(stored.get(part, "")) == HASH and "{" in expected
             if stored.get(part) != expected and not of_older_version:
+                if part == "corpus":
+                    raise InputError(
+                        f"{path}: this checkpoint is of another corpus: the data have changed since; restore "
+                        "them, or train on the new ones in another --run-dir"
+                    )
                 raise InputError(
                     f"{path}: this checkpoint is of another {part}; run with the options in the run's "
                     "config.json, or train in another --run-dir"
