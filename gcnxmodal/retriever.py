@@ -15,6 +15,7 @@ Nothing in such a folder is executed when it is read; the digests of the arrays 
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -480,6 +481,7 @@ def _about(system: System, preset: str, step: int) -> dict[str, Any]:
     texts, root = system.inputs.reading.texts, experiment.data.root
     source = corpus.provenance.get("source")
     if source and root is not None:  # the folder by its name only
+        root = Path(os.path.abspath(root))
         source = source.replace(str(root), root.name)
     return {
         "format": FORMAT,

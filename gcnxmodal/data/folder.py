@@ -13,7 +13,7 @@ text. `find_pictures` says which pictures such a folder, or one without metadata
 
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,10 @@ def load(
         return all_features(sources[0], len(rows), _SAVE_FEATURES)[row_n]
 
     def read() -> Items:
-        drawn = splits or stratified_split(labels, groups, test_fraction, split_seed)
+        drawn = splits or stratified_split(
+            labels, _with_equal_texts(groups, texts), test_fraction, split_seed
+        )
+        in_both = _in_both(texts, drawn)
         metadata = [rows[row]["metadata"] for row in row_n]
         return Items(
             texts=[text for of in texts for text in of],
@@ -119,6 +122,7 @@ def load(
             groups=[groups[row] for row in row_n] if grouped else None,
             text_features=_text_features(sources[0], len(row_n)) if dense else None,
             metadata=metadata if any(metadata) else None,
+            provenance={"texts_in_both": in_both} if in_both else {},
         )
 
     drawn = {"seed": split_seed, "test_fraction": test_fraction}
@@ -127,7 +131,42 @@ def load(
     options |= {name: value for name, value in given.items() if value is not None}
     about = {"source": str(source), "licence": "as the user's own data"}
     files = fingerprint([*listed.files, *sources])
-    return load_items("folder", read, images, options, files, about, root=root, **shared)
+    corpus = load_items("folder", read, images, options, files, about, root=root, **shared)
+    if in_both := corpus.provenance.get("texts_in_both"):
+        print(
+            f"{source}: {in_both:,} texts are in train and in test, which flatters the measures; give their "
+            "rows the same split, or a field 'group' with one value"
+        )
+    return corpus
+
+
+def _with_equal_texts(groups: Sequence[str], texts: Sequence[Sequence[str]]) -> list[str]:
+    """Groups that share a text as one, so that it is on one side of a split: ten, or a hundredth of all, and
+    at most a tenth.
+
+    What more have is no text of theirs but a class or a filler, and a split has to go through it.
+    """
+    most = min(max(10, len(groups) // 100), len(groups) // 10)
+    groups_of: dict[str, dict[str, None]] = {}
+    for group, of in zip(groups, texts, strict=True):
+        for text in of:
+            groups_of.setdefault(text, {})[group] = None
+    members = {group: [group] for group in groups}  # the same list for all that are together
+    for first, *others in groups_of.values():
+        if len(others) >= most:
+            continue
+        for other in others:
+            ours, theirs = members[first], members[other]
+            if ours is not theirs and len(ours) + len(theirs) <= most:
+                ours += theirs
+                members |= dict.fromkeys(theirs, ours)
+    return [members[group][0] for group in groups]
+
+
+def _in_both(texts: Sequence[Sequence[str]], splits: Mapping[str, np.ndarray]) -> int:
+    """How many texts are in train and in test."""
+    train, test = ({text for row in splits[part] for text in texts[int(row)]} for part in ("train", "test"))
+    return len(train & test)
 
 
 def _shown(row: dict[str, Any], number: int) -> str:
@@ -272,13 +311,14 @@ def _labels(
     if "label" not in rows[0] and "labels" not in rows[0]:
         return np.zeros((len(rows), 0), bool), []
     names_of_rows = []
+    between = _between([row["labels"] for row in rows if isinstance(row.get("labels"), str)], metadata)
     for number, row in enumerate(rows, 1):
         if "label" in row:
             field, values = "label", [row["label"]]
         else:
             field, values = "labels", row["labels"]
             if isinstance(values, str):
-                values = [name for name in values.split(";") if name.strip()]
+                values = [name for name in values.split(between) if name.strip()]
         if isinstance(values, list):
             # Tables that once had a hole have 1.0 for 1.
             values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
@@ -306,6 +346,15 @@ def _labels(
                 f"{before + 1}; give it the same in both"
             )
     return np.array([[name in of for name in class_names] for of in names_of_rows]), class_names
+
+
+def _between(lists: Sequence[str], metadata: Path) -> str:
+    """What stands between the classes of an item: a semicolon, or commas where there is none."""
+    with_comma = next((of for of in lists if "," in of), None)
+    if with_comma is None or any(";" in of for of in lists):
+        return ";"
+    print(f"{metadata}: labels are read with commas between them, as '{with_comma}'")
+    return ","
 
 
 def _as_it_lies(root: Path, name: str) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ def load_corpus(data: DataConfig, text: TextConfig, **more: Any) -> Corpus:
             data, naming file, field and fix.
     """
     corpus = LOADERS[data.name](
-        data.root,
+        # Absolute, so that what is kept of it holds from any folder.
+        None if data.root is None else Path(os.path.abspath(data.root)),
         words=text.words,
         tokenizer=Tokenizer(stop_words=text.stop_words, lemmatise=text.lemmatise, segmenter=text.segmenter),
         image_feature=data.image_feature,

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -129,7 +130,7 @@ def load_items(
             "pictures here; leave it out"
         )
     described = {
-        **({} if root is None else {"root": str(root.resolve())}),
+        **({} if root is None else {"root": os.path.abspath(root)}),
         "words": words,
         "tokenizer": dataclasses.asdict(tokenizer),
         "image_feature": images.image_feature,

@@ -3,6 +3,7 @@ import io
 import itertools
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -10,8 +11,12 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from gcnxmodal.config import DataConfig, TextConfig, experiment_dict
 from gcnxmodal.data.folder import find_pictures, load
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
+from gcnxmodal.stores.files import describe_items
+from gcnxmodal.systems.gin import GINExperiment
 from gcnxmodal.text.vocabulary import Tokenizer
 
 ROWS = [
@@ -89,6 +94,20 @@ def test_items_may_have_several_labels_or_none(root, options, suffix):
     assert corpus.class_names == ("a", "b", "c")
     expected = [[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]]
     np.testing.assert_array_equal(corpus.labels, np.array(expected, bool))
+
+
+def test_classes_may_have_commas_between_them_and_that_is_said(root, options, capsys):
+    rows = [
+        {**row, "labels": labels}
+        for row, labels in zip(without("label"), ["b,a", "a", "c, b", "", "c"], strict=True)
+    ]
+    write(root, rows, ".csv")
+    corpus = load(root, **options)
+    assert corpus.class_names == ("a", "b", "c")
+    assert "labels are read with commas between them, as 'b,a'" in capsys.readouterr().out
+    rows[0]["labels"], rows[4]["labels"] = "one, with a comma;a", "a"
+    write(root, rows, ".csv")
+    assert load(root, **options).class_names == ("a", "c, b", "one, with a comma")
 
 
 @pytest.mark.parametrize("number", [int, float])
@@ -229,6 +248,37 @@ def test_without_split_a_seeded_stratified_one_is_made_that_keeps_pictures_whole
     np.testing.assert_array_equal(load(root, **options).splits["test"], test)
     assert not np.array_equal(load(root, **options, split_seed=1).splits["test"], test)
     assert len(load(root, **options, test_fraction=0.5).splits["test"]) == 40
+
+
+def test_equal_texts_are_on_one_side_of_a_drawn_split_and_counted_in_a_given_one(root, options, capsys):
+    rows = [
+        {"file_name": f"{row}.png", "text": f"text {of}", "label": f"c{row % 3}"}
+        for row, of in enumerate([row // 2 for row in range(120)] + 40 * ["on all"])
+    ]
+    write(root, rows)
+    np.savez(root / "features.npz", images=np.ones((160, 2)))
+    corpus = load(root, **options)
+    train, test = ({corpus.texts[row] for row in corpus.splits[part]} for part in ("train", "test"))
+    assert train & test == {"text on all"}  # of a quarter of the rows: a filler
+    assert len(corpus.splits["test"]) == pytest.approx(32, abs=3)
+    assert "1 texts are in train and in test" in capsys.readouterr().out
+    write(root, [{**row, "split": ("train", "test")[number % 2]} for number, row in enumerate(rows)])
+    load(root, **options)
+    assert "61 texts are in train and in test, which flatters" in capsys.readouterr().out
+
+
+def test_an_item_has_the_same_id_whatever_pictures_are_added(root, options, tmp_path, monkeypatch):
+    rows = [{**row, "file_name": f"a/{number}.png"} for number, row in enumerate(ROWS, 1)]
+    write(root, rows)
+    draw(root, rows)
+    data = DataConfig(name="folder", root=Path("mine"), image_feature="features")
+    monkeypatch.setenv("GCNXMODAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    corpus = load_corpus(data, TextConfig(words=50))
+    assert [item["id"] for item in describe_items(corpus, np.arange(2))] == ["a/1.png", "a/2.png"]
+    assert corpus.pictures[0] == str(root / "a/1.png")  # from whatever folder the run is read
+    kept = experiment_dict(GINExperiment(data=data, text=TextConfig(vector_file=Path("v.txt"))))
+    assert (kept["data"]["root"], kept["text"]["vector_file"]) == (str(root), str(tmp_path / "v.txt"))
 
 
 def test_test_texts_change_no_bit_of_vocabulary_and_training_counts(root, options):
