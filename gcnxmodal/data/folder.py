@@ -33,7 +33,8 @@ from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
 
 # What counts as a picture in a bare folder. Pillow's own list has HDF5 and other files of features in it.
-SUFFIXES = {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".svg"}
+SUFFIXES |= {".tif", ".tiff", ".webp"}
 _CONTENTS = "your pictures and metadata.csv, .tsv, .json, .jsonl or .parquet"
 _SAVE_FEATURES = (
     "write it with numpy.savez(file, images=array), a row an item, or with python -m gcnxmodal.features"

@@ -1,9 +1,10 @@
 """Picture files to pixels: upright, over white, 8-bit RGB, the part and size that an encoder wants.
 
-SVG pictures are drawn as PNG files first.
+SVG pictures are drawn first.
 """
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -18,6 +19,8 @@ from tqdm import tqdm
 from gcnxmodal.data.cache import replacing
 from gcnxmodal.errors import InputError
 
+SVG = (".svg", ".svgz")
+SVG_SIDE = 512  # pixels of the longer side that an SVG picture is drawn with
 NAMED = 10  # broken pictures that a message names; a file has the rest
 _Read = TypeVar("_Read")
 
@@ -90,10 +93,11 @@ def open_picture(picture: Path) -> Image.Image:
     frame.
 
     Raises:
-        InputError: if the file is missing, damaged or no picture.
+        InputError: if the file is missing, damaged, larger than Pillow reads, or no picture.
     """
     try:
-        with Image.open(picture) as image:
+        svg = picture.suffix.lower() in SVG
+        with Image.open(io.BytesIO(_draw(picture, SVG_SIDE)) if svg else picture) as image:
             image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255, not scale it
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -101,6 +105,12 @@ def open_picture(picture: Path) -> Image.Image:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             return image.convert("RGB")
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise InputError(
+            f"{picture}: has more than {most:,} pixels, the most that are read; make it smaller, or drop its "
+            "row"
+        ) from error
     except Exception as error:  # Pillow's decoders raise far more than OSError on damaged files
         raise InputError(
             f"{picture}: not a readable picture ({error}); replace the file or drop its row"
@@ -130,13 +140,24 @@ def imagenet_crop(picture: Path, resolution: int) -> UInt8[np.ndarray, "R R 3"]:
     return np.asarray(image.crop((left, top, left + resolution, top + resolution)))
 
 
+def _draw(picture: Path, side: int) -> bytes:
+    """An SVG file as PNG, over white, as large as fits into the square. No system font is used, so that the
+    pixels depend on the file alone.
+
+    Raises:
+        ValueError: if it cannot be drawn.
+    """
+    return resvg_py.svg_to_bytes(
+        svg_path=str(picture), width=side, height=side, background="white", skip_system_fonts=True
+    )
+
+
 def rasterise(
     pictures: Sequence[Path], resolution: int, folder: Path, *, progress: bool = True
 ) -> list[Path]:
     """Each SVG file as `folder/<name>.png`, `resolution` x `resolution` pixels over white.
 
-    Pictures already there are kept; no file is ever half written. No system font is used, so that the pixels
-    depend on the file alone.
+    Pictures already there are kept; no file is ever half written.
 
     Raises:
         InputError: if a picture cannot be drawn, the folder cannot be written, or the resolution is below 1.
@@ -147,13 +168,7 @@ def rasterise(
     todo = [(source, png) for source, png in zip(pictures, drawn, strict=True) if not png.exists()]
     for source, png in tqdm(todo, "drawing pictures", unit="picture", disable=None if progress else True):
         try:
-            pixels = resvg_py.svg_to_bytes(
-                svg_path=str(source),
-                width=resolution,
-                height=resolution,
-                background="white",
-                skip_system_fonts=True,
-            )
+            pixels = _draw(source, resolution)
         except ValueError as error:
             raise InputError(f"{source}: cannot be drawn ({error}); install its package again") from error
         try:

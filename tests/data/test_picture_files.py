@@ -3,7 +3,8 @@ import pytest
 from picture_files import noise
 from PIL import Image
 
-from gcnxmodal.data.pictures import centre_square, imagenet_crop
+from gcnxmodal.data.pictures import centre_square, imagenet_crop, open_picture
+from gcnxmodal.errors import InputError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -80,3 +81,23 @@ def test_imagenet_crop_equals_scaling_to_256_and_cropping_224_as_torchvision_doe
     top, left = round((scaled[1] - 224) / 2.0), round((scaled[0] - 224) / 2.0)
     expected = pixels[top : top + 224, left : left + 224]
     np.testing.assert_array_equal(imagenet_crop(path, 224), expected, strict=True)
+
+
+def test_svg_pictures_are_drawn_over_white_at_their_own_shape(tmp_path):
+    shape = "<path d='M10 0h5v10h-5z' fill='#f00'/>"
+    drawing = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 30 10'>{shape}</svg>"
+    (tmp_path / "picture.SVG").write_text(drawing)
+    assert open_picture(tmp_path / "picture.SVG").size == (512, 171)
+    pixels = centre_square(tmp_path / "picture.SVG", 32)
+    assert (pixels[:, 2:14] == RED).all()
+    assert (pixels[:, 18:] == WHITE).all()
+    (tmp_path / "broken.svg").write_text("<svg")
+    with pytest.raises(InputError, match=r"broken\.svg: not a readable picture .*; replace the file"):
+        open_picture(tmp_path / "broken.svg")
+
+
+def test_a_picture_of_more_pixels_than_are_read_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    Image.new("1", (32, 32)).save(tmp_path / "large.png")
+    with pytest.raises(InputError, match=r"large\.png: has more than 1,000 pixels, .*; make it smaller, or"):
+        open_picture(tmp_path / "large.png")
