@@ -105,6 +105,7 @@ def finish(
         },
         **stopping.chosen_epoch(experiment, corpus, history, step),
         "provenance": corpus.provenance,
+        "items": {name: len(rows) for name, rows in corpus.splits.items()},
         "graph": system.inputs.graph_report,
         **environment(),
     }

@@ -108,7 +108,11 @@ class Retriever:
         model: its structure, with shapes in place of arrays: see `systems.base.Model`.
         reading: how texts, and images as the corpus had them, are read.
         items, database: the items that can be searched, a dictionary and a row each; None without any.
+        weights: of the network that made the features of the corpus (`gcnxmodal.features`), if no package
+            brings them: set it to search by a picture.
     """
+
+    weights: Path | None = None
 
     def __init__(
         self,
@@ -421,7 +425,9 @@ class Retriever:
         about = self.about["images"]
         if not isinstance(images, np.ndarray):
             source = self.about["system"]
-            return read_pictures([Path(p) for p in images], about["feature"], about["resolution"], source)
+            paths = [Path(picture) for picture in images]
+            made_with = about.get("made_with"), self.weights
+            return read_pictures(paths, about["feature"], about["resolution"], source, *made_with)
         pixels = about["dtype"] == "uint8"
         right = images.dtype == np.uint8 if pixels else np.issubdtype(images.dtype, np.floating)
         if not right or list(images.shape[1:]) != about["shape"]:
@@ -498,6 +504,7 @@ def _about(system: System, preset: str, step: int) -> dict[str, Any]:
             "resolution": corpus.provenance.get("options", {}).get("resolution"),
             "shape": list(corpus.images.shape[1:]),
             "dtype": str(corpus.images.dtype),
+            **({"made_with": made_with} if (made_with := corpus.provenance.get("made_with")) else {}),
         },
         "class_names": list(corpus.class_names),
         "source": source,

@@ -40,6 +40,9 @@ class Arguments:
     prefer: Literal["pair", "class"] | None = None
     """Of a run of `joint` with labels: what to look for, the item that belongs to the query or items of its
     kind. By default both, as the run mixes them."""
+    weights: Path | None = None
+    """With --picture: the weights of the network that made the run's features, as `gcnxmodal.features` had
+    them; those of efficientnet-lite0 come with a package."""
     root: Path | None = None
     """Folder of the data set, if it has moved: for a run that was stopped, or is of an older version."""
 
@@ -57,6 +60,7 @@ def run(arguments: Arguments) -> list[Hit]:
         if getattr(arguments, option) < 1:
             raise InputError(f"--{option} is {getattr(arguments, option)}; it must be at least 1")
     retriever = Retriever.from_pretrained(arguments.run, root=arguments.root, report=say)
+    retriever.weights = arguments.weights
     if retriever.model.bits is not None:
         say(f"score: {retriever.model.bits} bits - 2 x Hamming distance")
     elif retriever.about["score"] == SHORTLISTS and retriever.database.kind == "embeddings":

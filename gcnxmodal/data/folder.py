@@ -24,10 +24,9 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import wikipedia
 from gcnxmodal.data.arrays import all_features, array_names, feature_matrix, features_by_name, load_npz
 from gcnxmodal.data.cache import cache_dir
-from gcnxmodal.data.files import fingerprint, is_inside, require_file, require_folder
-from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, offering_to_skip, pictures_of
+from gcnxmodal.data.files import fingerprint, is_inside, require_folder
+from gcnxmodal.data.loader import Items, Shared, image_source, load_items, offering_to_skip, pictures_of
 from gcnxmodal.data.metadata import FieldNames, find_source, read_rows, split_name
-from gcnxmodal.data.picture_features import FROM_PICTURES, resolution_for
 from gcnxmodal.data.pictures import BrokenPictures
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
@@ -64,7 +63,8 @@ def load(
         root: the folder.
         image_feature: "efficientnet-lite0", of the pictures that `file_name` names, at `resolution` x
             `resolution` pixels (by default 224); the "pixels" themselves (64); or "features", the array
-            `images` of features.npz. An array `texts` in it is read too: dense features of the texts.
+            `images` of features.npz; or the path of such a file. An array `texts` in it is read too: dense
+            features of the texts.
         text_field, picture_field, label_field, split_field: fields of the metadata, in place of those that
             are found by their names.
         encoding: of the metadata, in place of UTF-8.
@@ -89,18 +89,18 @@ def load(
             f"--data.split-seed is {split_seed}, but {source} has the field split, so none is drawn; leave "
             "one of them out"
         )
+    images = image_source(root, image_feature, resolution, "folder", _SAVE_FEATURES)
     pictures = None if names is None else [root / name for name in names]
     with offering_to_skip():
         skip = shared.get("skip_broken", False)
-        sources = _feature_sources(root, source, image_feature, pictures, shared["cache_dir"], skip)
-    dense = image_feature == "features" and "texts" in array_names(sources[0], _SAVE_FEATURES)
+        sources = [images.file] if images.file else _pictures(source, pictures, shared["cache_dir"], skip)
+    dense = images.file is not None and "texts" in array_names(sources[0], _SAVE_FEATURES)
     texts = [row["text"] if "text" in row else [_shown(row, number)] for number, row in enumerate(rows, 1)]
     if not dense and "text" not in rows[0]:
         raise InputError(f"{source}: there is no field 'text'; add it, a text for each row")
     row_n = [row for row, of in enumerate(texts) for _ in of]  # of each item
     grouped = names is not None or "group" in rows[0] or len(row_n) > len(rows)
-    shown = pictures if image_feature != "features" else pictures and pictures_of(pictures)
-    images = ImageSource(image_feature, resolution_for(image_feature, resolution), None)
+    shown = pictures if images.file is None else pictures and pictures_of(pictures)
 
     def features() -> np.ndarray:
         if names is not None and "file_names" in array_names(sources[0], _SAVE_FEATURES):
@@ -119,7 +119,7 @@ def load(
             class_names=class_names,
             splits={part: np.flatnonzero(np.isin(row_n, chosen)) for part, chosen in drawn.items()},
             pictures=shown and [shown[row] for row in row_n],
-            features=features if image_feature == "features" else None,
+            features=features if images.file else None,
             groups=[groups[row] for row in row_n] if grouped else None,
             text_features=_text_features(sources[0], len(row_n)) if dense else None,
             metadata=metadata if any(metadata) else None,
@@ -217,7 +217,7 @@ def _generic(root: Path) -> PictureSource:
     labels, _ = _labels(rows, names, source)
     groups = _groups(rows, names, source)
     listed = None if names is None else [root / name for name in names]
-    pictures = _feature_sources(root, source, "efficientnet-lite0", listed, cache_dir())
+    pictures = _pictures(source, listed, cache_dir())
     splits = _given_splits(rows, groups, names, source)
     splits = splits or stratified_split(labels, groups, _TEST_FRACTION, _SPLIT_SEED)
     return PictureSource(
@@ -273,26 +273,14 @@ def _bare(root: Path) -> PictureSource:
     )
 
 
-def _feature_sources(
-    root: Path,
-    metadata: Path,
-    image_feature: str,
-    pictures: list[Path] | None,
-    cache: Path,
-    skip_broken: bool = False,
+def _pictures(
+    metadata: Path, pictures: list[Path] | None, cache: Path, skip_broken: bool = False
 ) -> list[Path]:
-    """The files that the features come from: the pictures that are there, or features.npz."""
-    if image_feature == "features":
-        return [require_file(root / "features.npz", _SAVE_FEATURES)]
-    if image_feature not in FROM_PICTURES:
-        raise InputError(
-            f"--data.image-feature is '{image_feature}'; a folder has 'efficientnet-lite0', 'pixels' or "
-            "'features'"
-        )
+    """The pictures that are there, of those that the metadata name."""
     if pictures is None:
         raise InputError(
             f"{metadata}: there is no field 'file_name'; add it, or put features into "
-            f"{root / 'features.npz'} and set --data.image-feature to 'features'"
+            f"{metadata.parent / 'features.npz'} and set --data.image-feature to 'features'"
         )
     missing = {
         picture: f"{picture}: there is no such file; it is a file_name of {metadata.name}: mend the name, or "

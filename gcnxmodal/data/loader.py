@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.arrays import made_with
 from gcnxmodal.data.cache import cached_corpus, corpus_path
 from gcnxmodal.data.files import from_root, require_file
 from gcnxmodal.data.picture_features import broken_pictures, images_from, resolution_for
@@ -141,7 +142,8 @@ def load_items(
 
     def make() -> Corpus:
         items = read()
-        left_out = {}
+        made = images.file and made_with(images.file)
+        made, left_out = {"made_with": made} if made else {}, {}
         if skip_broken and items.pictures and (broken := broken_pictures(items.pictures, cache_dir)):
             if len(broken.faults) == len(set(items.pictures)):
                 raise broken
@@ -161,7 +163,7 @@ def load_items(
             items.features or from_pictures,
             words=words,
             tokenizer=tokenizer,
-            provenance={**about, "options": described, **items.provenance, **left_out},
+            provenance={**about, "options": described, **items.provenance, **left_out, **made},
         )
 
     corpus = cached_corpus(corpus_path(cache_dir, loader, described, sources), make)

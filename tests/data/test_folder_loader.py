@@ -615,11 +615,18 @@ def test_pictures_need_file_names(root, options):
         load(root, **{**options, "image_feature": "efficientnet-lite0"})
 
 
+def test_features_may_have_another_name_and_place(root, options, tmp_path):
+    write(root, ROWS)
+    (root / "features.npz").rename(root / "vgg.npz")
+    expected = np.arange(15.0, dtype=np.float32).reshape(5, 3)
+    for path in ("vgg.npz", str(root / "vgg.npz")):
+        corpus = load(root, **{**options, "image_feature": path})
+        np.testing.assert_array_equal(corpus.images, expected, strict=True)
+
+
 def test_unknown_image_feature_lists_the_known(root, options):
     write(root, ROWS)
-    with pytest.raises(
-        InputError, match="is 'vgg'; a folder has 'efficientnet-lite0', 'pixels' or 'features'"
-    ):
+    with pytest.raises(InputError, match=r"is 'vgg'; folder has 'features' .*, 'pixels' or the path of an"):
         load(root, **{**options, "image_feature": "vgg"})
 
 
