@@ -13,7 +13,6 @@ from gcnxmodal import stopping
 from gcnxmodal.config import Experiment
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.report.page import setting_name
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, by_measure, headline_scores
 from gcnxmodal.systems import System
 from gcnxmodal.training.loop import Progress
@@ -228,6 +227,8 @@ def sweep_table(title: str, summary: Sequence[dict[str, Any]], yardsticks: dict[
     margin 0.6     .500 ± .013
     cca            .375
     """
+    from gcnxmodal.report.page import setting_name  # with Matplotlib, which a search need not wait for
+
     names = {setting_name(row["setting"]) if row["setting"] else title: row for row in summary}
     protocols = list(next((row["protocols"] for row in summary if row["protocols"]), {}))
     measure = "average of pairs" if PAIR_MEASURE in protocols else "average MAP"

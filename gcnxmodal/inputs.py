@@ -21,7 +21,6 @@ from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.cache import cache_dir, cached_arrays
 from gcnxmodal.data.files import file_digest
-from gcnxmodal.data.gist import gist_features
 from gcnxmodal.data.picture_features import (
     BACKBONES,
     FROM_PICTURES,
@@ -207,6 +206,8 @@ def _as_they_were_made(
     """Features of pictures by the backbone, and with the weights, of a corpus's file of features."""
     name = made_with["backbone"]
     if name == "gist":
+        from gcnxmodal.data.gist import gist_features  # with scipy.fft
+
         return gist_features(pictures, cache_dir=cache_dir())
     file = require_weights(name, weights)
     if file_digest(file) != made_with.get("sha256"):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-from orbax.checkpoint import v1 as ocp
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.training import cluster
@@ -50,6 +49,8 @@ class Checkpoints:
 
     def _open(self) -> None:
         # Typed as Any: Orbax's policies do not match its own annotations of them.
+        from orbax.checkpoint import v1 as ocp  # not for a search, which reads none
+
         save: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
         preserve: Any = ocp.training.preservation_policies.LatestN(self._keep)
         self._orbax = ocp.training.Checkpointer(
