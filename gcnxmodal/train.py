@@ -208,6 +208,7 @@ def run(preset: str, arguments: Arguments) -> RunFolder:
         tell(stopping.why_it_ended(history, experiment.patience))
     params, step = system.chosen(state)
     params = to_one_device(params)
+    system = system.without_training_data()
     results = cluster.together(
         lambda: cluster.first_only(finish, system, params, folder, preset, step, compile_seconds)
     )

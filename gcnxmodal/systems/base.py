@@ -247,6 +247,12 @@ class System(abc.ABC):
         """The model's arrays that are not trained."""
         return nnx.State({})
 
+    def without_training_data(self) -> Any:
+        """The system when its training is over: the items on the device, dense, take most of the memory."""
+        data = self.data
+        kept = Data(*(None for _ in range(3)), constants=data.constants)  # pyright: ignore[reportArgumentType]
+        return dataclasses.replace(self, data=kept)
+
     def shape_of_state(self) -> TrainState:
         """`initial_state` with shapes in place of arrays: nothing is allocated, no file of weights read."""
         shapes = jax.eval_shape(lambda: self._with_best(self._fresh_state()))

@@ -132,6 +132,10 @@ def test_batches_of_the_folder_presets_fit_a_small_folder_and_say_so(tmp_path: P
     by_pairs = getattr(experiment.train, "pairing", "grid") != "grid"  # which are drawn, as many as asked for
     assert 1 <= plan.texts.shape[1] <= (experiment.train.batch if by_pairs else 8)
     assert len(plan.texts) == one.steps_per_epoch >= 1
+    bare = one.without_training_data()
+    assert bare.data.texts_nT is None
+    jax.tree.map(np.testing.assert_array_equal, bare.constants, one.constants)
+    assert bare.parameters == one.parameters
     for name in one.within_items:
         asked, used = (getattr(of, name) for of in (experiment.train, one.fitted))
         assert used == asked or f"--train.{name.replace('_', '-')} is {asked}, but" in describe(one)
