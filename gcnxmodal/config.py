@@ -5,13 +5,14 @@ A constraint stands with its field, as an `Annotated` type: pydantic checks it, 
 
 import dataclasses
 import functools
+import os
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AllowInfNan, TypeAdapter, ValidationError
+from pydantic import AllowInfNan, PlainSerializer, TypeAdapter, ValidationError
 
 from gcnxmodal.errors import InputError
 
@@ -23,6 +24,8 @@ Weight = Annotated[float, Ge(0), AllowInfNan(False)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
 Decay = Annotated[float, Gt(0), Le(1)]
+Place = Annotated[Path, PlainSerializer(os.path.abspath)]
+"""A file or folder; written absolute, so that a run can be read from any folder."""
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
@@ -44,7 +47,7 @@ class DataConfig:
         "folder",
     ] = "emoji"
     """The loader."""
-    root: Path | None = None
+    root: Place | None = None
     """Folder of the data set; `emoji` and `emoji-multi-label` need none."""
     image_feature: str = "efficientnet-lite0"
     """What stands for a picture: efficientnet-lite0 (from pictures); pixels, which train a CNN-5; for
@@ -57,6 +60,10 @@ class DataConfig:
     image_scale: Literal["raw", "unit", "standard"] = "unit"
     """Of features (pixels stay). raw: as they are; unit: divided by one number so that training features have
     unit variance; standard: each feature has mean 0 and variance 1 on the training items."""
+    encoding: str | None = None
+    """folder: of the metadata, such as cp1252 or gb18030; by default UTF-8."""
+    skip_broken: bool = False
+    """Go on without the items whose pictures cannot be read; they are listed."""
     validation: Fraction = 0.0
     """Fraction of the training items held out and used in place of the test set, to choose options."""
 
@@ -104,7 +111,7 @@ class TextConfig:
     two and three neighbouring letters as words; auto: what the training texts need, if anything."""
     vectors: Literal["corpus", "glove", "file"] = "corpus"
     """Word vectors: trained on the training texts, GloVe 6B 50-d (extra `glove`), or a file."""
-    vector_file: Path | None = None
+    vector_file: Place | None = None
     """word2vec (binary or text) or GloVe text file, for `vectors=file`."""
     mapped_words: WholeNumber = 0
     """How many words outside the vocabulary a query may have, each read as the nearest four words of it by

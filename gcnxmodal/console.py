@@ -18,7 +18,6 @@ from gcnxmodal import stopping
 from gcnxmodal.config import Experiment
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError, Stopped
-from gcnxmodal.report.page import setting_name
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, by_measure, headline_scores
 from gcnxmodal.systems import System
 from gcnxmodal.training import cluster
@@ -102,10 +101,25 @@ def describe(system: System) -> str:
             _words(graph)
             + (f"; {wordless:,} documents have no vocabulary word and are kept" if wordless else ""),
             *_SEGMENTED.get(corpus.vocabulary.tokenizer.segmenter, ()),
+            *_fitted(system),
             f"model: {system.parameters:,} parameters; an epoch is {system.steps_per_epoch:,} steps of "
             f"{system.per_step:,} {system.unit}; on {devices}",
         ]
     )
+
+
+def _fitted(system: System) -> list[str]:
+    """Which options say more items than there are to train on."""
+    pairs = (
+        (name, getattr(system.experiment.train, name), getattr(system.fitted, name))
+        for name in system.within_items
+    )
+    items = len(system.inputs.corpus.splits["train"])
+    return [
+        f"--train.{name.replace('_', '-')} is {asked}, but there are {items} training items; {used} is used"
+        for name, asked, used in pairs
+        if asked != used
+    ]
 
 
 _SEGMENTED = {
@@ -262,6 +276,8 @@ def sweep_table(title: str, summary: Sequence[dict[str, Any]], yardsticks: dict[
     margin 0.6     .500 ± .013
     cca            .375
     """
+    from gcnxmodal.report.page import setting_name  # with Matplotlib, which a search need not wait for
+
     names = {setting_name(row["setting"]) if row["setting"] else title: row for row in summary}
     protocols = list(next((row["protocols"] for row in summary if row["protocols"]), {}))
     measure = "average of pairs" if PAIR_MEASURE in protocols else "average MAP"

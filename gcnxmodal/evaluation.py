@@ -112,6 +112,7 @@ def finish(
         **stopping.chosen_epoch(experiment, corpus, history, step),
         **({} if (choice := folder.choice()) is None else {"tuning": choice}),
         "provenance": corpus.provenance,
+        "items": {name: len(rows) for name, rows in corpus.splits.items()},
         "graph": system.inputs.graph_report,
         **environment(),
     }

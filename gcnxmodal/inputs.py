@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import importlib.metadata
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +20,14 @@ from jaxtyping import Bool, Float, Int
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.cache import cache_dir, cached_arrays
-from gcnxmodal.data.picture_features import FROM_PICTURES, images_from
+from gcnxmodal.data.files import file_digest
+from gcnxmodal.data.picture_features import (
+    BACKBONES,
+    FROM_PICTURES,
+    images_from,
+    picture_features,
+    require_weights,
+)
 from gcnxmodal.data.pictures import rasterise
 from gcnxmodal.errors import InputError
 from gcnxmodal.graph.layout import SparseLayout, pack
@@ -159,18 +166,30 @@ def padded_words(
 
 
 def read_pictures(
-    pictures: Sequence[Path], image_feature: str, resolution: int | None, source: str
+    pictures: Sequence[Path],
+    image_feature: str,
+    resolution: int | None,
+    source: str,
+    made_with: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
 ) -> np.ndarray:
     """Picture files as a corpus has them: features or pixels, [n, ...], before they are scaled.
+
+    Args:
+        made_with: what `gcnxmodal.features` has noted in the corpus's file of features, if it made that.
+        weights: of the network that made them, where no package brings it.
 
     Raises:
         InputError: if this image feature is not made from pictures here, or one cannot be read; `source`
             names the run.
     """
+    if made_with is not None and made_with["backbone"] in (*BACKBONES, "gist"):
+        return _as_they_were_made(pictures, made_with, weights)
     if image_feature not in FROM_PICTURES or resolution is None:
         raise InputError(
             f"{source}: its images are '{image_feature}', which is not made from a picture here; only "
-            f"those with {' or '.join(FROM_PICTURES)} can be asked with a picture"
+            f"those with {' or '.join(FROM_PICTURES)}, or with features that gcnxmodal.features made by a "
+            "network or gist, can be asked with a picture"
         )
     with tempfile.TemporaryDirectory() as folder:
         files = list(pictures)
@@ -179,6 +198,25 @@ def read_pictures(
                 own = Path(folder) / str(number)
                 [files[number]] = rasterise([picture], resolution, own, progress=False)
         return images_from(files, image_feature, resolution, cache_dir=cache_dir())
+
+
+def _as_they_were_made(
+    pictures: Sequence[Path], made_with: Mapping[str, Any], weights: Path | None
+) -> np.ndarray:
+    """Features of pictures by the backbone, and with the weights, of a corpus's file of features."""
+    name = made_with["backbone"]
+    if name == "gist":
+        from gcnxmodal.data.gist import gist_features  # with scipy.fft
+
+        return gist_features(pictures, cache_dir=cache_dir())
+    file = require_weights(name, weights)
+    if file_digest(file) != made_with.get("sha256"):
+        raise InputError(
+            f"{file}: the features of the run were made with other weights of {name} "
+            f"({made_with.get('weights')}); name these by --weights"
+        )
+    resolution = int(made_with["resolution"])
+    return picture_features(pictures, resolution, cache_dir=cache_dir(), backbone=name, weights_file=file)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ Nothing in such a folder is executed when it is read; the digests of the arrays 
 import contextlib
 import dataclasses
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -108,7 +109,11 @@ class Retriever:
         model: its structure, with shapes in place of arrays: see `systems.base.Model`.
         reading: how texts, and images as the corpus had them, are read.
         items, database: the items that can be searched, a dictionary and a row each; None without any.
+        weights: of the network that made the features of the corpus (`gcnxmodal.features`), if no package
+            brings them: set it to search by a picture.
     """
+
+    weights: Path | None = None
 
     def __init__(
         self,
@@ -421,7 +426,9 @@ class Retriever:
         about = self.about["images"]
         if not isinstance(images, np.ndarray):
             source = self.about["system"]
-            return read_pictures([Path(p) for p in images], about["feature"], about["resolution"], source)
+            paths = [Path(picture) for picture in images]
+            made_with = about.get("made_with"), self.weights
+            return read_pictures(paths, about["feature"], about["resolution"], source, *made_with)
         pixels = about["dtype"] == "uint8"
         right = images.dtype == np.uint8 if pixels else np.issubdtype(images.dtype, np.floating)
         if not right or list(images.shape[1:]) != about["shape"]:
@@ -490,6 +497,7 @@ def _about(system: System, preset: str, step: int) -> dict[str, Any]:
     texts, root = system.inputs.reading.texts, experiment.data.root
     source = corpus.provenance.get("source")
     if source and root is not None:  # the folder by its name only
+        root = Path(os.path.abspath(root))
         source = source.replace(str(root), root.name)
     return {
         "format": FORMAT,
@@ -506,6 +514,7 @@ def _about(system: System, preset: str, step: int) -> dict[str, Any]:
             "resolution": corpus.provenance.get("options", {}).get("resolution"),
             "shape": list(corpus.images.shape[1:]),
             "dtype": str(corpus.images.dtype),
+            **({"made_with": made_with} if (made_with := corpus.provenance.get("made_with")) else {}),
         },
         "class_names": list(corpus.class_names),
         "source": source,
@@ -545,7 +554,14 @@ def _of_run(path: Path, root: Path | None, report: Callable[[str], None]) -> Ret
         if step is None or read_about(folder.model)["checkpoint"] >= step:
             return _load(folder.model)
     report(f"{path}: has no model of its newest checkpoint yet; restoring it with its data set")
-    run = restore(path, root, report)
+    try:
+        run = restore(path, root, report)
+    except InputError as error:
+        if not (folder.model / ABOUT).exists():
+            raise
+        step = read_about(folder.model)["checkpoint"]
+        report(f"{error}\n{folder.model}: the model of step {step:,} answers")
+        return _load(folder.model)
     retriever = Retriever.of_run(run).with_items(run.system.inputs)
     # Kept for the next search, if this process may write there and no other does.
     with contextlib.suppress(InputError), claimed(path, "RUN"):

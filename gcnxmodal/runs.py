@@ -414,6 +414,9 @@ def restore(path: Path, root: Path | None, report: Callable[[str], None]) -> Fin
     preset, experiment = folder.read_config()
     if root is not None:
         experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, root=root))
+    place = experiment.data.root
+    if place is not None and not place.is_dir():
+        raise InputError(f"{place}: the data set of the run is not there; if it has moved, name it by --root")
     if not folder.checkpoints.exists():
         raise InputError(f"{folder.checkpoints}: not there; the run has no checkpoint to restore")
     system = build(experiment, load_corpus(experiment.data, experiment.text))

@@ -3,6 +3,9 @@
 A text finds images, a picture finds texts, among the items that the run was made of. Where the score depends
 on the pair (SCANet with two layers or more) a shortlist by inner product is ranked anew by the full score.
 
+With --interactive one process answers many: each line of standard input is a text, or `@FILE` a picture; an
+empty line stands after each answer.
+
 RUN may also be an export of a run (`gcnxmodal export`) or a folder that `Retriever.save_pretrained` wrote.
 The data set is not needed. `python -m gcnxmodal.search` is the same.
 """
@@ -31,6 +34,8 @@ class Arguments:
     """Find images for this text."""
     picture: Path | None = None
     """Find texts for this picture; for runs whose image features are made from pictures."""
+    interactive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Answer each line of standard input, until it ends."""
     k: int = 10
     """How many to show."""
     shortlist: int = 100
@@ -40,32 +45,57 @@ class Arguments:
     prefer: Literal["pair", "class"] | None = None
     """Of a run of `joint` with labels: what to look for, the item that belongs to the query or items of its
     kind. By default both, as the run mixes them."""
+    weights: Path | None = None
+    """With --picture: the weights of the network that made the run's features, as `gcnxmodal.features` had
+    them; those of efficientnet-lite0 come with a package."""
     root: Path | None = None
     """Folder of the data set, if it has moved: for a run that was stopped, or is of an older version."""
 
 
 def run(arguments: Arguments) -> list[Hit]:
-    """The best items, best first; printed too.
+    """The best items, best first, of the last question; printed too.
 
     Raises:
-        InputError: if the run or export cannot be read, not one of text and picture is given, the text holds
-            no word of the vocabulary, or the run's image features cannot be made from a picture.
+        InputError: if the run or export cannot be read, not one of text, picture and interactive is given,
+            the text holds no word of the vocabulary, or the run's image features cannot be made from a
+            picture.
     """
-    if (arguments.text is None) == (arguments.picture is None):
-        raise InputError("give one of --text and --picture")
+    if (arguments.text is not None) + (arguments.picture is not None) + arguments.interactive != 1:
+        raise InputError("give one of --text, --picture and --interactive")
     for option in ("k", "shortlist"):
         if getattr(arguments, option) < 1:
             raise InputError(f"--{option} is {getattr(arguments, option)}; it must be at least 1")
     retriever = Retriever.from_pretrained(arguments.run, root=arguments.root, report=say)
+    retriever.weights = arguments.weights
     if retriever.model.bits is not None:
         say(f"score: {retriever.model.bits} bits - 2 x Hamming distance")
     elif retriever.about["score"] == SHORTLISTS and retriever.database.kind == "embeddings":
         say("note: scores are those that shortlist; search the run itself for the full ones")
-    for word, read_as in retriever.words_read(arguments.text or "").items():
+    if not arguments.interactive:
+        return _answer(retriever, arguments, arguments.text, arguments.picture)
+    hits: list[Hit] = []
+    if sys.stdin.isatty():
+        say("a text a line, or @FILE for a picture; Ctrl-D ends")
+    for line in sys.stdin:
+        asked = line.strip().encode(errors="replace").decode()
+        if not asked:
+            continue
+        picture = Path(asked[1:]).expanduser() if asked.startswith("@") else None
+        try:
+            hits = _answer(retriever, arguments, None if picture else asked, picture)
+        except InputError as error:  # of one question; the next may be better
+            say(f"error: {error}")
+        say("")
+    return hits
+
+
+def _answer(retriever: Retriever, arguments: Arguments, text: str | None, picture: Path | None) -> list[Hit]:
+    """What is found for one question; printed too."""
+    for word, read_as in retriever.words_read(text or "").items():
         say(f"'{word}' is not among the run's words; read as {', '.join(read_as)}")
     hits = retriever.search(
-        arguments.text,
-        image=arguments.picture,
+        text,
+        image=picture,
         k=arguments.k,
         among=arguments.among,
         shortlist=arguments.shortlist,

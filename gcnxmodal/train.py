@@ -251,6 +251,7 @@ def _go_on(preset: str, arguments: Arguments, folder: RunFolder, system: System)
         tell(stopping.why_it_ended(history, experiment.patience))
     params, step = system.chosen(state)
     params = to_one_device(params)
+    system = system.without_training_data()
     results = cluster.together(
         lambda: cluster.first_only(
             finish, system, params, folder, preset, step, int(state.step), compile_seconds

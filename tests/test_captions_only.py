@@ -1,6 +1,9 @@
 """Pictures with captions and no labels, as a user has them: train, report, search, export, sweep."""
 
+import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +91,25 @@ def test_search_finds_each_picture_once_and_brings_the_users_fields(run_dir: Pat
     retriever = Retriever.from_pretrained(run_dir)
     texts = retriever.search(image=np.ones((1, len(WORDS)), np.float32), k=400)
     assert len({hit.text for hit in texts}) == len(texts) > PICTURES
+
+
+def test_one_process_answers_many_questions(run_dir: Path, capsys, monkeypatch):
+    lines = f"{WORDS[0]}\n\nqqqq\n@{run_dir}/none.png\n  {WORDS[9]} {WORDS[8]}\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    assert search.main([str(run_dir), "--interactive", "--k", "3"]) == 0
+    answers = capsys.readouterr().out.split("\n\n")
+    one, unknown, picture, last = answers[:4]
+    assert "error: 'qqqq': none of its words" in unknown
+    assert "error: GIN: its images are 'features'" in picture
+    for text, answer in ((WORDS[0], one), (f"{WORDS[9]} {WORDS[8]}", last)):
+        assert search.main([str(run_dir), "--text", text, "--k", "3"]) == 0
+        assert capsys.readouterr().out.strip("\n") == answer.strip("\n")
+
+
+def test_a_question_waits_for_no_package_that_it_does_not_need():
+    code = "import gcnxmodal.search, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"sklearn", "matplotlib", "gensim", "orbax", "scipy.stats"} & set(loaded.split())
 
 
 def test_an_export_has_the_users_fields_and_searches_alike(run_dir: Path):

@@ -10,14 +10,16 @@ import torch
 from picture_files import noise
 from PIL import Image
 from reference import torchvision_networks as peers
+from untrained_runs import untrained
 
-from gcnxmodal import features
+from gcnxmodal import Retriever, features
 from gcnxmodal.data import folder, picture_features, visual_words, wikipedia
 from gcnxmodal.data.files import file_digest
 from gcnxmodal.data.folder import find_pictures
 from gcnxmodal.data.gist import gist_features
 from gcnxmodal.data.pictures import imagenet_crop
 from gcnxmodal.data.split import stratified_split
+from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import Tokenizer
 
 NAMES = ["b/2.png", "a/1.png", "b/3.png", "a/0.png", "c.png", "d.png"]
@@ -90,6 +92,24 @@ def test_folder_with_metadata_trains_on_what_is_written(generic, cache, tmp_path
     corpus = folder.load(generic, image_feature="features", cache_dir=cache, **OPTIONS)
     np.testing.assert_array_equal(corpus.images, found["images"], strict=True)
     assert json.loads(str(found["about"]))["backbone"] == "gist"
+
+
+def test_a_run_on_what_is_written_is_asked_with_a_picture(generic, tmp_path):
+    assert features.main(command(generic, "gist")) == 0
+    run = untrained(generic, "gch")
+    retriever = Retriever.of_run(run).with_items(run.system.inputs)
+    loaded = Retriever.from_pretrained(retriever.save_pretrained(tmp_path / "model"))
+    picture = generic / NAMES[3]
+    row = run.system.inputs.corpus.images[[3]]
+    np.testing.assert_array_equal(loaded.encode_image(picture), loaded.encode_image(row))
+    made = {"backbone": "vgg19", "weights": "theirs.pth", "sha256": "0" * 64, "resolution": 224}
+    loaded.about["images"]["made_with"] = made
+    with pytest.raises(InputError, match="--weights is not set; vgg19 needs"):
+        loaded.encode_image(picture)
+    loaded.weights = tmp_path / "ours.pth"
+    loaded.weights.write_bytes(b"other")
+    with pytest.raises(InputError, match=r"ours\.pth: the .* with other weights of vgg19 .theirs\.pth."):
+        loaded.encode_image(picture)
 
 
 def test_wikipedia_archive_trains_on_what_is_written(archive, cache, tmp_path, capsys):

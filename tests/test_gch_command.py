@@ -125,7 +125,6 @@ def test_ablation_has_its_own_name_and_other_codes(finished, tmp_path: Path):
     ("option", "value", "says"),
     [
         ("--model.bits", "0", "--model.bits is 0; it must be from 1 to 1,024"),
-        ("--train.batch", "1000", "train.batch 1000 exceeds the 60 training items"),
         ("--train.decay", "1.5", "--train.decay is 1.5; it must be above 0 and at most 1"),
         ("--model.image-weights", "w.mat", "left out unless --data.image-feature is pixels"),
     ],

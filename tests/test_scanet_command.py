@@ -112,8 +112,8 @@ def test_a_search_among_the_test_items_finds_test_items(trained: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "give one of --text and --picture"),
-        ({"text": "word01", "picture": Path("a.png")}, "give one of --text and --picture"),
+        ({}, "give one of --text, --picture and --interactive"),
+        ({"text": "word01", "picture": Path("a.png")}, "give one of --text, --picture and --interactive"),
         ({"text": "unheard-of"}, "none of its words is among the 40 of the run"),
         ({"text": "word01", "k": 0}, "--k is 0"),
         ({"picture": Path("missing.png")}, r"missing\.png"),

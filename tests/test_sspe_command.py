@@ -130,8 +130,6 @@ def test_faiss_finds_the_graphs_too_and_is_asked_for_by_name_where_it_is_missing
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--train.batch", "1000", "--train.batch is 1000, but there are 60 training items; at most 60"),
-        ("--train.feature-neighbours", "60", "--train.feature-neighbours is 60, but there are 60 training"),
         ("--train.momentum", "1", "--train.momentum is 1.0; it must be from 0 up to, but not, 1"),
         ("--train.alpha2", "-1", "--train.alpha2 is -1.0; it must be at least 0"),
         ("--data.image-feature", "pixels", "SSPE has no network for pixels"),

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from orbax.checkpoint import v1 as ocp
 from small_folder import write_folder
 
-from gcnxmodal import evaluate, evaluation, train
+from gcnxmodal import evaluate, evaluation, search, train
 from gcnxmodal.retrieval.metrics import PAIR_MEASURES
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.runs import RunFolder
@@ -287,11 +287,24 @@ def test_resuming_with_another_value_names_the_field(finished, capsys):
     assert "0.7" in message
 
 
-def test_resuming_on_a_changed_corpus_is_refused(tmp_path: Path, capsys):
+def test_a_changed_corpus_is_not_resumed_but_the_model_keeps_answering(tmp_path: Path, capsys):
     folder, run_dir = write_folder(tmp_path / "data"), tmp_path / "run"
-    assert train.main(command(folder, run_dir, "--epochs", "1")) == 0
-    write_folder(folder, seed=1)
-    assert "another corpus" in refused(command(folder, run_dir, "--epochs", "1", "--resume"), capsys)
+    assert train.main(command(folder, run_dir, "--epochs", "2")) == 0
+    question = [str(run_dir), "--text", "word01", "--k", "1"]
+    assert search.main(question) == 0
+    before = capsys.readouterr().out.splitlines()[-1]
+    write_folder(folder, items=93)
+    changed = "another corpus: the data have changed since"
+    assert changed in refused(command(folder, run_dir, "--epochs", "2", "--resume"), capsys)
+    assert search.main(question) == 0
+    assert capsys.readouterr().out == f"{before}\n"
+    (about,) = run_dir.glob("model/model.json")
+    about.write_text(about.read_text().replace('"checkpoint": 24', '"checkpoint": 12'))  # as after a stop
+    assert search.main(question) == 0
+    out = capsys.readouterr().out
+    assert changed in out
+    assert "the model of step 12 answers" in out
+    assert out.endswith(f"{before}\n")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +313,6 @@ def test_resuming_on_a_changed_corpus_is_refused(tmp_path: Path, capsys):
         (["--data.root", "nowhere"], ["nowhere"]),
         (["--text.neighbours", "40"], ["neighbours", "40"]),
         (["--train.batch", "601"], ["train.batch", "601", "600"]),
-        (["--train.pairing", "grid"], ["train.grid-texts", "60"]),
         (["--epochs", "0"], ["epochs"]),
         (["--train.learning-rate", "-1"], ["train.learning-rate"]),
         (["--model.dropout", "1"], ["model.dropout"]),

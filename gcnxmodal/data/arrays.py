@@ -5,6 +5,7 @@ MATLAB files of every version: to 7.2 by scipy; 7.3, which is HDF5, by h5py (ext
 
 import contextlib
 import io
+import json
 import math
 import os
 import struct
@@ -53,6 +54,17 @@ def array_names(path: Path, fix: str) -> list[str]:
     """The names of the arrays of an `.npz` file; raises as `load_npz` does."""
     with _open_npz(path, fix, "images") as archive:
         return _names_in(archive)
+
+
+def made_with(path: Path) -> dict[str, Any] | None:
+    """What `python -m gcnxmodal.features` says of the features it has saved; None of a file of others."""
+    if path.suffix != ".npz" or "about" not in array_names(path, ""):
+        return None
+    try:
+        about = json.loads(str(load_npz(path, ["about"], "")["about"]))
+    except (ValueError, RecursionError):
+        return None
+    return about if isinstance(about, dict) and isinstance(about.get("backbone"), str) else None
 
 
 def all_features(path: Path, count: int, fix: str) -> Float[np.ndarray, "count d"]:

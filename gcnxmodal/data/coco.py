@@ -16,15 +16,15 @@ import dataclasses
 import functools
 import re
 import typing
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.data.arrays import array_names, features_by_id, features_by_name
+from gcnxmodal.data.arrays import array_names, features_by_id, features_by_name, load_npz
 from gcnxmodal.data.files import fingerprint, parse_json, read_text, require_file, require_folder
 from gcnxmodal.data.loader import ImageSource, Items, Shared, image_source, load_items, pictures_of
 from gcnxmodal.data.split import describe_split, retrieval_split
@@ -226,8 +226,17 @@ def _read_features(path: Path, asked: Sequence[Image]) -> Float[np.ndarray, "n d
     """The features of these images, found by the array `ids` of the file, or else its `file_names`."""
     names = array_names(path, _SAVE_FEATURES)
     if "file_names" in names and "ids" not in names:
-        return features_by_name(path, [image.file_name for image in asked], _SAVE_FEATURES)
+        listed = load_npz(path, ["file_names"], _SAVE_FEATURES)["file_names"].ravel().tolist()
+        listed = {PurePath(str(name)).name for name in listed}
+        return features_by_name(path, [_name_in(listed, image) for image in asked], _SAVE_FEATURES)
     return features_by_id(path, [image.image_id for image in asked], _SAVE_FEATURES)
+
+
+def _name_in(listed: Collection[str], image: Image) -> str:
+    """The name of an image among those of a file: of 2014 COCO_train2014_<id>.jpg, of 2017 <id>.jpg."""
+    number = f"{image.image_id:012}.jpg"
+    names = (image.file_name, number, *(f"COCO_{part}_{number}" for part in PARTS))
+    return next((name for name in names if name in listed), image.file_name)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ text. `find_pictures` says which pictures such a folder, or one without metadata
 import collections
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +25,17 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data import wikipedia
 from gcnxmodal.data.arrays import array_names, feature_matrix, features_of, load_npz
 from gcnxmodal.data.cache import cache_dir, in_cache
-from gcnxmodal.data.files import fingerprint, is_inside, require_file, require_folder
-from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
-from gcnxmodal.data.metadata import FieldNames, find_source, read_rows
-from gcnxmodal.data.picture_features import FROM_PICTURES, resolution_for
+from gcnxmodal.data.files import fingerprint, is_inside, require_folder
+from gcnxmodal.data.loader import Items, Shared, image_source, load_items, offering_to_skip, pictures_of
+from gcnxmodal.data.metadata import FieldNames, find_source, read_rows, split_name
+from gcnxmodal.data.pictures import BrokenPictures
 from gcnxmodal.data.split import stratified_split
 from gcnxmodal.errors import InputError
 
 # What counts as a picture in a bare folder. Pillow's own list has HDF5 and other files of features in it.
-SUFFIXES = {
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".jfif",
-    ".jp2",
-    ".jpeg",
-    ".jpg",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-}
-_CONTENTS = "your pictures and metadata.csv, .jsonl or .parquet"
+SUFFIXES = {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".svg"}
+SUFFIXES |= {".tif", ".tiff", ".webp"}
+_CONTENTS = "your pictures and metadata.csv, .tsv, .json, .jsonl or .parquet"
 _SAVE_FEATURES = (
     "write it with numpy.savez(file, images=array), a row an item, or with python -m gcnxmodal.features"
 )
@@ -63,6 +51,7 @@ def load(
     picture_field: str | None = None,
     label_field: str | None = None,
     split_field: str | None = None,
+    encoding: str | None = None,
     split_seed: int = _SPLIT_SEED,
     test_fraction: float = _TEST_FRACTION,
     **shared: typing.Unpack[Shared],
@@ -75,9 +64,11 @@ def load(
         root: the folder.
         image_feature: "efficientnet-lite0", of the pictures that `file_name` names, at `resolution` x
             `resolution` pixels (by default 224); the "pixels" themselves (64); or "features", the array
-            `images` of features.npz. An array `texts` in it is read too: dense features of the texts.
+            `images` of features.npz; or the path of such a file. An array `texts` in it is read too: dense
+            features of the texts.
         text_field, picture_field, label_field, split_field: fields of the metadata, in place of those that
             are found by their names.
+        encoding: of the metadata, in place of UTF-8.
         split_seed, test_fraction: for metadata without the field `split`: a split stratified by class, in
             which groups stay together.
 
@@ -86,11 +77,11 @@ def load(
     """
     root = require_folder(root, _CONTENTS)
     fields = FieldNames(text_field, picture_field, label_field, split_field)
-    listed = read_rows(root, shared["cache_dir"], fields)
-    if listed.noted:
-        print(listed.noted)
+    listed = read_rows(root, shared["cache_dir"], fields, encoding)
+    for note in listed.noted:
+        print(note)
     source, rows = listed.source, listed.rows
-    names = _file_names(rows, source, shared["cache_dir"])
+    names = _file_names(rows, root, source, shared["cache_dir"])
     groups = _groups(rows, names, source)
     labels, class_names = _labels(rows, names, source)
     splits = _given_splits(rows, groups, names, source)
@@ -99,9 +90,12 @@ def load(
             f"--data.split-seed is {split_seed}, but {source} has the field split, so none is drawn; leave "
             "one of them out"
         )
+    images = image_source(root, image_feature, resolution, "folder", _SAVE_FEATURES)
     pictures = None if names is None else [root / name for name in names]
-    sources = _feature_sources(root, source, image_feature, pictures)
-    arrays = array_names(sources[0], _SAVE_FEATURES) if image_feature == "features" else []
+    with offering_to_skip():
+        skip = shared.get("skip_broken", False)
+        sources = [images.file] if images.file else _pictures(source, pictures, shared["cache_dir"], skip)
+    arrays = [] if images.file is None else array_names(sources[0], _SAVE_FEATURES)
     dense = "texts" in arrays
     if dense and "file_names" in arrays:
         raise InputError(
@@ -113,14 +107,16 @@ def load(
         raise InputError(f"{source}: there is no field 'text'; add it, a text for each row")
     row_n = [row for row, of in enumerate(texts) for _ in of]  # of each item
     grouped = names is not None or "group" in rows[0] or len(row_n) > len(rows)
-    shown = pictures and pictures_of(pictures)
-    images = ImageSource(image_feature, resolution_for(image_feature, resolution), None)
+    shown = pictures if images.file is None else pictures and pictures_of(pictures)
 
     def features() -> np.ndarray:
         return features_of(sources[0], names, np.arange(len(rows)), len(rows), _SAVE_FEATURES)[row_n]
 
     def read() -> Items:
-        drawn = splits or stratified_split(labels, groups, test_fraction, split_seed)
+        drawn = splits or stratified_split(
+            labels, _with_equal_texts(groups, texts), test_fraction, split_seed
+        )
+        in_both = _in_both(texts, drawn)
         metadata = [rows[row]["metadata"] for row in row_n]
         return Items(
             texts=[text for of in texts for text in of],
@@ -128,18 +124,55 @@ def load(
             class_names=class_names,
             splits={part: np.flatnonzero(np.isin(row_n, chosen)) for part, chosen in drawn.items()},
             pictures=shown and [shown[row] for row in row_n],
-            features=features if image_feature == "features" else None,
+            features=features if images.file else None,
             groups=[groups[row] for row in row_n] if grouped else None,
             text_features=_text_features(sources[0], len(row_n)) if dense else None,
             metadata=metadata if any(metadata) else None,
+            provenance={"texts_in_both": in_both} if in_both else {},
         )
 
     drawn = {"seed": split_seed, "test_fraction": test_fraction}
     options = {"split": "metadata" if splits else drawn, "pictures": shown is not None}
-    options |= {name: given for name, given in fields._asdict().items() if given is not None}
+    given = {**fields._asdict(), "encoding": encoding}
+    options |= {name: value for name, value in given.items() if value is not None}
     about = {"source": str(source), "licence": "as the user's own data"}
     files = fingerprint([*listed.files, *sources])
-    return load_items("folder", read, images, options, files, about, root=root, **shared)
+    corpus = load_items("folder", read, images, options, files, about, root=root, **shared)
+    if in_both := corpus.provenance.get("texts_in_both"):
+        print(
+            f"{source}: {in_both:,} texts are in train and in test, which flatters the measures; give their "
+            "rows the same split, or a field 'group' with one value"
+        )
+    return corpus
+
+
+def _with_equal_texts(groups: Sequence[str], texts: Sequence[Sequence[str]]) -> list[str]:
+    """Groups that share a text as one, so that it is on one side of a split: ten, or a hundredth of all, and
+    at most a tenth.
+
+    What more have is no text of theirs but a class or a filler, and a split has to go through it.
+    """
+    most = min(max(10, len(groups) // 100), len(groups) // 10)
+    groups_of: dict[str, dict[str, None]] = {}
+    for group, of in zip(groups, texts, strict=True):
+        for text in of:
+            groups_of.setdefault(text, {})[group] = None
+    members = {group: [group] for group in groups}  # the same list for all that are together
+    for first, *others in groups_of.values():
+        if len(others) >= most:
+            continue
+        for other in others:
+            ours, theirs = members[first], members[other]
+            if ours is not theirs and len(ours) + len(theirs) <= most:
+                ours += theirs
+                members |= dict.fromkeys(theirs, ours)
+    return [members[group][0] for group in groups]
+
+
+def _in_both(texts: Sequence[Sequence[str]], splits: Mapping[str, np.ndarray]) -> int:
+    """How many texts are in train and in test."""
+    train, test = ({text for row in splits[part] for text in texts[int(row)]} for part in ("train", "test"))
+    return len(train & test)
 
 
 def _shown(row: dict[str, Any], number: int) -> str:
@@ -185,11 +218,11 @@ def find_pictures(root: Path) -> PictureSource:
 
 def _generic(root: Path) -> PictureSource:
     source, _, rows, _ = read_rows(root, cache_dir())
-    names = _file_names(rows, source, cache_dir())
+    names = _file_names(rows, root, source, cache_dir())
     labels, _ = _labels(rows, names, source)
     groups = _groups(rows, names, source)
     listed = None if names is None else [root / name for name in names]
-    pictures = _feature_sources(root, source, "efficientnet-lite0", listed)
+    pictures = _pictures(source, listed, cache_dir())
     splits = _given_splits(rows, groups, names, source)
     splits = splits or stratified_split(labels, groups, _TEST_FRACTION, _SPLIT_SEED)
     return PictureSource(
@@ -245,24 +278,24 @@ def _bare(root: Path) -> PictureSource:
     )
 
 
-def _feature_sources(
-    root: Path, metadata: Path, image_feature: str, pictures: list[Path] | None
+def _pictures(
+    metadata: Path, pictures: list[Path] | None, cache: Path, skip_broken: bool = False
 ) -> list[Path]:
-    """The files that the features come from: the pictures themselves, or features.npz."""
-    if image_feature == "features":
-        return [require_file(root / "features.npz", _SAVE_FEATURES)]
-    if image_feature not in FROM_PICTURES:
-        raise InputError(
-            f"--data.image-feature is '{image_feature}'; a folder has 'efficientnet-lite0', 'pixels' or "
-            "'features'"
-        )
+    """The pictures that are there, of those that the metadata name."""
     if pictures is None:
         raise InputError(
             f"{metadata}: there is no field 'file_name'; add it, or put features into "
-            f"{root / 'features.npz'} and set --data.image-feature to 'features'"
+            f"{metadata.parent / 'features.npz'} and set --data.image-feature to 'features'"
         )
-    fix = f"it is a file_name of {metadata.name}: mend the name, or remove its row"
-    return [require_file(picture, fix) for picture in pictures]
+    missing = {
+        picture: f"{picture}: there is no such file; it is a file_name of {metadata.name}: mend the name, or "
+        "remove its row"
+        for picture in pictures
+        if not picture.is_file()
+    }
+    if missing and not skip_broken:
+        raise BrokenPictures(missing, len(set(pictures)), cache)
+    return [picture for picture in pictures if picture not in missing]
 
 
 def _labels(
@@ -272,13 +305,17 @@ def _labels(
     if "label" not in rows[0] and "labels" not in rows[0]:
         return np.zeros((len(rows), 0), bool), []
     names_of_rows = []
+    between = _between([row["labels"] for row in rows if isinstance(row.get("labels"), str)], metadata)
     for number, row in enumerate(rows, 1):
         if "label" in row:
             field, values = "label", [row["label"]]
         else:
             field, values = "labels", row["labels"]
             if isinstance(values, str):
-                values = [name for name in values.split(";") if name.strip()]
+                values = [name for name in values.split(between) if name.strip()]
+        if isinstance(values, list):
+            # Tables that once had a hole have 1.0 for 1.
+            values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
         classes = [str(value).strip() for value in values] if isinstance(values, list) else [""]
         whole = isinstance(values, list) and all(type(value) in (str, int) for value in values)
         if not whole or not all(classes):
@@ -305,17 +342,44 @@ def _labels(
     return np.array([[name in of for name in class_names] for of in names_of_rows]), class_names
 
 
-def _file_names(rows: list[dict[str, Any]], metadata: Path, cache: Path) -> list[str] | None:
+def _between(lists: Sequence[str], metadata: Path) -> str:
+    """What stands between the classes of an item: a semicolon, or commas where there is none."""
+    with_comma = next((of for of in lists if "," in of), None)
+    if with_comma is None or any(";" in of for of in lists):
+        return ";"
+    print(f"{metadata}: labels are read with commas between them, as '{with_comma}'")
+    return ","
+
+
+def _as_it_lies(root: Path, name: str) -> str:
+    """The name of a picture as it is in the folder: with slashes, and the suffix in the letters there."""
+    if (root / name).exists():
+        return name
+    slashed = name.replace("\\", "/")
+    stem, dot, suffix = slashed.rpartition(".")
+    spellings = [slashed, *(f"{stem}{dot}{of}" for of in (suffix.lower(), suffix.upper()))]
+    return next((other for other in spellings if is_inside(other) and (root / other).is_file()), name)
+
+
+def _file_names(rows: list[dict[str, Any]], root: Path, metadata: Path, cache: Path) -> list[str] | None:
     """The pictures by their paths from the folder, or as they lie in the cache."""
     if "file_name" not in rows[0]:
         return None
+    relocated = []
     for number, row in enumerate(rows, 1):
         name = row["file_name"]
+        if isinstance(name, str) and (lies := _as_it_lies(root, name)) != name:
+            name = row["file_name"] = lies
+            relocated.append(lies)
         if not isinstance(name, str) or not (is_inside(name) or in_cache(name, cache)):
             raise InputError(
-                f"{metadata}: row {number}: the field 'file_name' is {name!r}; expected a path inside "
-                f"{metadata.parent}"
+                f"{metadata}: row {number}: the field 'file_name' is {name!r}; expected a path inside {root}"
             )
+    if relocated:
+        print(
+            f"{metadata}: {len(relocated):,} pictures lie under another spelling of their file_name, such as "
+            f"'{relocated[0]}' (slashes for backslashes, or the suffix in other letters)"
+        )
     return [row["file_name"] for row in rows]
 
 
@@ -342,13 +406,16 @@ def _given_splits(
     """The split that the metadata state, if they do; a group may be in one part only."""
     if "split" not in rows[0]:
         return None
-    given = [row["split"] for row in rows]
-    for number, part in enumerate(given, 1):
-        if not isinstance(part, str) or not part:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(part := row["split"], str) or not part:
             raise InputError(
                 f"{metadata}: row {number}: the field 'split' is {part!r}; write train or test in every row, "
                 "or drop the field"
             )
+    given = [split_name(row["split"]) for row in rows]
+    if "val" in given and "test" not in given:
+        print(f"{metadata}: no row is in test; those in val take its place")
+        given = ["test" if part == "val" else part for part in given]
     missing = {"train", "test"} - set(given)
     if missing:
         raise InputError(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ LOADERS = {
 
 OPTIONS = (
     *("classes", "labels", "selection", "tags", "tag_list", "split", "split_seed"),
-    *("text_field", "picture_field", "label_field", "split_field"),
+    *("text_field", "picture_field", "label_field", "split_field", "encoding"),
 )
 """Fields of DataConfig that are arguments of some loaders, under the same name."""
 
@@ -106,12 +107,14 @@ def load_corpus(data: DataConfig, text: TextConfig, **more: Any) -> Corpus:
             data, naming file, field and fix.
     """
     corpus = LOADERS[data.name](
-        data.root,
+        # Absolute, so that what is kept of it holds from any folder.
+        None if data.root is None else Path(os.path.abspath(data.root)),
         words=text.words,
         tokenizer=Tokenizer(stop_words=text.stop_words, lemmatise=text.lemmatise, segmenter=text.segmenter),
         image_feature=data.image_feature,
         resolution=data.resolution,
         cache_dir=cache_dir(),
+        skip_broken=data.skip_broken,
         **loader_options(data),
         **more,
     )

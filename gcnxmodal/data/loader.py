@@ -1,11 +1,13 @@
 """The steps that every loader shares: from the items that it has chosen to a Corpus, cached."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gcnxmodal.corpus import Corpus
+from gcnxmodal.data.arrays import made_with
 from gcnxmodal.data.cache import cached_corpus, corpus_path
 from gcnxmodal.data.files import from_root, require_file
-from gcnxmodal.data.picture_features import images_from, resolution_for
+from gcnxmodal.data.picture_features import broken_pictures, images_from, resolution_for
+from gcnxmodal.data.pictures import BrokenPictures
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import Tokenizer, Vocabulary
 
@@ -27,6 +31,8 @@ class Shared(typing.TypedDict):
     """Size of the vocabulary: the most common words of the training texts."""
     tokenizer: Tokenizer
     cache_dir: Path
+    skip_broken: typing.NotRequired[bool]
+    """Go on without the items whose pictures cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +58,30 @@ class Items:
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     text_features: Float[np.ndarray, "n e"] | None = None
     metadata: Sequence[Mapping[str, Any]] | None = None
+
+    def without(self, pictures: Collection[Path]) -> "Items":
+        """Those that are not of these pictures, with the classes that they have."""
+        assert self.pictures is not None
+        stays = np.array([picture not in pictures for picture in self.pictures])
+        rows = np.flatnonzero(stays)
+        new_row = np.cumsum(stays) - 1
+        labels = self.labels[rows]
+        used = np.flatnonzero(labels.any(axis=0))
+
+        def chosen(values: Any) -> Any:
+            return None if values is None else [values[row] for row in rows.tolist()]
+
+        return dataclasses.replace(
+            self,
+            texts=chosen(self.texts),
+            labels=labels[:, used],
+            class_names=[self.class_names[number] for number in used.tolist()],
+            splits={name: new_row[of[stays[of]]] for name, of in self.splits.items()},
+            pictures=chosen(self.pictures),
+            groups=chosen(self.groups),
+            text_features=None if self.text_features is None else self.text_features[rows],
+            metadata=chosen(self.metadata),
+        )
 
 
 class ImageSource(typing.NamedTuple):
@@ -81,6 +111,7 @@ def load_items(
     words: int,
     tokenizer: Tokenizer,
     cache_dir: Path,
+    skip_broken: bool = False,
 ) -> Corpus:
     """The corpus of what `read` returns, from the cache if it was made before.
 
@@ -92,34 +123,62 @@ def load_items(
         about: opens the provenance; at least `source` and `licence` (JSON values).
 
     Raises:
-        InputError: as `read` and `assemble` do, or if a picture cannot be read.
+        InputError: as `read` and `assemble` do, or if a picture cannot be read and is not to be skipped.
     """
+    if skip_broken and images.resolution is None:
+        raise InputError(
+            f"--data.skip-broken is set, but --data.image-feature {images.image_feature} is not made from "
+            "pictures here; leave it out"
+        )
     described = {
-        **({} if root is None else {"root": str(root.resolve())}),
+        **({} if root is None else {"root": os.path.abspath(root)}),
         "words": words,
         "tokenizer": dataclasses.asdict(tokenizer),
         "image_feature": images.image_feature,
         "resolution": images.resolution,
+        **({"skip_broken": True} if skip_broken else {}),
         **options,
     }
 
     def make() -> Corpus:
         items = read()
+        made = images.file and made_with(images.file)
+        made, left_out = {"made_with": made} if made else {}, {}
+        if skip_broken and items.pictures and (broken := broken_pictures(items.pictures, cache_dir)):
+            if len(broken.faults) == len(set(items.pictures)):
+                raise broken
+            items = items.without(broken.faults)
+            left_out = {"left_out": str(broken).rpartition("\n")[0] or str(broken).rpartition("; ")[0]}
 
         def from_pictures() -> np.ndarray:
             assert items.pictures is not None
             assert images.resolution is not None
-            return images_from(items.pictures, images.image_feature, images.resolution, cache_dir=cache_dir)
+            with offering_to_skip():
+                return images_from(
+                    items.pictures, images.image_feature, images.resolution, cache_dir=cache_dir
+                )
 
         return assemble(
             items,
             items.features or from_pictures,
             words=words,
             tokenizer=tokenizer,
-            provenance={**about, "options": described, **items.provenance},
+            provenance={**about, "options": described, **items.provenance, **left_out, **made},
         )
 
-    return cached_corpus(corpus_path(cache_dir, loader, described, sources), make)
+    corpus = cached_corpus(corpus_path(cache_dir, loader, described, sources), make)
+    if "left_out" in corpus.provenance:
+        print(f"going on without the items of broken pictures: {corpus.provenance['left_out']}")
+    return corpus
+
+
+@contextlib.contextmanager
+def offering_to_skip() -> Iterator[None]:
+    """Where pictures are found broken, name the option that goes on without them."""
+    try:
+        yield
+    except BrokenPictures as broken:
+        raise InputError(f"{broken}, or go on without them by --data.skip-broken") from broken
 
 
 def image_source(

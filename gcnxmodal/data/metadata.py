@@ -1,6 +1,8 @@
 """What a user's folder says of its items, in any of its layouts, as rows with known fields.
 
-metadata.csv | .jsonl | .parquet   a row an item, see `FIELDS`; other fields are the user's own and kept
+metadata.csv | .tsv | .json | .jsonl | .parquet
+                                   a row an item, see `FIELDS`; other fields are the user's own and kept
+train/, test/                      each with a metadata file of its own, in place of the field split
 captions.txt | captions.csv        `image,caption`, several rows a picture: Flickr8k's and Flickr30k's layout
 results.csv                        `image_name| comment_number| comment`: Flickr30k's own
 state.json | dataset_dict.json     a data set that the Hugging Face library `datasets` saved to disk
@@ -20,7 +22,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcnxmodal.data.cache import cached_file
-from gcnxmodal.data.files import check_promise, fingerprint, is_inside, parse_json, read_text, refused
+from gcnxmodal.data.files import (
+    check_promise,
+    fingerprint,
+    is_inside,
+    parse_json,
+    read_bytes,
+    read_text,
+    refused,
+)
 from gcnxmodal.errors import InputError
 
 FIELDS = ("file_name", "text", "texts", "label", "labels", "split", "group")
@@ -28,6 +38,10 @@ CAPTIONS = ("captions.txt", "captions.csv", "results.csv")
 SAVED = ("dataset_dict.json", "state.json")
 _FLICKR_LISTS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
 _FLICKR_FOLDERS = ("Images", "images", "Flicker8k_Dataset", "flickr30k_images")
+PARTS = ("train", "val", "test")
+_PART_NAMES = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
+_PART_NAMES |= {name: name for name in PARTS}
+_BETWEEN = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _IMAGE_NAMES, _CAPTION_NAMES = ("image", "image_name"), ("caption", "comment")
 
 
@@ -59,6 +73,55 @@ _KINDS = {
 }
 
 
+class _Source:
+    """How the user's text files are read, and what was done to them, in sentences."""
+
+    def __init__(self, encoding: str | None = None):
+        self.encoding = encoding
+        self.notes: list[str] = []
+
+    def text(self, path: Path) -> str:
+        """The whole of a text file: UTF-8, UTF-16 that says so, or in the encoding that the user names."""
+        if self.encoding is None:
+            content = read_bytes(path)
+            if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+                self.notes.append(f"{path}: read as UTF-16")
+                return self._decoded(content, "utf-16", path)
+            try:
+                return read_text(path)
+            except InputError as error:
+                likely = _likely_encoding(content)
+                raise InputError(f"{error}, or if it is {likely}, add --data.encoding {likely}") from error
+        return self._decoded(read_bytes(path), self.encoding, path)
+
+    def _decoded(self, content: bytes, encoding: str, path: Path) -> str:
+        try:
+            return content.decode(encoding).removeprefix("\ufeff")
+        except LookupError as error:
+            raise InputError(
+                f"--data.encoding is '{encoding}', which Python does not know; write one such as cp1252"
+            ) from error
+        except ValueError as error:
+            raise InputError(
+                f"{path}: is not {encoding} ({error}); mend it, or name another --data.encoding"
+            ) from error
+
+
+def _likely_encoding(content: bytes) -> str:
+    """Of text that is not UTF-8: GBK has its bytes above 127 in pairs, the western languages one by one.
+
+    >>> _likely_encoding("café crème".encode("cp1252")), _likely_encoding("红色的鱼".encode("gbk"))
+    ('cp1252', 'gb18030')
+    """
+    high = sum(byte > 127 for byte in content)
+    pairs = sum(len(run) // 2 * 2 for run in re.findall(rb"[\xa1-\xfe]{2,}", content))
+    try:
+        content.decode("gb18030")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "gb18030" if pairs > 0.7 * high else "cp1252"
+
+
 class Rows(NamedTuple):
     """The rows of a folder.
 
@@ -67,17 +130,17 @@ class Rows(NamedTuple):
         files: all files that decide them.
         rows: of each, by field: `text`, a list of texts; `file_name`; `label` or `labels`; `split`; `group`;
             where the folder has them; and `metadata`, the user's own fields (JSON values).
-        noted: which fields were found under other names, in a sentence; "" if none.
+        noted: what was read otherwise than written: fields under other names, a table with semicolons.
     """
 
     source: Path
     files: list[Path]
     rows: list[dict[str, Any]]
-    noted: str = ""
+    noted: Sequence[str] = ()
 
 
 def find_source(root: Path) -> Path | None:
-    """The file by which a folder says what its items are; None if it has none.
+    """The file by which a folder says what its items are, or the first of its parts; None if it has none.
 
     Raises:
         InputError: if there is more than one metadata file.
@@ -86,10 +149,29 @@ def find_source(root: Path) -> Path | None:
     if len(files) > 1:
         raise InputError(f"{files[0]}: {files[1].name} is there too; keep one of them")
     others = [root / name for name in (*SAVED, *CAPTIONS) if (root / name).is_file()]
-    return next(iter([*files, *others, *_shards(root)]), None)
+    return next(iter([*files, *others, *_shards(root), *_parts_of(root).values()]), None)
 
 
-def read_rows(root: Path, cache_dir: Path, names: FieldNames | None = None) -> Rows:
+def _parts_of(root: Path) -> dict[Path, Path]:
+    """Sub-folders that are the parts of a split, with their metadata, as of Hugging Face's image folders."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and split_name(path.name) in PARTS]
+    sources = {path: source for path in folders if (source := find_source(path)) is not None}
+    return sources if len(sources) > 1 else {}
+
+
+def split_name(name: str) -> str:
+    """A part of a split by the name that it has here.
+
+    >>> split_name("Test"), split_name("validation"), split_name("queries")
+    ('test', 'val', 'queries')
+    """
+    name = name.strip()
+    return _PART_NAMES.get(name.lower(), name)
+
+
+def read_rows(
+    root: Path, cache_dir: Path, names: FieldNames | None = None, encoding: str | None = None
+) -> Rows:
     """The rows of a folder, checked for their fields, not yet for what is in them (but for texts).
 
     Raises:
@@ -103,19 +185,39 @@ def read_rows(root: Path, cache_dir: Path, names: FieldNames | None = None) -> R
             f"{root}: there is no {', '.join(most)} or {last} in this folder; write one: a row an item with "
             "the fields text, file_name, and if there are any label (or labels) and split"
         )
+    if source.parent in (parts := _parts_of(root)):
+        return _joined(root, {part: read_rows(part, cache_dir, names, encoding) for part in parts})
+    text = _Source(encoding)
     if source.name in CAPTIONS:
-        rows, files = _read_captions(root, source)
+        rows, files = _read_captions(root, source, text)
     elif source.name in SAVED or source in _shards(root):
         rows, files = _read_datasets(root, source, cache_dir)
     else:
-        rows, files = _READERS[source.suffix](source), [source]
+        rows, files = _READERS[source.suffix](source, text), [source]
     if not rows:
         raise InputError(f"{source}: there is no row in it; write one an item")
     fields = list(dict.fromkeys(field for row in rows for field in row))
     columns, noted = _columns(fields, source, names or FieldNames())
     _check_fields(rows, fields, columns, source)
     known = [_known(row, columns, number, source) for number, row in enumerate(rows, 1)]
-    return Rows(source, files, known, noted)
+    return Rows(source, files, known, [*text.notes, *filter(None, [noted])])
+
+
+def _joined(root: Path, parts: Mapping[Path, Rows]) -> Rows:
+    """The rows of the parts of a split as those of one table."""
+    source = root / f"{{{','.join(part.name for part in parts)}}}" / next(iter(parts.values())).source.name
+    rows = []
+    for folder, part in parts.items():
+        for row in part.rows:
+            known = {"split": folder.name, **row}
+            if isinstance(name := known.get("file_name"), str) and is_inside(name):
+                known["file_name"] = f"{folder.name}/{name}"
+            rows.append(known)
+    if len({frozenset(row) for row in rows}) > 1:
+        raise InputError(f"{source}: the parts have different fields; give them the same")
+    noted = [f"{source}: the split is that of the folders"]
+    noted += [note for of in parts.values() for note in of.noted]
+    return Rows(source, [file for of in parts.values() for file in of.files], rows, noted)
 
 
 def _columns(fields: Sequence[str], source: Path, names: FieldNames) -> tuple[dict[str, str], str]:
@@ -224,9 +326,16 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _read_csv(path: Path) -> list[dict[str, Any]]:
-    lines = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+def _read_csv(path: Path, source: _Source) -> list[dict[str, Any]]:
+    content = source.text(path)
+    first = content.partition("\n")[0]
+    # A header without a comma has one field, or others between them.
+    between = "\t" if path.suffix == ".tsv" else next((c for c in ",;\t" if c in first), ",")
+    if between != "," and path.suffix != ".tsv":
+        source.notes.append(f"{path}: fields are between {_BETWEEN[between]}")
+    lines = csv.reader(io.StringIO(content, newline=""), strict=True, delimiter=between)
     rows: list[dict[str, Any]] = []
+    limit = csv.field_size_limit(len(content) + 1)
     try:
         header = next(lines, [])
         if len(set(header)) < len(header):
@@ -237,20 +346,29 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
             if len(values) != len(header):
                 raise InputError(
                     f"{path}: line {lines.line_num} has {len(values)} fields, the header has {len(header)}; "
-                    'put texts with commas in "quotes"'
+                    f'put texts with {_BETWEEN[between]} in "quotes"'
                 )
             rows.append(dict(zip(header, values, strict=True)))
     except csv.Error as error:
         raise InputError(
-            f"{path}: line {lines.line_num}: {error}; mend it, or write metadata.jsonl, which has no limits"
+            f"{path}: line {lines.line_num}: {error}; mend it, or write metadata.jsonl"
         ) from error
+    finally:
+        csv.field_size_limit(limit)
     return rows
 
 
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
+def _read_json(path: Path, source: _Source) -> list[dict[str, Any]]:
+    rows = parse_json(source.text(path), f"{path}:", "write a list of objects, one an item")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path}: is no list of objects; write [{{...}}, ...], one an item")
+    return rows
+
+
+def _read_jsonl(path: Path, source: _Source) -> list[dict[str, Any]]:
     rows = []
     # Not splitlines(): that also breaks at characters such as U+2028, which JSON strings may hold.
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in enumerate(source.text(path).split("\n"), 1):
         if not line.strip():
             continue
         row = parse_json(line, f"{path}: line {number}", "write one object a line")
@@ -260,7 +378,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
+def _read_parquet(path: Path, _: _Source) -> list[dict[str, Any]]:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
@@ -297,16 +415,18 @@ def parquet_table(path: Path) -> Any:
         return pyarrow.Table.from_batches(batches, file.schema_arrow)
 
 
-_READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+_READERS: dict[str, Callable[[Path, _Source], list[dict[str, Any]]]] = {
     ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".json": _read_json,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
 }
 
 
-def _read_captions(root: Path, path: Path) -> tuple[list[dict[str, Any]], list[Path]]:
+def _read_captions(root: Path, path: Path, source: _Source) -> tuple[list[dict[str, Any]], list[Path]]:
     """A row a picture of a list of captions, with all its captions, and its split where a list says it."""
-    lines = _read_bars(path) if path.name == "results.csv" else _read_csv(path)
+    lines = (_read_bars if path.name == "results.csv" else _read_csv)(path, source)
     fields = list(lines[0]) if lines else []
     image, caption = (
         next((field for field in fields if field in names), None) for names in (_IMAGE_NAMES, _CAPTION_NAMES)
@@ -345,9 +465,9 @@ def _read_captions(root: Path, path: Path) -> tuple[list[dict[str, Any]], list[P
     return list(rows.values()), [path, *lists.values()]
 
 
-def _read_bars(path: Path) -> list[dict[str, Any]]:
+def _read_bars(path: Path, source: _Source) -> list[dict[str, Any]]:
     """Flickr30k's file: three fields between bars, without quotes; one line of it lacks a bar."""
-    header, *lines = read_text(path).splitlines() or [""]
+    header, *lines = source.text(path).splitlines() or [""]
     fields = [field.strip() for field in header.split("|")]
     rows = []
     for number, line in enumerate(lines, 2):
@@ -382,12 +502,12 @@ def _read_datasets(root: Path, source: Path, cache_dir: Path) -> tuple[list[dict
         return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
     def complete(kept: Path) -> bool:
-        rows = _read_jsonl(kept)
+        rows = _read_jsonl(kept, _Source())
         values = (str(value) for row in rows for value in row.values())
         written = filter(re.compile(r"/.*/pictures/[0-9a-f]{32}\.\w+").fullmatch, values)
         return bool(rows) and all(os.path.isfile(file) and os.path.getsize(file) for file in written)
 
-    return _read_jsonl(cached_file(folder / "rows.jsonl", make, complete, "rows")), files
+    return _read_jsonl(cached_file(folder / "rows.jsonl", make, complete, "rows"), _Source()), files
 
 
 def _parts(root: Path, source: Path) -> dict[str, Any]:
@@ -430,7 +550,7 @@ def _rows_of_parts(parts: Mapping[str, Any], folder: Path, source: Path) -> Iter
             if len(pictures) == 1 and "file_name" not in row:
                 row["file_name"] = row.pop(pictures[0])
             if part and len(parts) > 1:
-                row.setdefault("split", {"validation": "val"}.get(part, part))
+                row.setdefault("split", part)
             yield plain(row)
 
 

@@ -4,6 +4,7 @@ Features of many pictures are made and cached in parts: a run that was stopped g
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from gcnxmodal.data import pictures as decoding
 from gcnxmodal.data.cache import load_arrays, save_arrays
 from gcnxmodal.data.files import file_digest, require_file
-from gcnxmodal.data.pictures import centre_square, imagenet_crop, open_picture
+from gcnxmodal.data.pictures import BrokenPictures, centre_square, imagenet_crop, of_each, open_picture
 from gcnxmodal.errors import InputError
 from gcnxmodal.nn import picture_encoders, torch_weights, weights
 from gcnxmodal.nn.picture_encoders import VGG, EfficientNetLite0, PictureEncoder, ResNet
@@ -61,8 +62,22 @@ def images_from(
     if not pictures:
         raise InputError("pictures: there is none to read; give at least one file")
     with ThreadPoolExecutor() as pool:
-        decoded = pool.map(centre_square, pictures, [resolution] * len(pictures))
-        return np.stack(list(tqdm(decoded, "reading pictures", len(pictures), unit="picture", disable=None)))
+        square = functools.partial(centre_square, resolution=resolution)
+        return np.stack(of_each(square, pictures, pool, "reading pictures", cache_dir))
+
+
+def broken_pictures(pictures: Sequence[Path], cache_dir: Path) -> BrokenPictures | None:
+    """Those that cannot be read, if there are any."""
+    with ThreadPoolExecutor() as pool:
+        try:
+            of_each(_check, list(dict.fromkeys(pictures)), pool, "checking pictures", cache_dir)
+        except BrokenPictures as broken:
+            return broken
+    return None
+
+
+def _check(picture: Path) -> None:
+    open_picture(picture)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,12 +221,13 @@ def cached_features(
             their features, in pieces of some rows.
 
     Raises:
-        InputError: if there is no picture, one cannot be read, or its features are not finite. Every missing
-            picture is decoded once before the first is encoded, so that none is found broken hours later.
+        InputError: if there is no picture, or features are not finite.
+        BrokenPictures: of all that cannot be read. Every missing picture is decoded once before the first is
+            encoded, so that none is found broken hours later.
     """
     if not pictures:
         raise InputError("pictures: there is none to encode; give at least one file")
-    digests = list(pool.map(file_digest, pictures))
+    digests = of_each(file_digest, pictures, pool, "", cache_dir)
     parts = [slice(start, start + PART) for start in range(0, len(pictures), PART)]
     paths = [cache_dir / "features" / f"{name}-{hash_of([key, digests[part]])[:16]}.npz" for part in parts]
     features = np.empty((len(pictures), columns), np.float32)
@@ -226,10 +242,7 @@ def cached_features(
         return features
     encode = make_encode()
     unseen = [picture for part, _ in missing for picture in pictures[part]]
-    for _ in tqdm(
-        pool.map(open_picture, unseen), "checking pictures", len(unseen), unit="picture", disable=None
-    ):
-        pass
+    of_each(_check, unseen, pool, "checking pictures", cache_dir)
     done = len(pictures) - len(unseen)
     with tqdm(
         desc=f"{name} features", total=len(pictures), initial=done, unit="picture", disable=None

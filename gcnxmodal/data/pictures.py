@@ -1,12 +1,16 @@
 """Picture files to pixels: upright, over white, 8-bit RGB, the part and size that an encoder wants.
 
-SVG pictures are drawn as PNG files first.
+SVG pictures are drawn first.
 """
 
 import functools
+import hashlib
+import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any, TypeVar
 from xml.parsers import expat
 
 import numpy as np
@@ -15,13 +19,80 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from gcnxmodal.data.cache import cached_file
+from gcnxmodal.data.cache import cached_file, replacing
 from gcnxmodal.data.files import refused
 from gcnxmodal.errors import InputError
 
 MOST_PIXELS = 80_000_000  # three copies of four bytes, over white, are 1 GB
 DEEPEST = 200  # elements of an SVG in each other
 LONGEST = 100  # times the shorter side
+SVG = (".svg", ".svgz")
+SVG_SIDE = 512  # pixels of the longer side that an SVG picture is drawn with
+NAMED = 10  # broken pictures that a message names; a file has the rest
+_Read = TypeVar("_Read")
+
+
+class BrokenPictures(InputError):
+    """Pictures that cannot be read.
+
+    Attributes:
+        faults: what is wrong with each, as an `InputError` says it.
+    """
+
+    def __init__(self, faults: Mapping[Path, str], total: int, folder: Path):
+        self.faults = faults
+        if len(faults) == 1:
+            super().__init__(*faults.values())
+            return
+        lines = [fault.rpartition("; ")[0] for fault in faults.values()]
+        where = "".join(f"\n  {line}" for line in lines[:NAMED])
+        if len(lines) > NAMED:
+            text = "".join(f"{line}\n" for line in lines)
+            file = folder / f"broken-pictures-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"
+            where += f"\n  and {len(lines) - NAMED:,} more"
+            try:
+                with replacing(file) as temporary:
+                    temporary.write_text(text, encoding="utf-8", errors="replace")
+                where += f": all of them are in {file}"
+            except OSError:  # the first ones are named all the same
+                pass
+        super().__init__(
+            f"{len(faults):,} of {total:,} pictures cannot be read:{where}\n"
+            "replace the files or drop their rows"
+        )
+
+
+def of_each(
+    read: Callable[[Path], _Read], pictures: Sequence[Path], pool: Executor, doing: str, folder: Path
+) -> list[_Read]:
+    """What `read` makes of each picture, with a bar.
+
+    Args:
+        doing: stands before the bar; none if it is empty.
+        folder: for the list of the broken ones, if they are many.
+
+    Raises:
+        BrokenPictures: after all have been tried, if `read` raised an InputError for some.
+    """
+
+    def tried(picture: Path) -> Any:
+        try:
+            return read(picture)
+        except InputError as error:
+            return error
+
+    bar = tqdm(
+        pool.map(tried, pictures), doing, len(pictures), unit="picture", disable=None if doing else True
+    )
+    results = list(bar)
+    faults = {
+        picture: str(result)
+        for picture, result in zip(pictures, results, strict=True)
+        if isinstance(result, InputError)
+    }
+    if faults:
+        raise BrokenPictures(faults, len(set(pictures)), folder)
+    return results
 
 
 def open_picture(picture: Path) -> Image.Image:
@@ -33,9 +104,10 @@ def open_picture(picture: Path) -> Image.Image:
             longer side is more than `LONGEST` times the shorter one.
     """
     try:
+        svg = picture.suffix.lower() in SVG
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
-            opened = Image.open(picture)
+            opened = Image.open(io.BytesIO(_draw(picture, SVG_SIDE)) if svg else picture)
         with opened as image:
             container, (width, height) = image.format, image.size
             if width * height > MOST_PIXELS:
@@ -110,13 +182,26 @@ def imagenet_crop(picture: Path, resolution: int) -> UInt8[np.ndarray, "R R 3"]:
     return np.asarray(image.crop((left, top, left + resolution, top + resolution)))
 
 
+def _draw(picture: Path, side: int) -> bytes:
+    """An SVG file as PNG, over white, as large as fits into the square. No system font is used, so that the
+    pixels depend on the file alone.
+
+    Raises:
+        ValueError: if it cannot be drawn.
+        InputError: if drawing it would end the process.
+    """
+    _check_depth(picture)
+    return resvg_py.svg_to_bytes(
+        svg_path=str(picture), width=side, height=side, background="white", skip_system_fonts=True
+    )
+
+
 def rasterise(
     pictures: Sequence[Path], resolution: int, folder: Path, *, progress: bool = True
 ) -> list[Path]:
     """Each SVG file as `folder/<name>.png`, `resolution` x `resolution` pixels over white.
 
-    Pictures already there are kept; no file is ever half written. No system font is used, so that the pixels
-    depend on the file alone.
+    Pictures already there are kept; no file is ever half written.
 
     Args:
         folder: in the cache, see `cached_file`.
@@ -128,15 +213,8 @@ def rasterise(
         raise InputError(f"resolution is {resolution} pixels; pictures need at least 1")
 
     def draw(source: Path) -> bytes:
-        _check_depth(source)
         try:
-            return resvg_py.svg_to_bytes(
-                svg_path=str(source),
-                width=resolution,
-                height=resolution,
-                background="white",
-                skip_system_fonts=True,
-            )
+            return _draw(source, resolution)
         except ValueError as error:
             raise InputError(f"{source}: cannot be drawn ({error}); install its package again") from error
 

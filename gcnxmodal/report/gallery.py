@@ -55,9 +55,12 @@ def choose_queries(corpus: Corpus, seed: int, count: int = 6) -> Int[np.ndarray,
     """Rows of `count` test items (all, if there are fewer), chosen without looking at any result.
 
     A seeded shuffle from which each class in turn takes its next item: few queries show many classes. An item
-    of several classes counts as one of the first. Without classes, each group is asked once.
+    of several classes counts as one of the first. Without classes, each group is asked once. Texts without a
+    word of the vocabulary, to which all answers are the same, are left out where there are others.
     """
     test = corpus.splits["test"]
+    if (with_word := test[np.diff(corpus.counts.indptr)[test] > 0]).size:
+        test = with_word
     shuffled = test[np.random.default_rng(seed).permutation(len(test))]
     if not corpus.labelled:
         _, first = np.unique(corpus.group_ids[shuffled], return_index=True)

@@ -82,6 +82,7 @@ def write_report(
         run_dir / "report.html",
         "page.html",
         title=title,
+        data_set=_data_set(config, results),
         system=system,
         results=results,
         date=date,
@@ -116,6 +117,16 @@ def write_report(
         versions=list(values.flatten(results.get("versions", {}))),
         config=list(values.flatten(config)),
     )
+
+
+def _data_set(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """Name and size of the data set; a user's own has the name of its folder."""
+    data = config.get("data", {})
+    name = data.get("name", "")
+    if name == "folder" and data.get("root"):
+        name = Path(data["root"]).name
+    sizes = ", ".join(f"{count:,} {part}" for part, count in results.get("items", {}).items())
+    return f"{name}: {sizes} items" if sizes else name
 
 
 def write_sweep_report(

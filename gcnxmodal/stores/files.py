@@ -58,12 +58,16 @@ def without_pictures(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def describe_items(corpus: Corpus, rows: np.ndarray, *, pictures: bool = False) -> list[dict[str, Any]]:
     """Each item's id, text, labels and splits (JSON values); on request also where its picture lies.
 
-    The id is its picture's path below the folder that all pictures share; without pictures, the number of its
-    row in the corpus. The user's own fields are `metadata`. Where several rows have one picture or one text,
-    `same_picture` and `same_text` have a number each, equal where they are the same: see `distinct_rows`.
+    The id is its picture's path in the folder of the data set, or in the one that all pictures share, if they
+    lie elsewhere; without pictures, the number of its row in the corpus. The user's own fields are
+    `metadata`. Where several rows have one picture or one text, `same_picture` and `same_text` have a number
+    each, equal where they are the same: see `distinct_rows`.
     """
     paths = corpus.pictures
-    shared = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths]) if paths else ""
+    root = corpus.provenance.get("options", {}).get("root")
+    if root and Path(shared).is_relative_to(root):
+        shared = root
     pairs = corpus.pairs
     same = {} if pairs is None else {"same_picture": pairs.image_n, "same_text": pairs.text_n}
     members = {name: set(chosen.tolist()) for name, chosen in corpus.splits.items()}

@@ -115,11 +115,14 @@ class System(abc.ABC):
         experiment_type: the class of its configuration.
         unit: what a step takes so many of (`per_step`), and is counted in progress and metrics.
         needs_labels: whether it cannot learn from pairs alone.
+        within_items: fields of its `train` that are at most the training items, or so many fewer: where
+            there are fewer, a batch is all of them.
     """
 
     experiment_type: ClassVar[type[Experiment]]
     unit: ClassVar[Literal["pairs", "items", "draws"]]
     needs_labels: ClassVar[bool] = False
+    within_items: ClassVar[Mapping[str, int]] = {}
 
     inputs: Inputs
     experiment: Any
@@ -244,6 +247,12 @@ class System(abc.ABC):
         """The model's arrays that are not trained."""
         return nnx.State({})
 
+    def without_training_data(self) -> Any:
+        """The system when its training is over: the items on the device, dense, take most of the memory."""
+        data = self.data
+        kept = Data(*(None for _ in range(3)), constants=data.constants)  # pyright: ignore[reportArgumentType]
+        return dataclasses.replace(self, data=kept)
+
     def shape_of_state(self) -> TrainState:
         """`initial_state` with shapes in place of arrays: nothing is allocated, no file of weights read."""
         shapes = jax.eval_shape(lambda: self._with_best(self._fresh_state()))
@@ -286,6 +295,18 @@ class System(abc.ABC):
     def _placed(self, state: TrainState) -> TrainState:
         state = self._with_best(state)
         return sharding.place(state, sharding.state_shardings(state, self.mesh))
+
+    @classmethod
+    def fitting(cls, train: Any, items: int, mesh: Mesh) -> Any:
+        """A training configuration whose batches fit so many training items, and the devices of a mesh."""
+        shared = mesh.shape[sharding.DATA]
+        most = {name: (items - fewer) // shared * shared for name, fewer in cls.within_items.items()}
+        return dataclasses.replace(train, **{name: min(getattr(train, name), most[name]) for name in most})
+
+    @property
+    def fitted(self) -> Any:
+        """`experiment.train`, with batches that fit the training items."""
+        return self.fitting(self.experiment.train, len(self._labels), self.mesh)
 
     @property
     def _labels(self) -> np.ndarray:
@@ -338,8 +359,7 @@ def build(experiment: Experiment, corpus: Corpus, mesh: Mesh | None = None) -> S
 
     Raises:
         InputError: if the corpus has one class only, or none and the system needs classes, the word graph
-            cannot be built, a batch is larger than the data, or too few items can be held out to choose the
-            epoch by.
+            cannot be built, or too few items can be held out to choose the epoch by.
     """
     mesh = sharding.one_device() if mesh is None else mesh
     system = SYSTEMS[experiment.kind]

@@ -27,7 +27,6 @@ from jaxtyping import Array, Bool, Float
 
 from gcnxmodal.config import Count, DataConfig, Decay, Experiment, Rate, Rule, TextConfig, Weight, counts_only
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import read_inputs
 from gcnxmodal.nn.cnnf import CNNF, RESOLUTION
 from gcnxmodal.nn.layers import Features, Precision, linear
@@ -669,6 +668,7 @@ class GCHSystem(System):
     experiment_type: ClassVar[type[Experiment]] = GCHExperiment
     unit: ClassVar[Literal["pairs", "items", "draws"]] = "items"
     needs_labels: ClassVar[bool] = True
+    within_items: ClassVar[Mapping[str, int]] = {"batch": 0}
 
     experiment: GCHExperiment
 
@@ -720,15 +720,14 @@ class GCHSystem(System):
     def build(cls, experiment: GCHExperiment, corpus: Corpus, mesh: Mesh) -> "GCHSystem":
         inputs = read_inputs(corpus, experiment.data, experiment.text)
         on_host = training_arrays(inputs)
-        items, batch = len(on_host[-1]), experiment.train.batch
-        if batch > items:
-            raise InputError(f"train.batch {batch} exceeds the {items} training items")
+        items = len(on_host[-1])
+        batch = cls.fitting(experiment.train, items, mesh).batch
         data = sharding.replicate(Data(*on_host, constants=nnx.State({})), mesh)
         return cls(inputs, experiment, items // batch, data, mesh)
 
     @property
     def per_step(self) -> int:
-        return self.experiment.train.batch
+        return self.fitted.batch
 
     def _fresh_state(self, *, weights: Path | None = None) -> TrainState:
         model = self._new_model()
@@ -742,7 +741,7 @@ class GCHSystem(System):
 
     def plan(self, epoch: int) -> sampling.Plan:
         order = jax.random.fold_in(self._local_key(ORDER), epoch)
-        plan = sampling.plan_items(order, len(self._labels), self.experiment.train.batch)
+        plan = sampling.plan_items(order, len(self._labels), self.fitted.batch)
         return sharding.replicate(plan, self.mesh)
 
     def step(self, values: Mapping[str, Any] | None = None) -> Step:

@@ -491,6 +491,7 @@ class GINSystem(System):
 
     experiment_type: ClassVar[type[Experiment]] = GINExperiment
     unit: ClassVar[Literal["pairs", "items", "draws"]] = "pairs"
+    within_items: ClassVar[Mapping[str, int]] = {"grid_texts": 0, "grid_images": 0}
     model_type: ClassVar[Callable[..., GIN]] = GIN
 
     inputs: WordInputs
@@ -550,16 +551,16 @@ class GINSystem(System):
         return kind == "pairs" and not layers
 
     @classmethod
+    def fitting(cls, train: Any, items: int, mesh: Mesh) -> Any:
+        return super().fitting(train, items, mesh) if train.pairing == "grid" else train
+
+    @classmethod
     def build(cls, experiment: Any, corpus: Corpus, mesh: Mesh) -> "GINSystem":
         inputs = word_inputs(corpus, experiment.data, experiment.text, cls.text_input(experiment))
         on_host = training_arrays(inputs)
-        items, train = len(on_host[-1]), experiment.train
+        items = len(on_host[-1])
+        train = cls.fitting(experiment.train, items, mesh)
         if train.pairing == "grid":
-            if max(train.grid_texts, train.grid_images) > items:
-                raise InputError(
-                    f"train.grid-texts {train.grid_texts} and train.grid-images {train.grid_images} "
-                    f"must not exceed the {items} training items"
-                )
             steps = items // train.grid_texts
         else:
             if not corpus.labelled:
@@ -595,7 +596,7 @@ class GINSystem(System):
 
     @property
     def per_step(self) -> int:
-        train = self.experiment.train
+        train = self.fitted
         return train.batch if train.pairing != "grid" else train.grid_texts * train.grid_images
 
     @property
@@ -607,7 +608,7 @@ class GINSystem(System):
         return init_state(params, self._optimizer(self.experiment.train), METRICS)
 
     def plan(self, epoch: int) -> sampling.Plan:
-        train = self.experiment.train
+        train = self.fitted
         order = jax.random.fold_in(self._local_key(ORDER), epoch)
         if train.pairing == "grid":
             items = len(self._labels)

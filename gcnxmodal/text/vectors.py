@@ -10,15 +10,16 @@ import mmap
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from gensim.models import KeyedVectors, Word2Vec
-from gensim.models.word2vec import MAX_WORDS_IN_BATCH
 from jaxtyping import Bool, Float
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.text.vocabulary import MappedWords, Tokenizer, Vocabulary
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors  # imported where vectors are made: a query needs none
 
 LONGEST_LINE = 2**20  # bytes; 3,000 numbers of a large model have some 40,000
 SOURCES = ("corpus", "glove", "file")
@@ -40,7 +41,7 @@ def word_vectors(
     path: Path | None = None,
     seed: int = 0,
     others: int = 0,
-) -> KeyedVectors:
+) -> "KeyedVectors":
     """Vectors of the vocabulary's words.
 
     Args:
@@ -83,7 +84,7 @@ def cut_words(vocabulary: Vocabulary, training_texts: Sequence[str]) -> set[str]
 
 def train_vectors(
     sentences: list[list[str]], dimension: int = 100, epochs: int = 20, seed: int = 0
-) -> KeyedVectors:
+) -> "KeyedVectors":
     """Word2Vec of every word in the sentences (Mikolov et al. 2013; gensim's defaults but for `epochs`).
 
     The same sentences and seed give the same bits on one machine.
@@ -93,6 +94,9 @@ def train_vectors(
     """
     if not any(sentences):
         raise InputError("word vectors: the training texts hold no vocabulary word to train on")
+    from gensim.models import Word2Vec
+    from gensim.models.word2vec import MAX_WORDS_IN_BATCH
+
     # gensim drops without a word what a sentence has beyond this length.
     pieces = [
         sentence[start : start + MAX_WORDS_IN_BATCH]
@@ -107,7 +111,7 @@ def train_vectors(
 
 
 def map_words(
-    vectors: KeyedVectors, vocabulary: Vocabulary, most: int, k: int = 4, least: float = 0.5
+    vectors: "KeyedVectors", vocabulary: Vocabulary, most: int, k: int = 4, least: float = 0.5
 ) -> MappedWords:
     """Words outside the vocabulary that have vectors, each as the nearest words of the vocabulary.
 
@@ -148,7 +152,9 @@ def _units(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def glove_vectors(words: Sequence[str], others: int = 0, tokenizer: Tokenizer | None = None) -> KeyedVectors:
+def glove_vectors(
+    words: Sequence[str], others: int = 0, tokenizer: Tokenizer | None = None
+) -> "KeyedVectors":
     """GloVe 6B 50-d (Pennington et al. 2014) of those `words` it has, in the order of `words`; then of as
     many `others` that the tokenizer leaves as they are, the most common first.
 
@@ -177,6 +183,8 @@ def glove_vectors(words: Sequence[str], others: int = 0, tokenizer: Tokenizer | 
         )
     wanted = _Wanted(words, others, tokenizer)
     known += [word for word in index if others and word not in wanted.words and wanted(word)]
+    from gensim.models import KeyedVectors
+
     vectors = KeyedVectors(table.shape[1])
     vectors.add_vectors(known, table[[rows[word] for word in known]])
     return vectors
@@ -200,7 +208,7 @@ class _Wanted:
 
 
 def vector_matrix(
-    vectors: KeyedVectors, vocabulary: Vocabulary
+    vectors: "KeyedVectors", vocabulary: Vocabulary
 ) -> tuple[Float[np.ndarray, "N d"], Bool[np.ndarray, " N"]]:
     """The vectors as rows in vocabulary order (float32), and which words have one; other rows are zero.
 
@@ -215,7 +223,7 @@ def vector_matrix(
 
 def load_vectors(
     path: Path, words: Sequence[str], others: int = 0, tokenizer: Tokenizer | None = None
-) -> KeyedVectors:
+) -> "KeyedVectors":
     """The vectors of those `words` that the file has, in the order of `words`; then of as many `others` that
     the tokenizer leaves as they are, the first of the file.
 
@@ -267,6 +275,8 @@ def load_vectors(
             "its case (upper or lower) that of the tokenizer?"
         )
     known += [word for word in vector_of if word not in wanted.words]
+    from gensim.models import KeyedVectors
+
     vectors = KeyedVectors(len(vector_of[known[0]]))
     vectors.add_vectors(known, np.stack([vector_of[word] for word in known]))
     return vectors

@@ -9,15 +9,14 @@ import functools
 import importlib.util
 import itertools
 import re
+import typing
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfTransformer
-from sklearn.preprocessing import normalize
 
 from gcnxmodal.errors import InputError
 
@@ -74,7 +73,7 @@ class Tokenizer:
             text = _without_blanks().sub(lambda run: f" {' '.join(_ngrams(run[0]))} ", text)
         words = _word_pattern().findall(text)
         if self.stop_words:
-            words = [word for word in words if word.lower() not in ENGLISH_STOP_WORDS]
+            words = [word for word in words if word.lower() not in _stop_words()]
         if self.lemmatise:
             words = [_lemma(word) for word in words]
         return words
@@ -361,7 +360,11 @@ def weight_counts(
 
 def fit_idf(training_counts: sp.csr_array, weighting: str) -> Float[np.ndarray, " N"] | None:
     """What a weighting takes from the training texts: "tfidf" ln((1 + n) / (1 + df)) + 1, others nothing."""
-    return TfidfTransformer().fit(training_counts).idf_ if weighting == "tfidf" else None
+    if weighting != "tfidf":
+        return None
+    from sklearn.feature_extraction.text import TfidfTransformer  # not for a query: takes two seconds
+
+    return TfidfTransformer().fit(training_counts).idf_
 
 
 def weighted(counts: sp.csr_array, weighting: str, idf_N: Float[np.ndarray, " N"] | None) -> sp.csr_array:
@@ -379,15 +382,32 @@ def weighted(counts: sp.csr_array, weighting: str, idf_N: Float[np.ndarray, " N"
 
 
 def _tfidf(counts: sp.csr_array, idf_N: np.ndarray | None) -> sp.csr_array:
-    transformer = TfidfTransformer()
-    transformer.idf_ = idf_N
-    return sp.csr_array(transformer.transform(counts))
+    data = counts.data.astype(np.float32)
+    data *= typing.cast(np.ndarray, idf_N)[counts.indices]
+    scaled = sp.csr_array((data, counts.indices, counts.indptr), shape=counts.shape)
+    return _normalised(scaled, np.square)
+
+
+def _normalised(counts: sp.csr_array, size: Callable[[np.ndarray], np.ndarray]) -> sp.csr_array:
+    """Rows divided by their l1 (`size` abs) or l2 norm (square), in scikit-learn's order of sums."""
+    lengths = np.diff(counts.indptr)
+    sums = np.bincount(np.repeat(np.arange(len(lengths)), lengths), size(counts.data), len(lengths))
+    norms = np.where(sums > 0, np.sqrt(sums) if size is np.square else sums, 1)
+    data = (counts.data / np.repeat(norms, lengths)).astype(counts.dtype)
+    return sp.csr_array((data, counts.indices, counts.indptr), shape=counts.shape)
+
+
+@functools.cache
+def _stop_words() -> frozenset[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # not for a query: takes two seconds
+
+    return ENGLISH_STOP_WORDS
 
 
 WEIGHTINGS = {
     "counts": lambda counts, idf: counts,
-    "l1": lambda counts, idf: normalize(counts, "l1"),
-    "l2": lambda counts, idf: normalize(counts, "l2"),
+    "l1": lambda counts, idf: _normalised(counts, np.abs),
+    "l2": lambda counts, idf: _normalised(counts, np.square),
     "log1p": lambda counts, idf: counts.log1p(),
     "tfidf": _tfidf,
 }

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-from orbax.checkpoint import v1 as ocp
 
 from gcnxmodal.errors import InputError
 from gcnxmodal.training import cluster
@@ -51,6 +50,8 @@ class Checkpoints:
 
     def _open(self) -> None:
         # Typed as Any: Orbax's policies do not match its own annotations of them.
+        from orbax.checkpoint import v1 as ocp  # not for a search, which reads none
+
         save: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
         preserve: Any = ocp.training.preservation_policies.LatestN(self._keep)
         self._orbax = ocp.training.Checkpointer(
@@ -164,6 +165,11 @@ class Checkpoints:
             # again. The run's config.json says what they were trained with.
             of_older_version = part == "model" and len(stored.get(part, "")) == HASH and "{" in expected
             if stored.get(part) != expected and not of_older_version:
+                if part == "corpus":
+                    raise InputError(
+                        f"{path}: this checkpoint is of another corpus: the data have changed since; restore "
+                        "them, or train on the new ones in another --run-dir"
+                    )
                 raise InputError(
                     f"{path}: this checkpoint is of another {part}; run with the options in the run's "
                     "config.json, or train in another --run-dir"

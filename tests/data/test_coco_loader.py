@@ -302,6 +302,9 @@ def test_features_may_have_names_of_files_in_place_of_ids(load, root):
     images = np.array(ids)[:, None] + np.array([0.0, 0.5])
     np.savez(root / "features.npz", images=images, file_names=names)
     assert load().provenance["hash"] == before.provenance["hash"]
+    of_2017 = np.array([f"train2017/{image_id:012}.jpg" for image_id in ids])
+    np.savez(root / "features.npz", images=images, file_names=of_2017)
+    assert load().provenance["hash"] == before.provenance["hash"]
 
 
 def test_more_queries_than_images_are_refused(load):

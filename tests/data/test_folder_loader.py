@@ -1,5 +1,6 @@
 import csv
 import io
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -10,10 +11,14 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from gcnxmodal.config import DataConfig, TextConfig, experiment_dict
 from gcnxmodal.data import metadata
 from gcnxmodal.data.folder import find_pictures, load
+from gcnxmodal.data.load import load_corpus
 from gcnxmodal.data.metadata import read_rows
 from gcnxmodal.errors import InputError
+from gcnxmodal.stores.files import describe_items
+from gcnxmodal.systems.gin import GINExperiment
 from gcnxmodal.text.vocabulary import Tokenizer
 
 ROWS = [
@@ -93,9 +98,119 @@ def test_items_may_have_several_labels_or_none(root, options, suffix):
     np.testing.assert_array_equal(corpus.labels, np.array(expected, bool))
 
 
-def test_numbers_may_name_classes(root, options):
-    write(root, [{**row, "label": int(row["label"] == "plant")} for row in ROWS])
+def test_classes_may_have_commas_between_them_and_that_is_said(root, options, capsys):
+    rows = [
+        {**row, "labels": labels}
+        for row, labels in zip(without("label"), ["b,a", "a", "c, b", "", "c"], strict=True)
+    ]
+    write(root, rows, ".csv")
+    corpus = load(root, **options)
+    assert corpus.class_names == ("a", "b", "c")
+    assert "labels are read with commas between them, as 'b,a'" in capsys.readouterr().out
+    rows[0]["labels"], rows[4]["labels"] = "one, with a comma;a", "a"
+    write(root, rows, ".csv")
+    assert load(root, **options).class_names == ("a", "c, b", "one, with a comma")
+
+
+@pytest.mark.parametrize("number", [int, float])
+def test_numbers_may_name_classes(root, options, number):
+    write(root, [{**row, "label": number(row["label"] == "plant")} for row in ROWS])
     assert load(root, **options).class_names == ("0", "1")
+
+
+def as_table(rows, between):
+    table = io.StringIO()
+    written = csv.DictWriter(table, rows[0], delimiter=between)
+    written.writeheader()
+    written.writerows(rows)
+    return table.getvalue()
+
+
+TABLES = {
+    "semicolons": ("metadata.csv", as_table(ROWS, ";").encode(), {}, "fields are between semicolons"),
+    "tabs": ("metadata.csv", as_table(ROWS, "\t").encode(), {}, "fields are between tabs"),
+    "tsv": ("metadata.tsv", as_table(ROWS, "\t").encode(), {}, ""),
+    "json": ("metadata.json", json.dumps(ROWS).encode(), {}, ""),
+    "utf-16": ("metadata.csv", as_table(ROWS, ",").encode("utf-16"), {}, "read as UTF-16"),
+    "cp1252": ("metadata.csv", as_table(ROWS, ",").encode("cp1252"), {"encoding": "cp1252"}, ""),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "more", "said"), TABLES.values(), ids=TABLES.keys())
+def test_tables_as_people_have_them_are_read_and_what_was_done_is_said(
+    root, options, capsys, name, content, more, said
+):
+    (root / name).write_bytes(content)
+    corpus = load(root, **options, **more)
+    assert corpus.texts == tuple(row["text"] for row in ROWS)
+    assert [corpus.class_names[of] for of in corpus.labels.argmax(axis=1)] == [row["label"] for row in ROWS]
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert bool(said) == bool(printed)
+
+
+def test_a_text_may_be_as_long_as_it_is(root, options):
+    write(root, [{**ROWS[0], "text": "long " * 40_000}, *ROWS[1:]], ".csv")
+    assert load(root, **options).texts[0] == "long " * 40_000
+
+
+def test_another_encoding_that_is_wrong_is_refused(root, options):
+    path = write(root, ROWS, ".csv")
+    with pytest.raises(InputError, match=rf"{path}: is not ascii .*; mend it, or name another --data\.enc"):
+        load(root, **options, encoding="ascii")
+    with pytest.raises(InputError, match=r"--data\.encoding is 'utf-9', which Python does not know"):
+        load(root, **options, encoding="utf-9")
+
+
+def test_the_folders_of_a_split_have_a_table_each(root, options, capsys):
+    (root / "features.npz").unlink()
+    for part in ("train", "test"):
+        of_part = [row for row in ROWS if row["split"] == part]
+        (root / part).mkdir()
+        write(root / part, [{name: of[name] for name in ("file_name", "text", "label")} for of in of_part])
+        for folder in "ab":
+            (root / part / folder).mkdir()
+        for row in of_part:
+            Image.new("RGB", (40, 40), "red").save(root / part / row["file_name"])
+    options |= {"image_feature": "pixels", "resolution": 32}
+    corpus = load(root, **options)
+    assert "{test,train}/metadata.jsonl: the split is that of the folders" in capsys.readouterr().out
+    assert [corpus.texts[row] for row in corpus.splits["test"]] == ["tree", "red crab"]
+    assert corpus.pictures[0] == str(root / "test/b/4.png")
+    assert len(corpus.splits["train"]) == 3
+    assert len(find_pictures(root).pictures) == 5
+
+
+def test_pictures_are_found_by_names_of_other_systems(root, options, capsys):
+    rows = [{**row, "file_name": row["file_name"].replace("/", "\\")} for row in ROWS]
+    rows[1]["file_name"] = "a/2.PNG"
+    write(root, rows)
+    draw(root, ROWS)
+    corpus = load(root, **options)
+    assert corpus.pictures == tuple(str(root / row["file_name"]) for row in ROWS)
+    said = "5 pictures lie under another spelling of their file_name, such as 'a/1.png'"
+    assert said in capsys.readouterr().out
+    write(root, [*rows, {**rows[0], "file_name": "..\\..\\x.png"}])
+    options |= {"image_feature": "pixels"}
+    with pytest.raises(InputError, match=r"x\.png: there is no such file"):
+        load(root, **options)
+
+
+@pytest.mark.parametrize("name", ["Validation", "val", "valid", "dev"])
+def test_parts_of_a_split_have_names_as_people_write_them(root, options, capsys, name):
+    names = ["Train", name, "training", "TEST", "test"]
+    write(root, [{**row, "split": part} for row, part in zip(ROWS, names, strict=True)])
+    splits = load(root, **options).splits
+    assert {part: rows.tolist() for part, rows in splits.items()} == {
+        "train": [0, 2],
+        "val": [1],
+        "test": [3, 4],
+    }
+    assert "in test" not in capsys.readouterr().out
+    names = ["train", "train", "train", name, name]
+    write(root, [{**row, "split": part} for row, part in zip(ROWS, names, strict=True)])
+    assert load(root, **options).splits["test"].tolist() == [3, 4]
+    assert "no row is in test; those in val take its place" in capsys.readouterr().out
 
 
 def test_further_splits_are_kept(root, options):
@@ -137,6 +252,37 @@ def test_without_split_a_seeded_stratified_one_is_made_that_keeps_pictures_whole
     assert len(load(root, **options, test_fraction=0.5).splits["test"]) == 40
 
 
+def test_equal_texts_are_on_one_side_of_a_drawn_split_and_counted_in_a_given_one(root, options, capsys):
+    rows = [
+        {"file_name": f"{row}.png", "text": f"text {of}", "label": f"c{row % 3}"}
+        for row, of in enumerate([row // 2 for row in range(120)] + 40 * ["on all"])
+    ]
+    write(root, rows)
+    np.savez(root / "features.npz", images=np.ones((160, 2)))
+    corpus = load(root, **options)
+    train, test = ({corpus.texts[row] for row in corpus.splits[part]} for part in ("train", "test"))
+    assert train & test == {"text on all"}  # of a quarter of the rows: a filler
+    assert len(corpus.splits["test"]) == pytest.approx(32, abs=3)
+    assert "1 texts are in train and in test" in capsys.readouterr().out
+    write(root, [{**row, "split": ("train", "test")[number % 2]} for number, row in enumerate(rows)])
+    load(root, **options)
+    assert "61 texts are in train and in test, which flatters" in capsys.readouterr().out
+
+
+def test_an_item_has_the_same_id_whatever_pictures_are_added(root, options, tmp_path, monkeypatch):
+    rows = [{**row, "file_name": f"a/{number}.png"} for number, row in enumerate(ROWS, 1)]
+    write(root, rows)
+    draw(root, rows)
+    data = DataConfig(name="folder", root=Path("mine"), image_feature="features")
+    monkeypatch.setenv("GCNXMODAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    corpus = load_corpus(data, TextConfig(words=50))
+    assert [item["id"] for item in describe_items(corpus, np.arange(2))] == ["a/1.png", "a/2.png"]
+    assert corpus.pictures[0] == str(root / "a/1.png")  # from whatever folder the run is read
+    kept = experiment_dict(GINExperiment(data=data, text=TextConfig(vector_file=Path("v.txt"))))
+    assert (kept["data"]["root"], kept["text"]["vector_file"]) == (str(root), str(tmp_path / "v.txt"))
+
+
 def test_test_texts_change_no_bit_of_vocabulary_and_training_counts(root, options):
     write(root, ROWS)
     before = load(root, **options)
@@ -152,7 +298,7 @@ def test_test_texts_change_no_bit_of_vocabulary_and_training_counts(root, option
 
 
 def draw(root, rows):
-    for row, colour in zip(rows, COLOURS, strict=True):
+    for row, colour in zip(rows, itertools.cycle(COLOURS)):
         (root / row["file_name"]).parent.mkdir(exist_ok=True)
         Image.new("RGB", (40, 40), colour).save(root / row["file_name"])
 
@@ -184,6 +330,48 @@ def test_unreadable_picture_is_named_before_any_is_encoded(root, options, monkey
         InputError, match=r"b/4\.png: not a readable picture .* replace the file or drop its row"
     ):
         load(root, **options)
+
+
+def test_all_broken_pictures_are_named_at_once_and_left_out_by_option(root, options, capsys):
+    colours = [f"{number}.png" for number in range(40)]
+    rows = [
+        {"file_name": name, "text": f"word{number % 5}", "label": f"class{number % 2}"}
+        for number, name in enumerate(colours)
+    ]
+    rows[3]["label"] = "class of a broken picture"
+    write(root, rows)
+    draw(root, rows)
+    for name in colours[2:14]:
+        (root / name).write_bytes(b"not a picture")
+    options |= {"image_feature": "pixels", "resolution": 32}
+    says = r"(?s)12 of 40 pictures cannot be read:.*/2\.png: not .*and 2 more: all of them are in "
+    with pytest.raises(InputError, match=says) as refused:
+        load(root, **options)
+    assert str(refused.value).endswith("drop their rows, or go on without them by --data.skip-broken")
+    (listed,) = options["cache_dir"].glob("broken-pictures-*.txt")
+    assert [line.split(":")[0] for line in listed.read_text().splitlines()] == [
+        str(root / name) for name in colours[2:14]
+    ]
+    (root / colours[20]).unlink()
+    with pytest.raises(InputError, match=r"20\.png: there is no such file; .* by --data\.skip-broken"):
+        load(root, **options)
+    for _ in range(2):  # made, and from the cache
+        corpus = load(root, **options, skip_broken=True)
+        assert "13 of 40 pictures cannot be read" in capsys.readouterr().out
+    whole = [row for number, row in enumerate(rows) if number not in (*range(2, 14), 20)]
+    assert corpus.texts == tuple(row["text"] for row in whole)
+    assert corpus.class_names == ("class0", "class1")
+    assert [corpus.class_names[of] for of in corpus.labels.argmax(axis=1)] == [row["label"] for row in whole]
+    for row in range(27):
+        expected = Image.open(corpus.pictures[row]).getpixel((0, 0))
+        assert tuple(corpus.images[row, 5, 5]) == expected
+    assert sorted(np.concatenate(list(corpus.splits.values()))) == list(range(27))
+
+
+def test_skipping_broken_pictures_of_features_is_refused(root, options):
+    write(root, ROWS)
+    with pytest.raises(InputError, match=r"--data\.skip-broken is set, but --data\.image-feature features"):
+        load(root, **options, skip_broken=True)
 
 
 def test_missing_picture_is_named(root, options):
@@ -272,6 +460,7 @@ BAD_ROWS = {
     "text is null": (changed(2, text=None), "row 2: the field 'text' is None; write a text"),
     "label empty": (changed(4, label=" "), "row 4: the field 'label' is ' '; expected a class name"),
     "label null": (changed(4, label=None), "row 4: the field 'label' is None; expected a class name"),
+    "label a fraction": (changed(4, label=0.5), "row 4: the field 'label' is 0.5; expected a class name"),
     "label true": (changed(4, label=True), "row 4: the field 'label' is True; expected a class name"),
     "labels a number": (
         [{**row, "labels": 3} for row in without("label")],
@@ -295,9 +484,9 @@ BAD_ROWS = {
         [{**row, "split": "train"} for row in ROWS],
         "no row has 'test' in its field 'split', only train; both",
     ),
-    "capitals": (
-        [{**row, "split": row["split"].title()} for row in ROWS],
-        "no row has 'test' in its field 'split', only Test, Train; both",
+    "another word for test": (
+        [{**row, "split": row["split"].replace("test", "query")} for row in ROWS],
+        "no row has 'test' in its field 'split', only query, train; both",
     ),
     "picture in both": (
         changed(5, file_name="a/2.png"),
@@ -323,7 +512,12 @@ BAD_FILES = {
     "not utf-8": (
         "csv",
         HEADER + b"caf\xe9,a,train\n",
-        r"byte 20 .0xe9, line 2. is not UTF-8; save the file as UTF-8",
+        r"byte 20 .0xe9, line 2. is not UTF-8; save the file as UTF-8, or if it is cp1252, add --data",
+    ),
+    "gbk": (
+        "csv",
+        HEADER + "红色的鱼,a,train\n".encode("gbk"),
+        r"byte 17 .* is not UTF-8; save the file as UTF-8, or if it is gb18030, add --data.encoding gb18030",
     ),
     "too many fields": (
         "csv",
@@ -336,11 +530,8 @@ BAD_FILES = {
         "line 2: unexpected end of data; mend it, or write metadata.jsonl",
     ),
     "same field twice": ("csv", b"text,text\na,b\n", "a field is twice in the header text,text; rename one"),
-    "very long text": (
-        "csv",
-        HEADER + b"a" * 200_000 + b",a,train\n",
-        "line 2: field larger than .* or write metadata.jsonl",
-    ),
+    "no list": ("json", b'{"text": "a"}', r"is no list of objects; write \[{...}, ...\]"),
+    "deep": ("json", b"[" * 100_000, "is not JSON .*; write a list of objects"),
     "header only": ("csv", HEADER, "there is no row in it; write one an item"),
     "empty": ("csv", b"", "there is no row in it; write one an item"),
     "broken json": ("jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not JSON .*; write one object a line"),
@@ -359,7 +550,7 @@ def test_bad_metadata_file_is_refused_by_name(root, options, suffix, content, me
 
 def test_folder_without_metadata_says_what_to_write(root, options):
     message = (
-        r"mine: there is no metadata\.csv, metadata\.jsonl or metadata\.parquet in this folder; write one"
+        r"mine: there is no metadata\.csv, .*metadata\.jsonl or metadata\.parquet in this folder; write one"
     )
     with pytest.raises(InputError, match=message):
         load(root, **options)
@@ -426,11 +617,18 @@ def test_pictures_need_file_names(root, options):
         load(root, **{**options, "image_feature": "efficientnet-lite0"})
 
 
+def test_features_may_have_another_name_and_place(root, options, tmp_path):
+    write(root, ROWS)
+    (root / "features.npz").rename(root / "vgg.npz")
+    expected = np.arange(15.0, dtype=np.float32).reshape(5, 3)
+    for path in ("vgg.npz", str(root / "vgg.npz")):
+        corpus = load(root, **{**options, "image_feature": path})
+        np.testing.assert_array_equal(corpus.images, expected, strict=True)
+
+
 def test_unknown_image_feature_lists_the_known(root, options):
     write(root, ROWS)
-    with pytest.raises(
-        InputError, match="is 'vgg'; a folder has 'efficientnet-lite0', 'pixels' or 'features'"
-    ):
+    with pytest.raises(InputError, match=r"is 'vgg'; folder has 'features' .*, 'pixels' or the path of an"):
         load(root, **{**options, "image_feature": "vgg"})
 
 

@@ -163,3 +163,16 @@ def test_a_drawing_that_would_end_the_process_is_refused(tmp_path, content):
     (tmp_path / "deep.svg").write_text(content)
     with pytest.raises(InputError, match=r"deep\.svg: (has more than 200 elements|cannot be drawn)"):
         rasterise([tmp_path / "deep.svg"], 16, tmp_path, progress=False)
+
+
+def test_svg_pictures_are_drawn_over_white_at_their_own_shape(tmp_path):
+    shape = "<path d='M10 0h5v10h-5z' fill='#f00'/>"
+    drawing = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 30 10'>{shape}</svg>"
+    (tmp_path / "picture.SVG").write_text(drawing)
+    assert open_picture(tmp_path / "picture.SVG").size == (512, 171)
+    pixels = centre_square(tmp_path / "picture.SVG", 32)
+    assert (pixels[:, 2:14] == RED).all()
+    assert (pixels[:, 18:] == WHITE).all()
+    (tmp_path / "broken.svg").write_text("<svg")
+    with pytest.raises(InputError, match=r"broken\.svg: (not a readable picture|cannot be drawn)"):
+        open_picture(tmp_path / "broken.svg")

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 from made_up_run import make_corpus, make_gallery
 
@@ -30,6 +32,17 @@ def test_queries_are_seeded_and_of_as_many_classes_as_there_are(emoji_corpus):
     assert shown == [query.item for query in make_gallery(emoji_corpus, seed=3).image_queries]
     assert shown != [query.item for query in make_gallery(emoji_corpus, seed=4).text_queries]
     assert len({item.classes for item in shown}) == len(shown) == 6
+
+
+def test_texts_without_a_known_word_are_not_shown_where_there_are_others(wiki_corpus):
+    test = wiki_corpus.splits["test"]
+    counts = wiki_corpus.counts.tolil()
+    counts[test[1:]] = 0
+    bare = dataclasses.replace(wiki_corpus, counts=counts.tocsr())
+    assert choose_queries(bare, seed=0, count=1000).tolist() == [test[0]]
+    counts[test[0]] = 0
+    bare = dataclasses.replace(wiki_corpus, counts=counts.tocsr())
+    assert len(choose_queries(bare, seed=0, count=1000)) == len(test)
 
 
 def test_a_small_test_split_is_shown_whole(wiki_corpus):

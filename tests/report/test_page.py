@@ -46,6 +46,15 @@ def test_a_model_that_loses_says_so_in_the_first_screen(emoji_corpus, tmp_path):
     page = written(tmp_path, emoji_corpus, results=results)
     assert "GIN loses to SM by 0.040 and CCA by 0.010." in words(page)[:600]
     assert 'class="verdict behind"' in page
+    assert "What may help: --stop best" in words(page)
+
+
+def test_the_first_screen_names_the_data_and_their_size(emoji_corpus, tmp_path):
+    results = {**make_arguments(emoji_corpus)["results"], "items": {"train": 3000, "test": 700}}
+    config = {"preset": "gin-folder", "data": {"name": "folder", "root": "/home/me/my-data"}}
+    page = words(written(tmp_path, emoji_corpus, results=results, config=config))
+    assert "report on my-data: 3,000 train, 700 test items" in page[:300]
+    assert "What may help" not in page
 
 
 def test_every_protocol_has_a_row_for_model_baselines_and_chance(emoji_page):

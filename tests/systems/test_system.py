@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from small_folder import write_folder
 
-from gcnxmodal.config import DataConfig, TextConfig
+from gcnxmodal.config import DataConfig, TextConfig, changed
+from gcnxmodal.console import describe
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
@@ -119,3 +120,22 @@ def test_pairs_by_class_are_refused_without_labels(folder: Path, pairing: str):
     corpus = load_corpus(DataConfig(name="folder", root=folder, image_feature="features"), TextConfig())
     with pytest.raises(InputError, match=f"--train.pairing is {pairing}, .* choose --train.pairing grid"):
         grid_of(unlabelled(corpus, None), pairing)
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if "-folder" in name])
+def test_batches_of_the_folder_presets_fit_a_small_folder_and_say_so(tmp_path: Path, preset: str):
+    root = write_folder(tmp_path / "data", items=12)
+    values = {"data.root": root, "data.image_feature": "features", "words": 40, "stop": "last", "patience": 0}
+    experiment = changed(PRESETS[preset][1], values)
+    one = build(experiment, load_corpus(experiment.data, experiment.text))
+    plan = one.plan(0)
+    by_pairs = getattr(experiment.train, "pairing", "grid") != "grid"  # which are drawn, as many as asked for
+    assert 1 <= plan.texts.shape[1] <= (experiment.train.batch if by_pairs else 8)
+    assert len(plan.texts) == one.steps_per_epoch >= 1
+    bare = one.without_training_data()
+    assert bare.data.texts_nT is None
+    jax.tree.map(np.testing.assert_array_equal, bare.constants, one.constants)
+    assert bare.parameters == one.parameters
+    for name in one.within_items:
+        asked, used = (getattr(of, name) for of in (experiment.train, one.fitted))
+        assert used == asked or f"--train.{name.replace('_', '-')} is {asked}, but" in describe(one)

@@ -36,7 +36,6 @@ from gcnxmodal.config import (
     counts_only,
 )
 from gcnxmodal.corpus import Corpus
-from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import read_inputs
 from gcnxmodal.nn.layers import Constant, Precision, linear, unit
 from gcnxmodal.systems.base import ORDER, Model, Sizes, System, register, training_arrays, with_values
@@ -585,6 +584,7 @@ class SSPESystem(System):
     experiment_type: ClassVar[type[Experiment]] = SSPEExperiment
     unit: ClassVar[Literal["pairs", "items", "draws"]] = "draws"
     needs_labels: ClassVar[bool] = True
+    within_items: ClassVar[Mapping[str, int]] = {"batch": 0, "feature_neighbours": 1}
 
     experiment: SSPEExperiment
 
@@ -635,15 +635,10 @@ class SSPESystem(System):
 
     @classmethod
     def build(cls, experiment: SSPEExperiment, corpus: Corpus, mesh: Mesh) -> "SSPESystem":
-        inputs, train = read_inputs(corpus, experiment.data, experiment.text), experiment.train
+        inputs = read_inputs(corpus, experiment.data, experiment.text)
         texts, images, labels = training_arrays(inputs)
         items = len(labels)
-        for option, value in (("batch", train.batch), ("feature-neighbours", train.feature_neighbours)):
-            most = items if option == "batch" else items - 1
-            if value > most:
-                raise InputError(
-                    f"--train.{option} is {value}, but there are {items} training items; at most {most}"
-                )
+        train = cls.fitting(experiment.train, items, mesh)
         text_mean, image_mean = (x.mean(axis=0, dtype=np.float64).astype(np.float32) for x in (texts, images))
         on_features = _graph_of(images, image_mean, train), _graph_of(texts, text_mean, train)
         graphs = Graphs(label_groups(labels), *on_features)
@@ -653,7 +648,7 @@ class SSPESystem(System):
 
     @property
     def per_step(self) -> int:
-        train = self.experiment.train
+        train = self.fitted
         return 2 * train.batch * (train.other + train.same + train.near)
 
     @property
@@ -668,7 +663,7 @@ class SSPESystem(System):
     def plan(self, epoch: int) -> sampling.Plan:
         # Paper: "five images and five texts", and no word that they are pairs; here each in its own order.
         keys = jax.random.split(jax.random.fold_in(self._local_key(ORDER), epoch))
-        items, batch = len(self._labels), self.experiment.train.batch
+        items, batch = len(self._labels), self.fitted.batch
         texts, images = (sampling.plan_items(key, items, batch).texts for key in keys)
         return sharding.replicate(sampling.Plan(texts, images), self.mesh)
 
