@@ -140,7 +140,7 @@ def _trained(
         retriever = Retriever({}, member.applied_model, params, member.constants, system.inputs.reading)
         items = retriever.encode_items(system.inputs, corpus.splits["test"])
         pair = slice(0, experiment.model.dimension)
-        units = [normalize(rows[:, pair]) for rows in (items.texts, items.images)]
+        units: Any = [normalize(rows[:, pair]) for rows in (items.texts, items.images)]
         classes: Any = [rows[:, pair.stop :] / np.sqrt(CLASS_SHARE) for rows in (items.texts, items.images)]
         found.append(_Parts(units, classes))
     return system.inputs, found
