@@ -94,6 +94,8 @@ def choose(preset: Any, experiment: Any, corpus: Corpus) -> dict[str, Any]:
     }
     if corpus.labelled:
         mix["model.class_share"] = _class_share(joint, held)
+    else:
+        mix = {"model.cca": mix["model.cca"]}
     values = {**sized, **settings[best], **mix}
     chosen = {name: value for name, value in values.items() if name in free and value != given[name]}
     _tell(chosen, report)

@@ -31,7 +31,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("tuning") / "data", items=192)
+    return write_folder(tmp_path_factory.mktemp("tuning") / "data", items=240)
 
 
 def arguments_of(folder: Path, run_dir: Path) -> list[str]:
@@ -58,7 +58,7 @@ def test_a_run_trains_with_what_was_chosen_and_keeps_it(folder: Path, tmp_path: 
     assert train.main([*arguments, "--resume"]) == 0
     (tmp_path / "run" / "tuning.json").write_text("{")
     assert train.main([*arguments, "--resume"]) == 2
-    assert "tuning.json: cannot be read" in capsys.readouterr().err
+    assert "tuning.json: is not JSON" in capsys.readouterr().err
 
 
 def test_seeds_share_one_choice(folder: Path, tmp_path: Path):
@@ -81,6 +81,15 @@ def test_what_the_command_line_changes_is_left_as_it_is(folder: Path):
     assert not choice["chosen"].keys() & {"epochs", "model.cca", "model.sm_texts", "train.weight_decay"}
     assert len(choice["settings"]) == 1
     assert choice["settings"][0]["values"] == {}
+
+
+def test_without_labels_nothing_of_the_classes_is_chosen(folder: Path):
+    data = dataclasses.replace(PRESET.data, root=folder, image_feature="features")
+    corpus = load_corpus(data, PRESET.text)
+    none = dataclasses.replace(corpus, labels=np.zeros((len(corpus), 0), bool), class_names=())
+    choice = tuning.choose(PRESET, dataclasses.replace(PRESET, data=data, epochs=2), none)
+    assert choice["chosen"].keys() <= {*tuning.SETTINGS, "model.cca"}
+    assert choice["found"]["tuned"].keys() == {"recall@10"}
 
 
 def test_too_few_items_choose_nothing_but_the_epochs(tmp_path: Path, capsys):
