@@ -18,6 +18,7 @@ from gcnxmodal import stopping
 from gcnxmodal.config import Experiment
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.errors import InputError, Stopped
+from gcnxmodal.report import kept
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, by_measure, headline_scores
 from gcnxmodal.systems import System
 from gcnxmodal.training import cluster
@@ -238,6 +239,8 @@ def results_table(system: str, results: dict[str, Any]) -> str:
     rows = {system: measured, **asked, **results["yardsticks"]}
     # Of codes, what hashing papers measure; the report has all.
     names = ["hashing@500", "hashing", "standard"] if "hashing" in measured else list(measured)
+    known = [of for of in results.get("kept", {}).values() if of["protocols"].keys() >= set(names)]
+    rows |= {kept.label(of): of["protocols"] for of in known}
     width = max(7, *map(len, rows)) + 1
     title = "MAP" if results["protocols"] else "pairs"
     lines = [f"{title:<{width}}" + "".join(f"{name:>20}  " for name in names).rstrip()]
@@ -260,6 +263,7 @@ def _pairs_found(system: str, results: dict[str, Any]) -> str:
     """Own pairs among ten, by each way to ask, and of the yardsticks: one line."""
     ways = {"for its pair": results["preferences"]["pair"]["exact_pair"], system: results["exact_pair"]}
     ways |= results.get("yardstick_pairs", {})
+    ways |= {kept.label(of): of["exact_pair"] for of in results.get("kept", {}).values()}
     found = {name: by_measure(of)[PAIR_MEASURE] for name, of in ways.items()}
     words = (f"{name} {_short(of['text_query'])} / {_short(of['image_query'])}" for name, of in found.items())
     return f"own pair among ten (text / image): {', '.join(words)}"

@@ -28,6 +28,7 @@ from gcnxmodal.report.gallery import (
     heaviest_words,
     item_of,
 )
+from gcnxmodal.report.kept import kept_beside
 from gcnxmodal.report.page import write_report
 from gcnxmodal.retrieval.database import Codes, Embeddings
 from gcnxmodal.retrieval.evaluate import ALL_PROTOCOLS, evaluate_embeddings
@@ -111,6 +112,7 @@ def finish(
         },
         **stopping.chosen_epoch(experiment, corpus, history, step),
         **({} if (choice := folder.choice()) is None else {"tuning": choice}),
+        **({"kept": kept} if (kept := kept_beside(corpus, experiment.kind)) else {}),
         "provenance": corpus.provenance,
         "items": {name: len(rows) for name, rows in corpus.splits.items()},
         "graph": system.inputs.graph_report,

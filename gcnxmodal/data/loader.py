@@ -261,7 +261,7 @@ def assemble(
         metadata=None if items.metadata is None else tuple(items.metadata),
     )
     features = images()
-    hashes = {"items": _hash_items(described), "images": _hash_images(features)}
+    hashes = {"items": hash_items(described), "images": _hash_images(features)}
     return dataclasses.replace(described, images=features, provenance={**provenance, "hash": hashes})
 
 
@@ -270,7 +270,8 @@ def _hash_images(features: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(features).reshape(-1).view(np.uint8).data).hexdigest()
 
 
-def _hash_items(corpus: Corpus) -> str:
+def hash_items(corpus: Corpus) -> str:
+    """Of texts, labels and splits."""
     splits = {name: rows.tolist() for name, rows in corpus.splits.items()}
     described = json.dumps([corpus.texts, corpus.class_names, splits], sort_keys=True)
     digest = hashlib.sha256(described.encode() + corpus.labels.tobytes())

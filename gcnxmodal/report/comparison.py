@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
-from gcnxmodal.report.values import DIRECTIONS, Series, measured, series
+from gcnxmodal.report.values import DIRECTIONS, Series, measured, other, series
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, by_measure, headline_scores
 
 PROTOCOL_MEANINGS = {
@@ -52,14 +52,16 @@ class Row:
 
 
 def protocol_rows(results: Mapping[str, Any], system: str, protocol: str) -> list[Row]:
-    """The model, then the baselines, then chance, under one protocol (without labels, by one measure of exact
-    pairs); None where nothing was measured."""
+    """The model, then the baselines, what is kept, and chance, under one protocol (without labels, by one
+    measure of exact pairs); None where nothing was measured."""
     columns = ("text_query", "image_query", "average")
     scores = {"model": headline_scores(results).get(protocol, {})}
     for key, of in results.get("preferences", {}).items():
         scores[key] = of["protocols"].get(protocol, {})
     scores |= {key: entry.get(protocol, {}) for key, entry in results.get("yardsticks", {}).items()}
-    rows = _with_best([_row(series(key, system), entry, columns) for key, entry in scores.items()])
+    rows = [_row(series(key, system), entry, columns) for key, entry in scores.items()]
+    rows += _kept_rows(results, "protocols", protocol, columns)
+    rows = _with_best(rows)
     if chance := results.get("chance", {}).get(protocol):
         rows.append(_row(Series("chance", "muted"), chance, columns))
     return rows
@@ -89,6 +91,8 @@ def exact_pair_rows(
         if pairs := pairs_of(details.get(key, {})):
             scores[key] = pairs
     rows = [_row(series(key, system), entry, PAIR_MEASURES) for key, entry in scores.items()]
+    if protocol is None:
+        rows += _kept_rows(results, "exact_pair", direction, PAIR_MEASURES)
     return _with_best(rows, lower_is_better=("median_rank",))
 
 
@@ -101,6 +105,27 @@ def typed_query_rows(results: Mapping[str, Any], system: str, measure: str) -> l
         scores = {length: of.get(measure) for length, of in lengths.items()}
         rows.append(_row(series(key, system), scores, columns))
     return _with_best(rows, lower_is_better=columns if measure == "hubs" else ())
+
+
+def _kept_rows(results: Mapping[str, Any], part: str, name: str, columns: tuple[str, ...]) -> list[Row]:
+    """What is kept of other systems on the same items, where it was measured."""
+    known = [of for of in results.get("kept", {}).values() if name in of[part]]
+    # Seven digits of the commit, so that the column stays narrow; the sentence about it has all.
+    return [_row(other(of["system"], f"kept at {of['commit'][:7]}"), of[part][name], columns) for of in known]
+
+
+def tuning_in_words(choice: Mapping[str, Any]) -> str:
+    """On how many held-out items `tuning.choose` chose options.
+
+    >>> tuning_in_words({"items": 131, "found": {"tuned": {"MAP": 0.5}}})
+    'Options were chosen on 131 held-out training items before training.'
+    >>> tuning_in_words({"items": 12, "found": {}})
+    'Options were not tuned: only 12 training items could be held out to choose them by.'
+    """
+    items = f"{choice['items']:,}"
+    if not choice["found"]:
+        return f"Options were not tuned: only {items} training items could be held out to choose them by."
+    return f"Options were chosen on {items} held-out training items before training."
 
 
 def _row(style: Series, scores: Mapping[str, Any], columns: tuple[str, ...]) -> Row:

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from gcnxmodal import stopping
 from gcnxmodal.data.cache import write_whole
 from gcnxmodal.errors import writing
-from gcnxmodal.report import comparison, values
+from gcnxmodal.report import comparison, kept, values
 from gcnxmodal.report.comparison import main_protocol, verdict
 from gcnxmodal.report.gallery import Gallery, Reasons
 from gcnxmodal.report.panels import plain_text
@@ -94,6 +94,8 @@ def write_report(
         main=main_protocol(results),
         board=comparison.protocol_rows(results, system, main_protocol(results)),
         chosen=stopping.in_words(results["chosen"]) if "chosen" in results else None,
+        tuning=comparison.tuning_in_words(results["tuning"]) if "tuning" in results else None,
+        kept=[kept.in_words(of) for of in results.get("kept", {}).values()],
         left_out=list(results.get("left_out", {}).values()),
         protocols={name: comparison.protocol_rows(results, system, name) for name in results["protocols"]},
         exact_pair={

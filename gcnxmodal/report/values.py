@@ -119,12 +119,14 @@ Dashes = tuple[float, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """How one retrieval system is shown everywhere on the page: its name, colour role, dashes, marker."""
+    """How one retrieval system is shown everywhere on the page: its name, colour role, dashes, marker; and
+    in tables what stands below the name."""
 
     label: str
     role: str
     dashes: Dashes = ()
     marker: str = "o"
+    note: str = ""
 
     @property
     def colour(self) -> str:
@@ -141,7 +143,12 @@ def series(key: str, system: str) -> Series:
         "cca": Series("CCA", "cca", dashes=(1.5, 1.5), marker="o"),
         "cca-sign": Series("CCA + sign", "cca", dashes=(1.5, 1.5), marker="o"),
     }
-    return known.get(key, Series(key.upper(), "other", dashes=(6, 2, 1, 2), marker="s"))
+    return known.get(key) or other(key.upper())
+
+
+def other(label: str, note: str = "") -> Series:
+    """The series of a system that the page does not know."""
+    return Series(label, "other", dashes=(6, 2, 1, 2), marker="s", note=note)
 
 
 def css_variables() -> str:

@@ -356,6 +356,11 @@ for _name, (_title, *_) in _DATA.items():
             f"the same, {_how}, trained with grid pairs",
             with_grid_pairs(_made),
         )
+# The form to take for data of one's own: by the paper's equations it stays near chance.
+SCANET_PRESETS["scanet-folder"] = (
+    f"SCANet on {_DATA['folder'][0]}, as the surviving code has it, by grid pairs",
+    SCANET_PRESETS["scanet-folder-authors-grid"][1],
+)
 
 # SCANet Table 2, "SCANet" row: text query, image query, average.
 SCANET_TABLE_2: dict[str, tuple[float, float, float]] = {

@@ -255,3 +255,24 @@ def test_protocols_of_captions_have_a_card_for_each_direction(emoji_corpus, tmp_
     page = written(tmp_path, emoji_corpus, results=arguments["results"], details=arguments["details"])
     for direction in ("text query", "image query"):
         assert page.count(f"COCO 1K, {direction}") == page.count(f"COCO 5K, {direction}") == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "sentence"),
+    [
+        (
+            {"items": 1_131, "chosen": {"epochs": 34}, "found": {"tuned": {"MAP": 0.5}}},
+            "Options were chosen on 1,131 held-out training items before training.",
+        ),
+        (
+            {"items": 12, "chosen": {}, "found": {}},
+            "Options were not tuned: only 12 training items could be held out to choose them by.",
+        ),
+    ],
+)
+def test_the_first_screen_says_on_how_many_items_options_were_chosen(
+    emoji_corpus, tmp_path, choice, sentence
+):
+    results = make_arguments(emoji_corpus)["results"]
+    assert sentence in words(written(tmp_path, emoji_corpus, results=results | {"tuning": choice}))
+    assert "Options were" not in words(written(tmp_path, emoji_corpus, results=results))
