@@ -2,7 +2,7 @@
 test:
 	launch/test
 lint:
-	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/pyright && shellcheck -x launch/local launch/test launch/tpu_vm launch/slurm launch/slurm_job launch/gke launch/worker .ci/run
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/pyright && shellcheck -x launch/local launch/test launch/tpu_vm launch/slurm launch/slurm_job launch/gke launch/worker tests/versions.sh .ci/run
 format:
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 run:

@@ -7,9 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 from small_folder import write_folder
 
 import gcnxmodal
@@ -136,3 +140,20 @@ def test_without_sspe_the_rest_trains_and_passes_its_smoke_list(tmp_path: Path):
     assert "report:" in run(*words, "--run-dir", str(tmp_path / "run"))
     smoke = ["tests/systems/test_gin.py", "tests/systems/test_gch.py", "tests/test_corpus.py"]
     assert " passed" in run("-m", "pytest", "-p", "no:cacheprovider", *smoke)
+
+
+def test_the_lowest_versions_allowed_are_those_that_were_tried():
+    """Whoever changes a bound runs tests/versions.sh again."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    script = (ROOT / "tests" / "versions.sh").read_text(encoding="utf-8")
+    tried = next(line for line in script.splitlines() if line.startswith("extras=")).removeprefix("extras=")
+    lines = [*project["dependencies"], *(line for name in tried.split(",") for line in extras[name])]
+    lowest = {}
+    for requirement in map(Requirement, lines):
+        (bound,) = requirement.specifier
+        lowest[canonicalize_name(requirement.name)] = Version(bound.version)
+    found = (ROOT / "tests" / "versions.txt").read_text(encoding="utf-8")
+    words = found.partition("lowest: passes")[2].partition("newest:")[0].split()
+    pairs = [word.split("==") for word in words if "==" in word]
+    assert {canonicalize_name(name): Version(version) for name, version in pairs} == lowest
