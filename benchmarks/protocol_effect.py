@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from benchmarks.harness import write_result
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
-from gcnxmodal.inputs import image_scaler
+from gcnxmodal.inputs import feature_scaler
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.systems import PRESETS, build
 from gcnxmodal.systems.base import DROPOUT
@@ -34,7 +34,7 @@ PAPER = {"text_query": 0.7672, "image_query": 0.4526}  # GIN Table 1, Eng-Wiki
 def expand(corpus: Corpus, features: int = FEATURES, seed: int = 0) -> Corpus:
     """The corpus with its image features v replaced by relu(W v + b), W and b normal and seeded."""
     random = np.random.default_rng(seed)
-    images = image_scaler(corpus.images, "unit", corpus.splits["train"])(corpus.images)
+    images = feature_scaler(corpus.images, "unit", corpus.splits["train"])(corpus.images)
     weight = random.standard_normal((images.shape[1], features)) / np.sqrt(images.shape[1])
     expanded = np.maximum(images @ weight + random.standard_normal(features), 0)
     return dataclasses.replace(corpus, images=expanded.astype(np.float32))

@@ -88,7 +88,7 @@ def describe(system: System) -> str:
     """What is about to be trained, in a few lines."""
     corpus, graph = system.inputs.corpus, system.inputs.graph_report
     sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in corpus.splits.items())
-    wordless = graph["documents_without_a_word"]
+    wordless = graph.get("documents_without_a_word", 0)
     mesh = system.mesh
     devices = f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
     if mesh.size > 1:
@@ -143,6 +143,8 @@ def _matched(corpus: Corpus) -> str:
 
 
 def _words(graph: dict[str, Any]) -> str:
+    if "text_features" in graph:
+        return f"texts: {graph['text_features']:,} dense features"
     if "words_with_vector" not in graph:
         return f"texts: counts of {graph['words']:,} words"
     if "edges" not in graph:

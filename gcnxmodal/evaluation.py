@@ -202,9 +202,9 @@ def draw_queries(corpus: Corpus) -> Queries:
 
 
 def _typed_queries(retriever: Retriever, corpus: Corpus) -> dict[str, dict[str, float]]:
-    """What typed queries find among the items of a retriever."""
+    """What typed queries find among the items of a retriever; empty of a model that reads no words."""
     queries, database = draw_queries(corpus), retriever.database
-    if not len(queries):
+    if not len(queries) or retriever.reading.text_features is not None:
         return {}
     short = retriever.encode_words(queries.words_S)
     return queries.measure_rows(database.texts[queries.whole_W], short, database, corpus.labels, corpus.pairs)

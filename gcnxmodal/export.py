@@ -81,7 +81,8 @@ def run(arguments: Arguments) -> Path:
             "note: with two or more layers of co-attention the score depends on the pair. The inner product "
             "of these embeddings only shortlists; `gcnxmodal search` of the run itself has the full score"
         )
-    say(f'search it: gcnxmodal search {out} --text "..."')
+    if retriever.reading.text_features is None:
+        say(f'search it: gcnxmodal search {out} --text "..."')
     return out
 
 

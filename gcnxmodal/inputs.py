@@ -1,4 +1,4 @@
-"""What a model reads: texts as word counts or words in order, images as features or pixels, both scaled.
+"""What a model reads: texts as word counts, words in order or dense features; images as features or pixels.
 
 `Inputs` holds that of a corpus; `Reading` makes the same of new texts and images, by the statistics of the
 training items and without the corpus.
@@ -38,8 +38,8 @@ from gcnxmodal.text.vocabulary import MappedWords, Vocabulary, fit_idf, weight_c
 MAPPED = ("mapped_words", "mapped_vertices", "mapped_weights")
 """Names of the arrays of `MappedWords`."""
 
-TextInput = Literal["counts", "words"]
-"""What is read of a text: counts of the vocabulary's words, or its words in order."""
+TextInput = Literal["counts", "words", "features"]
+"""What is read of a text: counts of the vocabulary's words, its words in order, or its dense features."""
 
 
 class ReadTexts(NamedTuple):
@@ -136,22 +136,29 @@ class TextReader:
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageScaler:
-    """(images - mean) / divisor, by statistics of the training items; without them, images as they are."""
+class FeatureScaler:
+    """(x - mean) / divisor of features x, by statistics of the training items; without them, x as it is."""
 
     mean: Float[np.ndarray, " d"] | None = None
     divisor: Float[np.ndarray, "..."] | None = None
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """The scaled images [n, ...]."""
-        return images if self.mean is None else (images - self.mean) / self.divisor
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """The scaled features [n, ...]."""
+        return features if self.mean is None else (features - self.mean) / self.divisor
 
 
 class Reading(NamedTuple):
-    """How texts, and images as a corpus has them, are read."""
+    """How texts, and images as a corpus has them, are read.
+
+    Attributes:
+        texts: of words.
+        images: of image features; pixels stay.
+        text_features: of dense features of texts, where the model reads these and no words.
+    """
 
     texts: TextReader
-    images: ImageScaler
+    images: FeatureScaler
+    text_features: FeatureScaler | None = None
 
 
 def padded_words(
@@ -225,8 +232,8 @@ class Inputs:
 
     Attributes:
         corpus: the corpus.
-        texts: weighted counts, CSR float32 [n, N]; or word numbers in reading order, int32 [n, L], filled up
-            with -1.
+        texts: weighted counts, CSR float32 [n, N]; word numbers in reading order, int32 [n, L], filled up
+            with -1; or dense features, float32 [n, e], scaled.
         images: float32 [n, d], scaled; or pixels, uint8 [n, R, R, 3].
         graph_report: numbers worth telling: of the words and, if there is one, of their graph.
         reading: how a new text and a new image are read, as those of the corpus were.
@@ -237,6 +244,11 @@ class Inputs:
     images: np.ndarray
     graph_report: dict[str, Any]
     reading: Reading
+
+    def dense_texts(self, rows: np.ndarray) -> np.ndarray:
+        """Some rows of `texts`, those that are zero too."""
+        texts = self.texts[rows]
+        return texts if isinstance(texts, np.ndarray) else texts.toarray()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,28 +271,36 @@ def read_inputs(
     """What a model without a word graph reads.
 
     Raises:
-        InputError: if the corpus has one class only.
+        InputError: if the corpus has one class only, or no dense features of texts if they are to be read.
     """
     _check_classes(corpus)
     train = corpus.splits["train"]
-    counted = text_input == "counts"
+    texts: Any
+    counted, text_scaler = text_input == "counts", None
     if counted:
         texts = weight_counts(corpus.counts, text.weighting, train)
-    else:
+    elif text_input == "words":
         texts = padded_words(corpus.vocabulary.sequences(corpus.texts), text.length)
-    scaler = image_scaler(corpus.images, data.image_scale, train)
+    else:
+        features = text_features(corpus)
+        text_scaler = feature_scaler(features, data.image_scale, train)
+        texts = text_scaler(features)
+    scaler = feature_scaler(corpus.images, data.image_scale, train)
     text_reader = TextReader(
         vocabulary=corpus.vocabulary,
         weighting=text.weighting if counted else None,
         idf=fit_idf(corpus.counts[train], text.weighting) if counted else None,
         length=text.length,
-        width=texts.shape[1] if isinstance(texts, np.ndarray) else 0,
-        mapped=_mapped_words(corpus, text) if text.mapped_words else None,
+        width=texts.shape[1] if text_input == "words" else 0,
+        mapped=_mapped_words(corpus, text) if text.mapped_words and text_scaler is None else None,
     )
     report = {"words": len(corpus.vocabulary), "documents_without_a_word": corpus.wordless}
+    if text_scaler is not None:
+        report = {"text_features": texts.shape[1]}
     if text_reader.mapped is not None:
         report["mapped_words"] = len(text_reader.mapped.words)
-    return Inputs(corpus, texts, scaler(corpus.images), report, Reading(text_reader, scaler))
+    reading = Reading(text_reader, scaler, text_scaler)
+    return Inputs(corpus, texts, scaler(corpus.images), report, reading)
 
 
 def word_inputs(
@@ -313,7 +333,24 @@ def word_inputs(
     return WordInputs(**parts, layout=layout, vectors=unit_vectors)
 
 
-def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> ImageScaler:
+def text_features(corpus: Corpus) -> Float[np.ndarray, "n e"]:
+    """The dense features of the texts of a corpus.
+
+    Raises:
+        InputError: if it has none.
+    """
+    if corpus.text_features is None:
+        root = corpus.provenance.get("options", {}).get("root")
+        file = "features.npz in the folder of your data" if root is None else Path(root) / "features.npz"
+        raise InputError(
+            f"{corpus.provenance.get('source')}: has no dense features of texts, which this model reads; put "
+            f"an array 'texts', a row a text, into {file} and load it with --data.image-feature features, or "
+            "train another text encoder, such as --model.text linear"
+        )
+    return corpus.text_features
+
+
+def feature_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> FeatureScaler:
     """What scales features by statistics of the training items.
 
     raw: unchanged, as pixels always are; unit: centred and divided by one number, the root of the mean
@@ -321,7 +358,7 @@ def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> ImageScal
     feature is constant if its values differ by no more than rounding.
     """
     if scale == "raw" or images.dtype == np.uint8:
-        return ImageScaler()
+        return FeatureScaler()
     x_nd = images[train]
     low_d, high_d = x_nd.min(axis=0), x_nd.max(axis=0)
     size_d = np.maximum(np.abs(low_d), np.abs(high_d))
@@ -334,7 +371,7 @@ def image_scaler(images: np.ndarray, scale: str, train: np.ndarray) -> ImageScal
     if scale == "unit":
         variance_d, varies_d = variance_d.mean(keepdims=True), varies_d.any(keepdims=True)
     divisor_d = np.where(varies_d, np.ldexp(np.sqrt(variance_d), power_d), np.inf)
-    return ImageScaler(np.ldexp(mean_d, power_d), divisor_d.squeeze() if scale == "unit" else divisor_d)
+    return FeatureScaler(np.ldexp(mean_d, power_d), divisor_d.squeeze() if scale == "unit" else divisor_d)
 
 
 def _check_classes(corpus: Corpus) -> None:

@@ -36,7 +36,15 @@ from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.files import Schema, read_json
 from gcnxmodal.environment import environment
 from gcnxmodal.errors import InputError
-from gcnxmodal.inputs import MAPPED, ImageScaler, Inputs, Reading, TextReader, read_pictures
+from gcnxmodal.inputs import (
+    MAPPED,
+    FeatureScaler,
+    Inputs,
+    Reading,
+    TextReader,
+    read_pictures,
+    text_features,
+)
 from gcnxmodal.nn.layers import Constant
 from gcnxmodal.nn.weights import read_weights
 from gcnxmodal.retrieval.database import Codes, Database, Embeddings, PairFeatures, score_matrix
@@ -174,15 +182,19 @@ class Retriever:
 
     @overload
     def encode_text(
-        self, texts: str | Sequence[str], batch: int = CHUNK, *, missing: Literal["raise"] = "raise"
+        self,
+        texts: str | Sequence[str] | np.ndarray,
+        batch: int = CHUNK,
+        *,
+        missing: Literal["raise"] = "raise",
     ) -> Rows: ...
     @overload
     def encode_text(
-        self, texts: str | Sequence[str], batch: int = CHUNK, *, missing: Literal["mask"]
+        self, texts: str | Sequence[str] | np.ndarray, batch: int = CHUNK, *, missing: Literal["mask"]
     ) -> tuple[Rows, Bool[np.ndarray, " n"]]: ...
     def encode_text(
         self,
-        texts: str | Sequence[str],
+        texts: str | Sequence[str] | np.ndarray,
         batch: int = CHUNK,
         *,
         missing: Literal["raise", "mask"] = "raise",
@@ -191,13 +203,16 @@ class Retriever:
         of binary codes to codes, packed as `retrieval.hamming.pack_codes` does, uint32 [n, W].
 
         Args:
+            texts: in words; or of a model that reads dense features of texts (`--model.text features`) these,
+                float [n, e], as the corpus had them, before they were scaled.
             batch: texts at a time. With the default, a text of the corpus has the bits of its stored row
                 (unless words of it are mapped, see `words_read`); 1 answers a single question sooner.
             missing: what a text without a known word does. "raise": it is an error. "mask": its row is zero,
                 and which texts have a word comes back beside the rows, bool [n].
 
         Raises:
-            InputError: if a text has no known word and `missing` is "raise"; or there is no text.
+            InputError: if a text has no known word and `missing` is "raise"; or there is no text, or not what
+                the model reads.
         """
         features, known = self._features_of_texts(texts, batch, missing)
         rows = self._rows(self.fold_texts(features))
@@ -228,7 +243,7 @@ class Retriever:
 
     def search(
         self,
-        text: str | None = None,
+        text: str | np.ndarray | None = None,
         *,
         image: np.ndarray | Path | str | None = None,
         k: int = 10,
@@ -241,6 +256,7 @@ class Retriever:
         A picture with several texts is found once, and so is a text with several pictures.
 
         Args:
+            text, image: one of them, as `encode_text` and `encode_image` take one; features as [1, d].
             among: "all", or the split whose items are searched.
             shortlist: where the score depends on the pair, how many items are scored by it.
             prefer: of a model whose score has parts, the one to search by: "pair", the item that belongs to
@@ -323,7 +339,10 @@ class Retriever:
         Texts without a word of the vocabulary are kept. Their unknown words are not mapped, so that the
         corpus of the training has the same rows again.
         """
-        texts = self.reading.texts(corpus.texts)
+        if self.reading.text_features is None:
+            texts = self.reading.texts(corpus.texts)
+        else:
+            texts = self._scaled_texts(text_features(corpus))
         images = self.reading.images(self._unscaled(corpus.images))
         return self.encode_items(Inputs(corpus, texts, images, {}, self.reading))
 
@@ -378,8 +397,7 @@ class Retriever:
 
     def explain(self, inputs: Inputs, rows: np.ndarray) -> Any:
         """Why these items' own pairs score as they do, see `Model.explain`, as arrays on the host."""
-        texts = inputs.texts[rows]
-        texts = texts if isinstance(texts, np.ndarray) else texts.toarray()
+        texts = inputs.dense_texts(rows)
         return jax.device_get(_applied(self._graphdef, "explain", *self._arrays, texts, inputs.images[rows]))
 
     def _encode(self, method: str, rows: Any, chosen: np.ndarray | None = None, batch: int = CHUNK) -> Any:
@@ -388,7 +406,7 @@ class Retriever:
         return _in_chunks(partial(_applied, self._graphdef, method, *self._arrays), rows, chosen, batch)
 
     def _features_of_texts(
-        self, texts: str | Sequence[str], batch: int, missing: str
+        self, texts: str | Sequence[str] | np.ndarray, batch: int, missing: str
     ) -> tuple[np.ndarray, np.ndarray]:
         """Features of texts, and which of them have a known word."""
         texts = [texts] if isinstance(texts, str) else texts
@@ -396,10 +414,32 @@ class Retriever:
             raise InputError("texts: there is none to encode; give at least one")
         if missing not in ("raise", "mask"):
             raise InputError(f"missing is '{missing}'; it must be raise or mask")
+        numbers = isinstance(texts, np.ndarray) and texts.dtype.kind in "biuf"
+        if numbers or self.reading.text_features is not None:
+            rows = self._scaled_texts(texts)
+            return self._encode("encode_texts", rows, batch=batch), np.ones(len(rows), bool)
+        texts = list(texts)
         rows, known, _ = self.reading.texts.read(texts)
         if missing == "raise" and not known.all():
             raise InputError(self._without_a_word(texts, np.flatnonzero(~known)))
         return self._encode("encode_texts", rows, batch=batch), known
+
+    def _scaled_texts(self, texts: Any) -> np.ndarray:
+        """Dense features of texts as the model reads them."""
+        scaler, e = self.reading.text_features, self.about.get("text_features", 0)
+        if scaler is None:
+            raise InputError("texts are numbers, but this model reads words; give the texts themselves")
+        if not isinstance(texts, np.ndarray) or texts.dtype.kind not in "biuf":
+            raise InputError(
+                "this model reads no words but dense features of texts, which another model makes; give them "
+                f"as an array [n, {e}], before scaling, or search with an image"
+            )
+        if not np.issubdtype(texts.dtype, np.floating) or texts.shape[1:] != (e,):
+            raise InputError(
+                f"texts are {texts.dtype} {list(texts.shape)}; this model takes dense features of texts, "
+                f"float [n, {e}], before scaling"
+            )
+        return scaler(texts.astype(np.float32, copy=False))
 
     def _without_a_word(self, texts: Sequence[str], unknown: np.ndarray) -> str:
         reader = self.reading.texts
@@ -452,8 +492,9 @@ class Retriever:
 
     def _write(self, folder: Path, items: Sequence[dict[str, Any]]) -> None:
         params, constants = self._arrays
-        texts, scaler = self.reading
-        statistics = {"idf": texts.idf, "image_mean": scaler.mean, "image_divisor": scaler.divisor}
+        texts, images, text = self.reading
+        statistics = {"idf": texts.idf, "image_mean": images.mean, "image_divisor": images.divisor}
+        statistics |= {} if text is None else {"text_mean": text.mean, "text_divisor": text.divisor}
         statistics |= {} if texts.mapped is None else texts.mapped.arrays()
         read = {
             f"reading.{name}": np.asarray(a, order="C") for name, a in statistics.items() if a is not None
@@ -509,6 +550,7 @@ def _about(system: System, preset: str, step: int) -> dict[str, Any]:
         **what_rows_are(system.applied_model, experiment),
         "vocabulary": corpus.vocabulary.to_dict(),
         "texts": {"weighting": texts.weighting, "length": texts.length, "width": texts.width},
+        **({"text_features": system.sizes.text} if system.sizes.text else {}),
         "images": {
             "feature": experiment.data.image_feature,
             "resolution": corpus.provenance.get("options", {}).get("resolution"),
@@ -577,10 +619,14 @@ def _load(folder: Path) -> Retriever:
         vocabulary = Vocabulary.from_dict(about["vocabulary"])
         experiment = experiment_from(about["kind"], about["experiment"])
         system = SYSTEMS[experiment.kind]
-        sizes = Sizes(len(vocabulary), tuple(about["images"]["shape"]), len(about["class_names"]))
+        dense = about.get("text_features", 0)
+        sizes = Sizes(len(vocabulary), tuple(about["images"]["shape"]), len(about["class_names"]), dense)
         held = system.constants_from(constants)
         model = system.applied(experiment, sizes, held)
-        scaler = ImageScaler(constants.get("reading.image_mean"), constants.get("reading.image_divisor"))
+        scalers = [
+            FeatureScaler(*(constants.get(f"reading.{side}_{part}") for part in ("mean", "divisor")))
+            for side in ("image", "text")
+        ]
         mapped = {name: constants[f"reading.{name}"] for name in MAPPED if f"reading.{name}" in constants}
         texts = TextReader(
             vocabulary,
@@ -593,7 +639,7 @@ def _load(folder: Path) -> Retriever:
             f"{folder / ABOUT}: does not describe a model of this version ({error}); export again"
         ) from error
     params = _filled(nnx.split(model, Constant, ...)[2], arrays, folder / PARAMETERS)
-    retriever = Retriever(about, model, params, held, Reading(texts, scaler))
+    retriever = Retriever(about, model, params, held, Reading(texts, *scalers[: 2 if dense else 1]))
     if stored := about.get("items"):
         rows = FORMATS["safetensors"].read(folder, stored["kind"])
         retriever.items, retriever.database = _items(retriever, folder, stored["kind"], rows)

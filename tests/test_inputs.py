@@ -10,7 +10,7 @@ from small_folder import write_folder
 from gcnxmodal.config import DataConfig, TextConfig
 from gcnxmodal.data import folder
 from gcnxmodal.errors import InputError
-from gcnxmodal.inputs import image_scaler, word_inputs
+from gcnxmodal.inputs import feature_scaler, word_inputs
 from gcnxmodal.text.vocabulary import Tokenizer
 
 TEXT = TextConfig(words=40, neighbours=4)
@@ -85,10 +85,10 @@ def test_scaling_uses_training_items_only_and_does_what_it_says():
     changed = images.copy()
     changed[30:] *= 100
     for scale in ("raw", "unit", "standard"):
-        scaled = image_scaler(images, scale, train)(images)
+        scaled = feature_scaler(images, scale, train)(images)
         assert scaled.dtype == np.float32
-        np.testing.assert_array_equal(image_scaler(changed, scale, train)(changed)[train], scaled[train])
-    unit, standard = (image_scaler(images, scale, train)(images)[train] for scale in ("unit", "standard"))
+        np.testing.assert_array_equal(feature_scaler(changed, scale, train)(changed)[train], scaled[train])
+    unit, standard = (feature_scaler(images, scale, train)(images)[train] for scale in ("unit", "standard"))
     assert unit.var(axis=0).mean() == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(standard.var(axis=0), [1, 1, 1, 1, 1, 0], atol=1e-5)
     assert np.isfinite(standard).all()
@@ -100,16 +100,16 @@ def test_scaled_features_are_the_same_at_any_size(scale: str, size: float):
     random = np.random.default_rng(0)
     images, train = random.standard_normal((50, 6)).astype(np.float32) + 3, np.arange(30)
     images[:, 5] = 0.1  # constant
-    scaled = image_scaler(images * np.float32(size), scale, train)(images * np.float32(size))
+    scaled = feature_scaler(images * np.float32(size), scale, train)(images * np.float32(size))
     assert scaled.dtype == np.float32
-    np.testing.assert_allclose(scaled, image_scaler(images, scale, train)(images), atol=1e-5)
+    np.testing.assert_allclose(scaled, feature_scaler(images, scale, train)(images), atol=1e-5)
     assert (np.abs(scaled[:, 5]) < 1e-6).all()
     assert not (scaled[:, :5] == 0).any()
 
 
 def test_a_small_feature_beside_large_ones_is_not_taken_for_constant():
     images = np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32) * [1e12, 1e-12]
-    scaled = image_scaler(images.astype(np.float32), "standard", np.arange(50))(images)
+    scaled = feature_scaler(images.astype(np.float32), "standard", np.arange(50))(images)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-5)
 
 

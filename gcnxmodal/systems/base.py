@@ -63,11 +63,13 @@ class Sizes(NamedTuple):
         words: N.
         image: shape of one image as it is read: (d,) features or (R, R, 3) pixels.
         classes: C.
+        text: e, of a model that reads dense features of texts.
     """
 
     words: int
     image: tuple[int, ...]
     classes: int
+    text: int = 0
 
 
 class Model(nnx.Module):
@@ -239,8 +241,9 @@ class System(abc.ABC):
     @functools.cached_property
     def sizes(self) -> Sizes:
         """Of its inputs."""
-        corpus = self.inputs.corpus
-        return Sizes(len(corpus.vocabulary), self.inputs.images.shape[1:], len(corpus.class_names))
+        corpus, inputs = self.inputs.corpus, self.inputs
+        text = 0 if inputs.reading.text_features is None else inputs.dense_texts(np.arange(1)).shape[1]
+        return Sizes(len(corpus.vocabulary), inputs.images.shape[1:], len(corpus.class_names), text)
 
     @property
     def constants(self) -> nnx.State:
@@ -399,9 +402,7 @@ def experiment_from(kind: str, values: Mapping[str, Any]) -> Experiment:
 def training_arrays(inputs: Inputs) -> tuple[Any, Any, Any]:
     """Texts, images and labels of the training items, dense, as `Data` takes them."""
     rows = inputs.corpus.splits["train"]
-    texts = inputs.texts[rows]
-    dense = texts if isinstance(texts, np.ndarray) else texts.toarray()
-    return dense, inputs.images[rows], inputs.corpus.labels[rows]
+    return inputs.dense_texts(rows), inputs.images[rows], inputs.corpus.labels[rows]
 
 
 def with_values(train: Any, values: Mapping[str, Any] | None) -> Any:

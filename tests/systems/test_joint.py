@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,13 +16,14 @@ import pytest
 from flax import nnx
 from small_folder import write_folder
 
-from gcnxmodal import train
+from gcnxmodal import export, train, tuning
 from gcnxmodal.baselines import CCA, SemanticMatching
 from gcnxmodal.config import DataConfig, validate
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError
-from gcnxmodal.evaluation import fit_baseline
+from gcnxmodal.evaluation import evaluate, fit_baseline
 from gcnxmodal.nn.layers import Features
+from gcnxmodal.retrieval.metrics import PAIR_MEASURE, by_measure
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.systems import build
 from gcnxmodal.systems.joint import Joint, JointExperiment, JointModel, JointTrain
@@ -286,3 +288,122 @@ def test_eight_devices_have_the_loss_of_one(finished, tmp_path: Path):
     done = subprocess.run(command, env={**os.environ, **flags}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(losses(tmp_path / "run"), losses(run_dir), rtol=2e-4)
+
+
+@pytest.fixture(scope="module")
+def dense_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small folder whose words are drawn by chance; dense features of the texts tell the own picture."""
+    root = write_folder(tmp_path_factory.mktemp("dense") / "data", items=96)
+    lines = [json.loads(line) for line in (root / "metadata.jsonl").read_text().splitlines()]
+    random = np.random.default_rng(1)
+    for row in lines:
+        row["text"] = " ".join(f"word{number:02d}" for number in random.integers(0, 40, 12))
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    images = np.load(root / "features.npz")["images"]
+    texts = 5 + images @ random.standard_normal((12, 9)) + 0.1 * random.standard_normal((96, 9))
+    np.savez(root / "features.npz", images=images, texts=texts)
+    return root
+
+
+def dense_run(folder: Path, run_dir: Path, *more: str) -> list[str]:
+    small = [*SMALL, "--epochs", "12", "--data.root", str(folder), "--run-dir", str(run_dir)]
+    return ["joint-folder", *small, "--model.text", "features", *more]
+
+
+@pytest.fixture(scope="module")
+def dense(dense_folder: Path) -> Path:
+    run_dir = dense_folder.parent / "run"
+    assert train.main(dense_run(dense_folder, run_dir, "--checkpoint-every", "6")) == 0
+    return run_dir
+
+
+def test_dense_features_of_texts_win_where_the_words_say_nothing(dense_folder: Path, dense: Path):
+    of_words = dense_folder.parent / "words"
+    assert train.main(dense_run(dense_folder, of_words, "--model.text", "linear")) == 0
+    by_features, by_words = (json.loads((run / "results.json").read_text()) for run in (dense, of_words))
+
+    def averages(results):
+        own = by_measure(results["exact_pair"])[PAIR_MEASURE]["average"]
+        return np.array([results["protocols"]["standard"]["average"], own])
+
+    assert np.all(averages(by_features) > averages(by_words) + 0.2)
+    assert by_features["queries"]["model"] == {}
+    assert by_features["queries"]["cca"]
+    assert by_features["graph"] == {"text_features": 9}
+
+
+def test_a_model_of_dense_features_is_saved_searched_and_exported(
+    dense_folder: Path, dense: Path, tmp_path: Path, capsys
+):
+    data = DataConfig(name="folder", root=dense_folder, image_feature="features")
+    corpus = load_corpus(data, JointExperiment().text)
+    assert corpus.text_features is not None
+    saved = Retriever.from_pretrained(Retriever.from_pretrained(dense).save_pretrained(tmp_path / "saved"))
+    again = saved.encode_text(corpus.text_features)
+    np.testing.assert_array_equal(again, saved.database.texts, strict=True)
+    np.testing.assert_array_equal(saved.encode_corpus(corpus).texts, again, strict=True)
+    found = evaluate(saved, corpus)["protocols"]
+    assert found == json.loads((dense / "results.json").read_text())["protocols"]
+    asked = corpus.text_features[70:71]
+    texts, images = saved.database.texts, saved.database.images
+    assert saved.search(asked, k=1)[0].id == str(np.argmax(images @ texts[70]))
+    assert saved.search(image=corpus.images[70:71], k=1)[0].id == str(np.argmax(texts @ images[70]))
+    capsys.readouterr()
+    assert export.main([str(dense), "--to", "npz", "--out", str(tmp_path / "rows")]) == 0
+    assert "--text" not in capsys.readouterr().out
+    exported = Retriever.from_pretrained(tmp_path / "rows").search(asked, k=3)
+    assert exported == saved.search(asked, k=3)
+    refused = r"this model reads no words but dense features .* give them as an array \[n, 9\]"
+    for ask in (saved.search, saved.encode_text):
+        with pytest.raises(InputError, match=refused):
+            ask("word01")
+    with pytest.raises(InputError, match=r"texts are float32 \[96, 8\]; this model takes .* float \[n, 9\]"):
+        saved.encode_text(corpus.text_features[:, :8])
+    with pytest.raises(InputError, match=r"no dense features of texts.* 'texts', a row a text, into .*npz"):
+        evaluate(saved, dataclasses.replace(corpus, text_features=None))
+
+
+def test_numbers_are_no_texts_for_a_model_that_reads_words(finished):
+    with pytest.raises(InputError, match="texts are numbers, but this model reads words"):
+        Retriever.from_pretrained(finished[1]).encode_text(np.ones((2, 9)))
+
+
+def test_a_run_of_dense_features_resumes_to_the_same_bits(dense_folder: Path, dense: Path, tmp_path: Path):
+    shutil.copytree(dense, tmp_path / "run")
+    newest = max((tmp_path / "run" / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    shutil.rmtree(newest)
+    (tmp_path / "run" / "results.json").unlink()
+    assert train.main(dense_run(dense_folder, tmp_path / "run", "--checkpoint-every", "6", "--resume")) == 0
+    names = "parameters.safetensors", "constants.safetensors"
+    for name in names:
+        assert (tmp_path / "run" / "model" / name).read_bytes() == (dense / "model" / name).read_bytes()
+
+
+def test_a_corpus_of_features_needs_no_words_and_tunes_itself(
+    dense_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tuning, "FEWEST", 5)
+    root = shutil.copytree(dense_folder, tmp_path / "data")
+    rows = [json.loads(line) for line in (root / "metadata.jsonl").read_text().splitlines()]
+    lines = (json.dumps({"label": row["label"], "split": row["split"]}) for row in rows)
+    (root / "metadata.jsonl").write_text("\n".join(lines))
+    assert train.main(dense_run(root, tmp_path / "run", "--tune", "on")) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert {"sm", "cca"} < results["tuning"]["found"].keys()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            [],
+            r"jsonl: has no dense features of texts.* array 'texts', a row a text, into .*features.npz",
+        ),
+        (["--data.image-feature", "pixels"], r"--model.text is features; it must be another text encoder"),
+        (["--train.short", "0.3"], r"--train.short is 0.3; it must be 0 with --model.text features"),
+    ],
+)
+def test_without_dense_features_nothing_is_trained(tmp_path: Path, capsys, more, message):
+    folder = write_folder(tmp_path / "data")
+    assert train.main(dense_run(folder, tmp_path / "run", *more)) == 2
+    assert re.search(message, capsys.readouterr().err)

@@ -25,8 +25,9 @@ Share = Annotated[float, Ge(0), Le(1)]
 class JointModel:
     """Both towers, and how their two scores are mixed."""
 
-    text: Literal["gcn", "linear", "lstm", "cnn"] = "gcn"
-    """The text encoder: gcn, graph convolutions; linear, of the weighted counts themselves; lstm; cnn."""
+    text: Literal["gcn", "linear", "lstm", "cnn", "features"] = "gcn"
+    """The text encoder: gcn, graph convolutions; linear, of the weighted counts themselves; lstm; cnn;
+    features, linear, of dense features of the texts in place of words (docs/your-own-data.md)."""
     filters: Annotated[tuple[Count, ...], MinLen(1), "one or more numbers >= 1"] = (1,)
     """Filters of each graph convolution (text encoder gcn)."""
     order: Count = 3
@@ -73,7 +74,8 @@ class JointTrain:
     class_head: Weight = 1.0
     """Weight of the class head's cross-entropy; with labels."""
     text_dropout: Fraction = 0.3
-    """Probability that a word of a text is left out of a step (text encoders gcn and linear)."""
+    """Probability that a word of a text, or a dense feature of it, is left out of a step (text encoders gcn,
+    linear and features)."""
     short: Fraction = 0.0
     """Share of the texts that keep 1 to 8 words in a step, as people type them."""
     image_dropout: Fraction = 0.2
@@ -114,12 +116,25 @@ class JointExperiment(Experiment):
 
     def relations(self) -> dict[str, Rule]:
         weights = self.train.pair, self.train.class_contrast, self.train.class_head
-        counts = self.model.text in ("gcn", "linear")
-        needs = "0 with a text encoder that reads no counts"
+        text = self.model.text
+        dense = text == "features"
+        linear = dense or text in ("gcn", "linear")
+        needs = "0 with a text encoder that reads words in order"
         return {
             "train.pair": (self.train.pair, any(weights), "above 0 if the other terms are 0"),
-            "model.sm-texts": (self.model.sm_texts, counts or not self.model.sm_texts, needs),
-            "model.cca": (self.model.cca, counts or not self.model.cca, needs),
+            "model.sm-texts": (self.model.sm_texts, linear or not self.model.sm_texts, needs),
+            "model.cca": (self.model.cca, linear or not self.model.cca, needs),
+            "model.text": (
+                text,
+                not dense or self.data.image_feature == "features",
+                "another text encoder, such as linear, unless --data.image-feature is features, whose "
+                "features.npz holds dense features of the texts as the array 'texts'",
+            ),
+            "train.short": (
+                self.train.short,
+                not dense or not self.train.short,
+                "0 with --model.text features, which has no words that could be left out",
+            ),
         }
 
 

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy.sparse as sp
 import sklearn
 from flax import nnx
 from jax.sharding import Mesh
@@ -68,6 +69,8 @@ class JointSystem(System):
 
     @classmethod
     def text_input(cls, experiment: JointExperiment) -> TextInput:
+        if experiment.model.text == "features":
+            return "features"
         return "counts" if experiment.model.text in ("gcn", "linear") else "words"
 
     @classmethod
@@ -75,8 +78,9 @@ class JointSystem(System):
         cls, experiment: JointExperiment, sizes: Sizes, constants: nnx.State, rngs: nnx.Rngs
     ) -> Joint:
         config = experiment.model
-        linear_text = config.text == "linear"
-        text: Any = Features(sizes.words) if linear_text else text_encoder(config, constants, rngs)
+        widths = {"linear": sizes.words, "features": sizes.text}
+        width = widths.get(config.text)
+        text: Any = text_encoder(config, constants, rngs) if width is None else Features(width)
         if config.text == "gcn":
             _start_as_identity(text)
         image = image_encoder(sizes, config.precision, rngs)
@@ -96,7 +100,7 @@ class JointSystem(System):
 
     @classmethod
     def build(cls, experiment: JointExperiment, corpus: Corpus, mesh: Mesh) -> "JointSystem":
-        read = read_inputs if experiment.model.text == "linear" else word_inputs
+        read = read_inputs if experiment.model.text in ("linear", "features") else word_inputs
         inputs = read(corpus, experiment.data, experiment.text, cls.text_input(experiment))
         on_host = training_arrays(inputs)
         groups: Any = corpus.group_ids[corpus.splits["train"]]
@@ -204,7 +208,8 @@ def fit_yardsticks(inputs: Inputs, model: JointModel) -> dict[str, dict[str, Con
     if not fits:
         return {}
     digest = hashlib.sha256(sklearn.__version__.encode())
-    read = (texts.data, texts.indices, texts.indptr, *scales, images, labels)
+    of_texts = (texts.data, texts.indices, texts.indptr) if sp.issparse(texts) else (texts,)
+    read = (*of_texts, *scales, images, labels)
     for array in (*read, *([] if groups is None else [groups])):
         digest.update(np.ascontiguousarray(array).tobytes())
     folder = cache_dir() / "yardsticks" / digest.hexdigest()

@@ -72,6 +72,7 @@ def _used(weight: Any) -> bool:
 
 def some_words(key: Array, texts_BN: Float[Array, "B N"], dropout: Any, short: Any) -> Float[Array, "B N"]:
     """Each word of a text kept with probability 1 - `dropout`; of a share `short` of the texts, 1 to 8 words.
+    Dense features of texts are dropped alike; `short` is 0 for these.
 
     Whole texts are what a model is trained on, and two words are what people type. So a text sometimes stands
     as it would be typed: it keeps each of its n words with probability k / n, k uniform in 1..8. A text never

@@ -61,6 +61,7 @@ class Joint(Model):
         M, D, H = config.members, config.dimension, config.image_hidden
         self.text, self.image = text, image
         self.members, self.dimension, self.classes = M, D, classes
+        self.reads_words = config.text != "features"
         self.class_share = config.class_share if classes else 0.0
         self.text_temperature, self.image_temperature = config.text_temperature, config.image_temperature
         self.sm_texts, self.sm_images, self.cca = config.sm_texts, config.sm_images, config.cca
@@ -113,8 +114,10 @@ class Joint(Model):
         parts = {"pair": slice(0, self.pair_size), "class": slice(self.pair_size, None)}
         return parts if self.classes else {}
 
-    def explain(self, texts_BT: Array, images_Bd: Array) -> Explanation:
+    def explain(self, texts_BT: Array, images_Bd: Array) -> Explanation | None:
         """Scores of aligned pairs and what each word adds, gradient times input; see `GIN.explain`."""
+        if not self.reads_words:
+            return None
         images_BE = self.fold_images(self.encode_images(images_Bd))
 
         def score(encoded_BV: Array) -> tuple[Array, Array]:
