@@ -18,6 +18,7 @@ import collections
 import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib
 import json
 import os
@@ -44,7 +45,7 @@ LIMIT = 240
 """Seconds after which a process hangs."""
 
 PHASES = ("start", "compile", "training", "checkpoint", "evaluation", "report")
-SHARE_OF_ANY, SHARE_OF_TERM, SHARE_OF_OVERWRITE, CHANCE_OF_ANOTHER = 0.3, 0.2, 0.2, 0.5
+SHARE_OF_ANY, SHARE_OF_TERM, SHARE_OF_OVERWRITE, CHANCE_OF_ANOTHER = 0.2, 0.2, 0.2, 0.5
 VARYING = re.compile(r"date|time|seconds|\w+_per_second|compile|load")
 """Fields of JSON that are of the moment and the machine."""
 
@@ -102,6 +103,10 @@ class Subject:
         module = "sweep" if self.name == "sweep" else "train"
         where = ["--data.root", str(self.data), "--run-dir", str(run_dir)]
         return [kind, f"gcnxmodal.{module}", *SYSTEMS[self.name], *where, *flags]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, without baselines and pages" if self.brief else self.name
 
     @property
     def goes_on(self) -> list[str]:
@@ -211,12 +216,12 @@ class Reference:
 
 def make_reference(subject: Subject, folder: Path) -> Reference:
     """Run to the end, watched."""
-    process = Process(subject.words(folder), folder, subject, imports=True)
+    process = Process(subject.words(folder), folder, subject)
     seen: list[tuple[float, bool, dict[str, int]]] = []
     while not process.ended():
         begun = (folder / subject.mark).exists()
         seen.append((time.monotonic() - process.started, begun, _counts(folder)))
-        time.sleep(0.02)
+        time.sleep(0.05)
     if process.process.returncode:
         raise Fault(f"the reference ended with {process.process.returncode}: {process.said()[-2000:]}")
     seconds, last = time.monotonic() - process.started, _counts(folder)
@@ -380,6 +385,7 @@ def find_faults(
     *,
     brief: bool = False,
     report: Callable[[str], None] = print,
+    keep: Callable[[str, list, list], None] = lambda *_: None,
 ) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
     """The kills that were made, and the faults that were found.
 
@@ -387,6 +393,7 @@ def find_faults(
         names: of `SUBJECTS`; they take turns.
         folder: for data and runs.
         brief: as of `Subject`.
+        keep: called after each chain, with what of kills and faults is of its title.
     """
     draw, data = random.Random(seed), write_folder(folder / "data", items=120)
     _import_all()
@@ -403,15 +410,19 @@ def find_faults(
         before = len(made)
         try:
             for kill in run_chain(subject, references[name], run_dir, draw, kills - len(made)):
-                made.append({"what": name, **kill})
+                made.append({"what": subject.title, **kill})
         except Fault as fault:
-            faults.append({"what": name, "chain": chain, "kills": made[before:], "fault": str(fault)})
+            faults.append(
+                {"what": subject.title, "chain": chain, "kills": made[before:], "fault": str(fault)}
+            )
             report(f"FAULT {json.dumps(faults[-1], indent=1)}")
         else:
             shutil.rmtree(run_dir)
             run_dir.with_name(f"{run_dir.name}.txt").unlink()
         words = ", ".join(f"{kill['signal']} in {kill['phase']}" for kill in made[before:])
         report(f"{len(made):3}/{kills} {name}: {words or 'ended before it was killed'}")
+        of_title = ([of for of in found if of["what"] == subject.title] for found in (made, faults))
+        keep(subject.title, *of_title)
         chain += 1
     return made, faults
 
@@ -472,24 +483,20 @@ def _small_table(data: Path, folder: Path) -> int:
     )
 
 
-def _keep_results(
-    names: Sequence[str], seed: int, made: list[dict[str, str]], faults: list[dict[str, Any]]
+def _keep_result(
+    seed: int, commit: str, title: str, kills: list[dict[str, str]], faults: list[dict[str, Any]]
 ) -> None:
-    """Replace in the last result what is of these names."""
-    git = ["git", "rev-parse", "HEAD"]
-    commit = subprocess.run(git, cwd=TESTS, capture_output=True, text=True, check=True).stdout.strip()
+    """Replace what the last result has of this title."""
     kept = json.loads(LAST_RESULT.read_text())["runs"] if LAST_RESULT.exists() else {}
-    for name in names:
-        kills = [kill for kill in made if kill["what"] == name]
-        kept[name] = {
-            **{"date": datetime.date.today().isoformat(), "commit": commit, "seed": seed},
-            "kills": len(kills),
-            **{f"by {field}": _counted(kill[field] for kill in kills) for field in ("phase", "signal")},
-            "faults": [fault for fault in faults if fault["what"] == name],
-        }
+    kept[title] = {
+        **{"date": datetime.date.today().isoformat(), "commit": commit, "seed": seed},
+        "kills": len(kills),
+        **{f"by {field}": _counted(kill[field] for kill in kills) for field in ("phase", "signal")},
+        "outcome": faults or "every chain ended with the same bits",
+    }
     of_all = {
         "kills": sum(of["kills"] for of in kept.values()),
-        "faults": sum(len(of["faults"]) for of in kept.values()),
+        "titles with faults": [title for title, of in kept.items() if isinstance(of["outcome"], list)],
         "by phase": _counted(phase for of in kept.values() for phase in _repeated(of["by phase"])),
     }
     LAST_RESULT.write_text(json.dumps({"all": of_all, "runs": kept}, indent=2) + "\n")
@@ -514,12 +521,15 @@ def main() -> int:
     parser.add_argument("--brief", action="store_true", help="without baselines and pages")
     parser.add_argument("--no-result", action="store_true", help=f"do not write {LAST_RESULT.name}")
     options = parser.parse_args()
+    git = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(git, cwd=TESTS, capture_output=True, text=True).stdout.strip()
+    identity = options.seed, commit
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         os.environ.update(GCNXMODAL_CACHE=str(folder / "cache"), PYTHONPATH=str(TESTS.parent))
-        made, faults = find_faults(options.only, options.kills, options.seed, folder, brief=options.brief)
-    if not options.no_result:
-        _keep_results(options.only, options.seed, made, faults)
+        keep: Any = (lambda *_: None) if options.no_result else functools.partial(_keep_result, *identity)
+        what = options.only, options.kills, options.seed, folder
+        _, faults = find_faults(*what, brief=options.brief, keep=keep)
     return int(bool(faults))
 
 
