@@ -41,7 +41,7 @@ sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 from small_folder import write_folder  # noqa: E402
 
 LAST_RESULT = Path(__file__).with_name("last_result.json")
-LIMIT = 240
+LIMIT = 900
 """Seconds after which a process hangs."""
 
 PHASES = ("start", "compile", "training", "checkpoint", "evaluation", "report")
@@ -225,7 +225,7 @@ def make_reference(subject: Subject, folder: Path) -> Reference:
     if process.process.returncode:
         raise Fault(f"the reference ended with {process.process.returncode}: {process.said()[-2000:]}")
     seconds, last = time.monotonic() - process.started, _counts(folder)
-    lasts = dict.fromkeys(PHASES, 0.0)
+    lasts: dict[str, float] = dict.fromkeys(PHASES, 0.0)
     times = [at for at, _, _ in seen] + [seconds]
     for (at, begun, now), after in zip(seen, times[1:], strict=True):
         if not begun:
@@ -255,7 +255,8 @@ def run_chain(
         flags = ["--overwrite"]
     begin, more = flags, True
     while True:
-        plan = _draw_kill(reference, draw) if kills and more else None
+        overwriting = flags == ["--overwrite"]
+        plan = _draw_kill(reference, draw, at_any_moment=overwriting) if kills and more else None
         imports = plan is not None and plan.wanted in ("any", "start")
         process = Process(subject.words(folder, *flags), folder, subject, imports=imports)
         if plan is not None:
@@ -263,7 +264,7 @@ def run_chain(
             if kill is not None:
                 kills -= 1
                 more = draw.random() < CHANCE_OF_ANOTHER
-                yield kill
+                yield kill | ({"phase": "overwriting"} if overwriting else {})
         status = process.wait()
         said = process.said()
         if "Traceback" in said:
@@ -290,9 +291,9 @@ class Plan(NamedTuple):
     delay: float
 
 
-def _draw_kill(reference: Reference, draw: random.Random) -> Plan:
+def _draw_kill(reference: Reference, draw: random.Random, *, at_any_moment: bool) -> Plan:
     number = signal.SIGTERM if draw.random() < SHARE_OF_TERM else signal.SIGKILL
-    if draw.random() < SHARE_OF_ANY:
+    if at_any_moment or draw.random() < SHARE_OF_ANY:
         return Plan(number, "any", draw.uniform(0, reference.seconds))
     wanted = draw.choice(PHASES)
     return Plan(number, wanted, draw.uniform(0, reference.lasts[wanted]))
@@ -317,7 +318,8 @@ def _kill(process: Process, reference: Reference, plan: Plan) -> dict[str, str] 
         time.sleep(min(0.02, max(0.0, moment - time.monotonic())))
     phase = process.phase(reference.lines, reference.results)
     process.process.send_signal(number)
-    process.wait()
+    if process.wait() == 0:
+        return None
     return {"signal": signal.Signals(number).name, "phase": phase}
 
 
