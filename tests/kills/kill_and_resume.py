@@ -304,7 +304,7 @@ def _kill(process: Process, reference: Reference, plan: Plan) -> dict[str, str] 
     number, wanted, delay = plan
 
     def come(phase: str) -> bool:
-        later = PHASES[PHASES.index(wanted) + 1 :] if wanted not in ("any", "checkpoint") else ()
+        later = PHASES[PHASES.index(wanted) + 1 :] if wanted != "any" else ()
         return wanted == "any" or phase == wanted or phase in later
 
     while not come(process.phase(reference.lines, reference.results)):
@@ -444,7 +444,8 @@ def run_words(words: list[str]) -> int:
         def without(*_: Any, **__: Any) -> dict[str, Any]:
             return {}
 
-        evaluation.measure_baselines = sweeps.measure_baselines = without  # pyright: ignore
+        if words[1] != "table":  # which shows them
+            evaluation.measure_baselines = sweeps.measure_baselines = without  # pyright: ignore
         evaluation.write_report = without  # pyright: ignore
     if words[1] != "table":
         return importlib.import_module(words[1]).main(words[2:])
