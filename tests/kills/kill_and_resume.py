@@ -45,7 +45,7 @@ LIMIT = 900
 """Seconds after which a process hangs."""
 
 PHASES = ("start", "compile", "training", "checkpoint", "evaluation", "report")
-SHARE_OF_ANY, SHARE_OF_TERM, SHARE_OF_OVERWRITE, CHANCE_OF_ANOTHER = 0.2, 0.2, 0.2, 0.5
+SHARE_OF_ANY, SHARE_OF_TERM, SHARE_OF_OVERWRITE, CHANCE_OF_ANOTHER = 0.2, 0.2, 0.2, 0.7
 VARYING = re.compile(r"date|time|seconds|\w+_per_second|compile|load")
 """Fields of JSON that are of the moment and the machine."""
 
