@@ -7,7 +7,7 @@ let go to its end. A kill comes at any moment of the run's life, or so long afte
 imports and data; compiling, which ends with the first line of metrics; training; a checkpoint being written;
 evaluation; the report. Some chains begin with --overwrite of a finished run. Equal must be: the files that
 are there, the model folder bit by bit, results.json but for dates and seconds, metrics.jsonl but for
-seconds, curves.json and table.csv. The last result is kept in `last_result.json`, beside this file.
+seconds, curves.json, and table.csv but for the commit. `last_result.json`, beside this file, has the last result.
 
 Where the kill is not to come while Python imports, the process is a fork of this one, which has imported the
 package but not used JAX: half of a small run's time goes into imports.
@@ -16,6 +16,7 @@ package but not used JAX: half of a small run's time goes into imports.
 import argparse
 import collections
 import contextlib
+import csv
 import dataclasses
 import datetime
 import functools
@@ -46,8 +47,8 @@ LIMIT = 900
 
 PHASES = ("start", "compile", "training", "checkpoint", "evaluation", "report")
 SHARE_OF_ANY, SHARE_OF_TERM, SHARE_OF_OVERWRITE, CHANCE_OF_ANOTHER = 0.2, 0.2, 0.2, 0.7
-VARYING = re.compile(r"date|time|seconds|\w+_per_second|compile|load")
-"""Fields of JSON that are of the moment and the machine."""
+VARYING = re.compile(r"date|time|seconds|\w+_per_second|compile|load|commit")
+"""Fields of JSON, and a column of tables, that are of the moment, the machine and the working tree."""
 
 _FOLDER = ["--data.image-feature", "features", "--text.words", "40"]
 _GRAPH = [*_FOLDER, "--text.neighbours", "4"]
@@ -352,7 +353,7 @@ _READ: tuple[tuple[str, Callable[[Path], Any]], ...] = (
     (r"(results|config|sweep|model|curves)\.json$", lambda path: _timeless(json.loads(path.read_text()))),
     (r"baselines/.*\.json$", lambda path: _timeless(json.loads(path.read_text()))),
     (r"(^|/)model/", Path.read_bytes),
-    (r"table\.csv$", Path.read_bytes),
+    (r"table\.csv$", lambda path: [_timeless(row) for row in csv.DictReader(path.open())]),
     (r"\.(html|md|png)$", lambda path: path.stat().st_size > 0),
 )
 
