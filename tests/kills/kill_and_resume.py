@@ -7,7 +7,7 @@ let go to its end. A kill comes at any moment of the run's life, or so long afte
 imports and data; compiling, which ends with the first line of metrics; training; a checkpoint being written;
 evaluation; the report. Some chains begin with --overwrite of a finished run. Equal must be: the files that
 are there, the model folder bit by bit, results.json but for dates and seconds, metrics.jsonl but for
-seconds, curves.json, and table.csv but for the commit. `last_result.json`, beside this file, has the last result.
+seconds, curves.json, and table.csv but for the commit. The last result is in `last_result.json`.
 
 Where the kill is not to come while Python imports, the process is a fork of this one, which has imported the
 package but not used JAX: half of a small run's time goes into imports.
