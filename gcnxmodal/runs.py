@@ -16,7 +16,7 @@ import pydantic
 from pydantic import ValidationError
 
 from gcnxmodal.config import Experiment, changed, experiment_dict, flat
-from gcnxmodal.data.cache import write_whole
+from gcnxmodal.data.cache import PARTIAL, partial_name, write_whole
 from gcnxmodal.data.files import Schema, parse_json, read_bytes, read_json
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError, writing
@@ -85,13 +85,27 @@ def _lock(path: Path) -> int:
         os.close(lock)
 
 
-def clear(path: Path) -> None:
-    """Remove what is in a claimed folder, but for the claim."""
-    for content in path.iterdir():
-        if content.is_dir() and not content.is_symlink():
-            shutil.rmtree(content)
-        elif content.name != LOCK:
-            content.unlink()
+def clear(path: Path, mark: str) -> None:
+    """Remove what is in a claimed folder, but for the claim; killed on the way, it can be done again.
+
+    Args:
+        mark: the file by which it is known what is in the folder: it goes last, and checkpoints first.
+    """
+    aside = partial_name(path / "overwritten")
+    aside.mkdir()
+    for content in sorted(path.iterdir(), key=lambda of: (of.name == mark, of.name != "checkpoints")):
+        if content.name not in (LOCK, aside.name):
+            content.rename(aside / content.name)
+    shutil.rmtree(aside)
+
+
+def remove_partial(path: Path) -> None:
+    """Remove from a claimed folder what killed processes had not written to its end."""
+    for left in [of for of in path.rglob(".*") if PARTIAL.fullmatch(of.name)]:
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def check_writable(
@@ -116,7 +130,8 @@ def check_writable(
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: {option} is a file; name a folder")
     there = (path / mark).exists()
-    if not there and path.exists() and any(content.name != LOCK for content in path.iterdir()):
+    names = {content.name for content in path.iterdir()} if path.exists() else set()
+    if not there and any(name != LOCK and not PARTIAL.fullmatch(name) for name in names):
         raise InputError(f"{path}: {option} has files in it but no {what}; name an empty or a new folder")
     if resume and not there:
         raise InputError(f"{path}: no {mark}, so no {what} to resume; leave out --resume")
@@ -260,11 +275,11 @@ class RunFolder:
         """Make the folder (emptied of a run that may be overwritten) and write what it is a run of."""
         self.path.mkdir(parents=True, exist_ok=True)
         if overwrite and self.config.exists():
-            clear(self.path)
-        if choice is not None:
-            write_json(self.path / TUNING, choice)
+            clear(self.path, self.config.name)
         config = {"preset": preset, "kind": experiment.kind, "experiment": experiment_dict(experiment)}
         write_json(self.config, config)
+        if choice is not None:
+            write_json(self.path / TUNING, choice)
 
     def wait_until_seen(self, seconds: float = 30.0) -> None:
         """Wait for the folder that another process has started: a shared file system may show it late.

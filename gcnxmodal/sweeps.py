@@ -33,7 +33,7 @@ from gcnxmodal.evaluation import epoch_line, finish, measure_baselines, measured
 from gcnxmodal.report.page import write_sweep_report
 from gcnxmodal.retrieval.metrics import PAIR_MEASURE, PAIR_MEASURES, headline_scores
 from gcnxmodal.retrieval.protocols import HASHING_PROTOCOLS, PROTOCOLS
-from gcnxmodal.runs import RunFolder, check_writable, claimed, clear, write_json
+from gcnxmodal.runs import RunFolder, check_writable, claimed, clear, remove_partial, write_json
 from gcnxmodal.systems import System, build, experiment_from
 from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training.checkpoint import Checkpoints
@@ -227,6 +227,11 @@ class SweepFolder:
         folders = [self.member(member) for member in members]
         return all(folder.results.exists() or folder.diverged.exists() for folder in folders)
 
+    def ended(self, members: Sequence[Member]) -> bool:
+        """Whether nothing is left to do: all members are finished, and what any has measured is reported."""
+        measured = any(self.member(member).results.exists() for member in members)
+        return self.finished(members) and (self.report.exists() or not measured)
+
     def lacks_reports(self, group: int, members: Sequence[Member]) -> bool:
         """Whether a group was stopped between results and reports, and has the state to make these."""
         folders = [self.member(member) for member in members]
@@ -254,12 +259,17 @@ class SweepFolder:
         """Make the folder, emptied of a sweep that may be overwritten, and each member's."""
         self.path.mkdir(parents=True, exist_ok=True)
         if self.config.exists():
-            clear(self.path)
+            clear(self.path, self.config.name)
+        write_json(self.config, config)
         if choice is not None:
             write_json(self.path / runs.TUNING, choice)
+        self.start_members(config, members)
+
+    def start_members(self, config: Mapping[str, Any], members: Sequence[Member]) -> None:
+        """Make the folders of members that are not there: all, or those that a stop has prevented."""
         for member in members:
-            self.member(member).start(config["preset"], member.experiment, overwrite=False)
-        write_json(self.config, config)
+            if not (folder := self.member(member)).config.exists():
+                folder.start(config["preset"], member.experiment, overwrite=False)
 
     def read_config(self) -> dict[str, Any]:
         """What sweep.json says. Raises InputError if it is not one of ours."""
@@ -345,7 +355,10 @@ def run_sweep(
         # made again when their turn comes: all at once they might not fit.
         for group in reversed(grouped):
             system = _build(group)
-        if not resume:
+        remove_partial(folder)
+        if resume:
+            sweep.start_members(config, members)
+        else:
             sweep.start(config, members, choice)
         say(f"{len(members)} models, {len(grouped)} {'programs' if len(grouped) > 1 else 'program'}")
         with saying(lambda: f"what is finished is kept in {folder}"):

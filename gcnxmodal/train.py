@@ -32,7 +32,7 @@ from gcnxmodal.data.cache import keep_compiled_programs
 from gcnxmodal.data.load import load_corpus
 from gcnxmodal.errors import InputError, saying
 from gcnxmodal.evaluation import epoch_line, finish, measured_on_the_way
-from gcnxmodal.runs import RunFolder, claimed, wants_choice, with_choice
+from gcnxmodal.runs import RunFolder, claimed, remove_partial, wants_choice, with_choice
 from gcnxmodal.systems import PRESETS, System, build, mesh_for
 from gcnxmodal.systems.base import DROPOUT
 from gcnxmodal.training import cluster
@@ -187,6 +187,7 @@ def _begin(preset: str, arguments: Arguments, folder: RunFolder) -> System:
     options = repr((preset, experiment_dict(experiment), resume, overwrite, system.mesh.shape))
     cluster.check_same({"options": hashlib.sha256(options.encode()).hexdigest(), **system.identity()})
     tell(describe(system))
+    cluster.together(lambda: cluster.first_only(remove_partial, folder.path))
     if not resume:
 
         def start() -> None:

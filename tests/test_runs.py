@@ -1,5 +1,6 @@
 """The folder of a run: who may write in it."""
 
+import contextlib
 import io
 import os
 import subprocess
@@ -11,8 +12,9 @@ import pytest
 
 from gcnxmodal import evaluate, export, search, sweep, tables, train
 from gcnxmodal.console import say, status_of
+from gcnxmodal.data.cache import partial_name
 from gcnxmodal.errors import InputError
-from gcnxmodal.runs import LOCK, claimed
+from gcnxmodal.runs import LOCK, RunFolder, check_writable, claimed, clear, remove_partial
 
 SMALL = ("gin-emoji", "--data.name", "folder", "--data.image-feature", "features", "--text.words", "40")
 
@@ -63,6 +65,49 @@ def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path):
         process.kill()
     with claimed(run_dir, "--run-dir"):
         assert os.listdir(run_dir) == [LOCK]
+
+
+def test_what_a_killed_process_was_writing_is_no_content_and_is_removed(tmp_path: Path):
+    run_dir = tmp_path / "run"
+    for path in (run_dir / "config.json", run_dir / "members" / "seed=0" / "results.json"):
+        path.parent.mkdir(parents=True)
+        partial_name(path).write_text("{")
+    model = partial_name(run_dir / "model")
+    model.mkdir()
+    (model / "model.json").write_text("{")
+    remove_partial(run_dir / "members")
+    (run_dir / "members" / "seed=0").rmdir()
+    (run_dir / "members").rmdir()
+    assert not check_writable(run_dir, "run", "config.json", "--run-dir", overwrite=False, resume=False)
+    (run_dir / ".hidden").write_text("")
+    remove_partial(run_dir)
+    assert os.listdir(run_dir) == [".hidden"]
+    with pytest.raises(InputError, match="has files in it but no run"):
+        check_writable(run_dir, "run", "config.json", "--run-dir", overwrite=False, resume=False)
+
+
+@pytest.mark.parametrize("moved", range(4))
+def test_a_run_whose_overwriting_was_killed_is_a_run_without_checkpoints_or_none(
+    tmp_path: Path, monkeypatch, moved: int
+):
+    folder = RunFolder(tmp_path / "run")
+    (folder.checkpoints / "8").mkdir(parents=True)
+    for path in (folder.config, folder.metrics):
+        path.write_text("{}")
+    rename, count = Path.rename, iter(range(moved))
+
+    def killed(path: Path, to: Path) -> Path:
+        if next(count, None) is None:
+            raise KeyboardInterrupt
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with contextlib.suppress(KeyboardInterrupt):
+        clear(folder.path, folder.config.name)
+    assert (folder.config.exists(), folder.checkpoint_steps()) == (moved < 3, [8] if moved == 0 else [])
+    assert check_writable(
+        folder.path, "run", "config.json", "--run-dir", overwrite=moved < 3, resume=False
+    ) == (moved < 3)
 
 
 def test_of_a_claim_that_wrote_nothing_nothing_stays(tmp_path: Path):

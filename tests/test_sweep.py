@@ -16,6 +16,7 @@ from test_train_command import final_weights
 
 from gcnxmodal import evaluate, evaluation, sweep, train
 from gcnxmodal.errors import InputError
+from gcnxmodal.runs import RunFolder
 from gcnxmodal.sweep import parse_over
 from gcnxmodal.sweeps import command_line, expand, groups
 from gcnxmodal.systems import PRESETS
@@ -133,6 +134,23 @@ def test_resuming_a_finished_sweep_trains_nothing(finished):
     before = {path: path.stat().st_mtime_ns for path in run_dir.glob("members/*/results.json")}
     assert sweep.main(command(folder, run_dir, *OVER, "--resume")) == 0
     assert {path: path.stat().st_mtime_ns for path in run_dir.glob("members/*/results.json")} == before
+
+
+def test_a_sweep_killed_while_its_members_are_made_is_resumed(folder: Path, tmp_path: Path, monkeypatch):
+    started = []
+
+    def killed(self, *arguments, **options) -> None:
+        started.append(self.path)
+        raise RuntimeError("killed")
+
+    arguments = command(folder, tmp_path / "sweep", "--seeds", "2", "--epochs", "1", "--no-member-reports")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "start", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            sweep.main(arguments)
+    assert len(started) == 1
+    assert sweep.main([*arguments, "--resume"]) == 0
+    assert evaluate.main([str(tmp_path / "sweep" / "members" / "seed=1")]) == 0
 
 
 def test_sweep_is_not_overwritten_and_not_resumed_with_other_values(finished, capsys):

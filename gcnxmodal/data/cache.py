@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -36,6 +37,15 @@ _Cached = TypeVar("_Cached")
 
 _unwritable: set[Path] = set()
 """Folders of the cache that could not be written: not tried again by this process."""
+
+
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{32}")
+"""Names of what is being written, and of what a killed process leaves."""
+
+
+def partial_name(path: Path) -> Path:
+    """A name beside `path` that no other process has."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
 def cache_dir() -> Path:
@@ -214,7 +224,7 @@ def _write(path: Path, write: Callable[[Path], None]) -> bool:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` which takes its place when the block ends without an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = partial_name(path)
     try:
         yield temporary
         os.replace(temporary, path)

@@ -48,7 +48,7 @@ from gcnxmodal.papers.table import (
     Table,
 )
 from gcnxmodal.retrieval.protocols import expected_name
-from gcnxmodal.runs import Curves, CurvesOfRun, RunFolder, claimed
+from gcnxmodal.runs import Curves, CurvesOfRun, RunFolder, claimed, remove_partial
 from gcnxmodal.sweeps import Member, SweepFolder, expand, sweep_config
 from gcnxmodal.systems.gin import GINExperiment
 from gcnxmodal.training.loop import Diverged
@@ -102,7 +102,7 @@ class PartFolder:
         jobs, begun = [], set()
         for (first, last), sweep in self.sweeps().items():
             begun |= set(range(first, last + 1))
-            if first < self.seeds and not sweep.finished(self._members(range(first, last + 1))):
+            if first < self.seeds and not sweep.ended(self._members(range(first, last + 1))):
                 jobs.append(self._job(first, last, resume=True))
         for seed in range(self.seeds):
             if seed not in begun:
@@ -286,6 +286,7 @@ def reproduce(
         _check_data(chosen, overwrite=overwrite)
         for part_folder in chosen if overwrite else ():
             part_folder.remove()
+        remove_partial(path)
         say(_plan(exhibit, path, folders, chosen))
         for job in [job for part_folder in chosen for job in part_folder.jobs()]:
             say(f"\n{exhibit.name}: {job.part.name}, {_seeds(job.first, job.last)}")

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors.numpy import save_file
 
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.arrays import load_npz
+from gcnxmodal.data.cache import partial_name
 from gcnxmodal.data.files import Schema, read_json_lines
 from gcnxmodal.errors import InputError, writing
 from gcnxmodal.nn.weights import read_weights
@@ -203,7 +203,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     Raises:
         InputError: if it cannot be written; what was there stays.
     """
-    temporary, old = (path.with_name(f".{path.name}.{uuid.uuid4().hex}") for _ in range(2))
+    temporary, old = (partial_name(path) for _ in range(2))
     try:
         with writing(path):
             temporary.mkdir(parents=True)

@@ -107,6 +107,20 @@ def test_the_second_time_trains_nothing_and_writes_the_same_bytes(finished, trai
         assert (path / name).read_bytes() == content, name
 
 
+def test_a_table_stopped_before_the_report_of_a_sweep_makes_it(finished, tmp_path: Path, trained):
+    data, folder = finished
+    shutil.copytree(folder, tmp_path / "tables")
+    kept = folder / "scanet-3" / "runs" / "gcn" / "seeds0-1"
+    cut_off = tmp_path / "tables" / "scanet-3" / "runs" / "gcn" / "seeds0-1"
+    for name in ("results.json", "report.html"):
+        (cut_off / name).unlink()
+    make(small(data), tmp_path / "tables")
+    assert trained == [("gcn", 0, 2)]
+    summary, before = (json.loads((of / "results.json").read_text())["summary"] for of in (cut_off, kept))
+    assert summary == before
+    assert (cut_off / "report.html").exists()
+
+
 def test_csv_is_the_papers_numbers_and_the_mean_and_spread_of_the_members_results(finished):
     _, folder = finished
     path = folder / "scanet-3"
