@@ -17,7 +17,7 @@ from gcnxmodal.systems import PRESETS
     ("section", "changes"),
     [
         ("model", {"attention_relu": False, "normalise": True, "filters": (4, 4)}),
-        ("data", {"name": "folder", "root": Path("my data")}),
+        ("data", {"name": "folder", "root": Path("/my data")}),
         ("text", {"stop_words": True, "weighting": "log1p"}),
         ("train", {"pairing": "uniform", "margin": 0.5}),
         (

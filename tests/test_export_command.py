@@ -169,8 +169,8 @@ def test_faiss_is_asked_for_by_name_where_it_is_missing(trained: Path, monkeypat
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("export.json", b"{}", r"export\.json: is not of format 2"),
-        ("export.json", b"{", r"export\.json: is damaged"),
+        ("export.json", b"{}", r"export\.json: the field 'format': Field required"),
+        ("export.json", b"{", r"export\.json: is not JSON"),
         ("items.jsonl", b"", "0 items, 90 texts, 90 images"),
         ("items.jsonl", None, r"items\.jsonl: cannot be read"),
         ("embeddings.npz", b"PK", r"embeddings\.npz: cannot be read"),

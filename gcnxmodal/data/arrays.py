@@ -1,6 +1,7 @@
 """Arrays from `.npz` and `.mat` files, without executing anything that is in them.
 
-MATLAB files of every version: to 7.2 by scipy; 7.3, which is HDF5, by h5py (extra `matlab`).
+MATLAB files of every version: to 7.2 here, but for structures, which SciPy reads; 7.3, which is HDF5, by h5py
+(extra `matlab`).
 """
 
 import contextlib
@@ -295,6 +296,17 @@ def load_mat(
     if missing:
         raise InputError(f"{path}: has no variable '{missing[0]}'; expected {', '.join(names)}")
     return {name: variables[name] for name in (*names, *optional) if name in variables}
+
+
+def load_structures(path: Path, names: Sequence[str], fix: str) -> dict[str, Any]:
+    """Of a MATLAB file (version 5 to 7.2) the named variables that it has, structures too, as SciPy has them.
+
+    Raises:
+        InputError: if the file is missing (`fix` says what to do), broken, or of version 7.3 (HDF5).
+    """
+    with _refused(require_file(path, fix)):
+        found = scipy.io.loadmat(str(path), variable_names=list(names), appendmat=False)
+    return {name: found[name] for name in names if name in found}
 
 
 def is_hdf5(path: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Num
 
-from gcnxmodal.data.arrays import load_mat
+from gcnxmodal.data.arrays import load_structures
 from gcnxmodal.errors import InputError
 from gcnxmodal.nn.layers import Constant, Precision, Window, linear
 from gcnxmodal.nn.weights import Weights, read_weights
@@ -155,7 +155,7 @@ def read_matconvnet(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: if the file cannot be read, is of version 7.3 (HDF5), or is not of MatConvNet.
     """
-    content = load_mat(path, (), "give the file of the weights", optional=("layers", "meta", "normalization"))
+    content = load_structures(path, ("layers", "meta", "normalization"), "give the file of the weights")
     tensors = dict(_layers(content.get("layers")))
     if not tensors:
         raise InputError(

@@ -66,10 +66,16 @@ def write_run(path, experiment, lines):
         folder.append_metrics(line)
 
 
+LINE = {"epoch": 1, "step": 400, "seconds": 1.0}
+
+
 def test_finished_runs_are_read(tmp_path):
     experiment = dataclasses.replace(PRESETS[epoch.PRESET][1], seed=4, epochs=2)
     averages = [0.3, 0.35]
-    lines = [{"step": 400 * (i + 1), "standard": {"average": a}} for i, a in enumerate(averages)]
+    lines = [
+        {"epoch": i, "step": 400 * i, "seconds": 1.0, "standard": {"average": a}}
+        for i, a in enumerate(averages, 1)
+    ]
     write_run(tmp_path / "run", experiment, lines)
     run = epoch.read_run(tmp_path / "run", tmp_path)
     assert run.points == [(400, 0.3), (800, 0.35)]
@@ -79,11 +85,11 @@ def test_finished_runs_are_read(tmp_path):
 
 @pytest.mark.parametrize("fault", ["another loss", "not measured"])
 def test_runs_that_are_not_faithful_are_refused(fault, tmp_path):
-    experiment, lines = PRESETS[epoch.PRESET][1], [{"step": 400, "standard": {"average": 0.3}}]
+    experiment, lines = PRESETS[epoch.PRESET][1], [{**LINE, "standard": {"average": 0.3}}]
     if fault == "another loss":
         experiment = epoch.replaced(experiment, {"train.margin": 0.9})
     else:
-        lines = [{"step": 400, "loss": 1.0}]
+        lines = [{**LINE, "loss": 1.0}]
     write_run(tmp_path / "run", experiment, lines)
     with pytest.raises(InputError, match="its train is not" if fault == "another loss" else "measured epoch"):
         epoch.read_run(tmp_path / "run", tmp_path)

@@ -340,11 +340,11 @@ def _write_run(folder: Path) -> None:
 
 def _read_run(folder: Path) -> None:
     run = RunFolder(folder / "run")
-    run.read_config()
+    experiment = run.read_config()[1]
     run.read_results()
     run.history()
     run.applied_step()
-    run.rewind(3)
+    run.rewind(3, experiment, lambda text: None)
 
 
 def _write_sweep(folder: Path) -> None:

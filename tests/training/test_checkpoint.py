@@ -114,10 +114,12 @@ def test_nothing_readable_is_an_error_that_says_what_to_do(tmp_path: Path):
         opened(tmp_path).restore(state(0))
 
 
-@pytest.mark.parametrize("part", ["model", "corpus"])
-def test_checkpoint_of_another_model_or_corpus_is_refused(tmp_path: Path, part: str):
+@pytest.mark.parametrize(
+    ("part", "fix"), [("model", "config.json"), ("corpus", "the data have changed since")]
+)
+def test_checkpoint_of_another_model_or_corpus_is_refused(tmp_path: Path, part: str, fix: str):
     filled(tmp_path)
-    with pytest.raises(InputError, match=f"another {part}.*config.json"):
+    with pytest.raises(InputError, match=f"another {part}.*{fix}"):
         opened(tmp_path, **{part: "other"}).restore(state(0))
 
 

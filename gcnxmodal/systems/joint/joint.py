@@ -12,6 +12,7 @@ pixels. What is learnt with them comes from elsewhere, and each source stands wh
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.sparse as sp
-import sklearn
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array
@@ -207,7 +207,7 @@ def fit_yardsticks(inputs: Inputs, model: JointModel) -> dict[str, dict[str, Con
         fits |= {f"{side}_by_cca": lambda side=side: both()[side] for side in SIDES}
     if not fits:
         return {}
-    digest = hashlib.sha256(sklearn.__version__.encode())
+    digest = hashlib.sha256(importlib.metadata.version("scikit-learn").encode())
     of_texts = (texts.data, texts.indices, texts.indptr) if sp.issparse(texts) else (texts,)
     read = (*of_texts, *scales, images, labels)
     for array in (*read, *([] if groups is None else [groups])):

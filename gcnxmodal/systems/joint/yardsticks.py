@@ -13,14 +13,11 @@ import numpy as np
 import scipy.sparse as sp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
-from threadpoolctl import threadpool_limits
 
-from gcnxmodal.baselines import CCA
-from gcnxmodal.baselines.base import SOLVER_THREADS, Side, mean_of, unit_rows
-from gcnxmodal.baselines.semantic_matching import HELD_OUT, select_classifier
 from gcnxmodal.holdout import validation_items
 from gcnxmodal.nn.layers import PRECISIONS, Constant, unit
 
+Side = Literal["texts", "images"]
 SIDES: tuple[Side, Side] = ("texts", "images")
 GIVES: dict[str, Literal["posterior", "unit"]] = {
     "texts_by_sm": "posterior",
@@ -70,6 +67,12 @@ def sm_arrays(
         scales: what the features may be multiplied by; that of least log-loss on held-out items is taken,
             as SM chooses its regularisation.
     """
+    # Imported where it is fitted: a query needs no scikit-learn.
+    from threadpoolctl import threadpool_limits
+
+    from gcnxmodal.baselines.base import SOLVER_THREADS, unit_rows
+    from gcnxmodal.baselines.semantic_matching import HELD_OUT, select_classifier
+
     held_n = validation_items(labels_nC, HELD_OUT, groups=groups_n)
     found = []
     for scale_d in scales:
@@ -88,6 +91,8 @@ def cca_arrays(
     labels_nC: Bool[np.ndarray, "n C"],
 ) -> dict[Side, dict[str, np.ndarray]]:
     """The arrays of CCA's two maps, of texts that are multiplied by `scale_N`."""
+    from gcnxmodal.baselines import CCA
+
     image_scale_d = np.ones(images.shape[1])
     (images, image_mean_d), (texts, text_mean_N) = _scaled(images, image_scale_d), _scaled(texts, scale_N)
     cca = CCA().fit(images, texts, labels_nC)
@@ -101,7 +106,7 @@ def _scaled(features: Any, scale_d: np.ndarray) -> tuple[Any, np.ndarray]:
     """Features times their scale, and what they are centred by: sparse ones by nothing."""
     if sp.issparse(features):
         return sp.csr_array(features @ sp.diags_array(scale_d)), np.zeros(features.shape[1])
-    return features * scale_d, mean_of(features * scale_d)
+    return features * scale_d, np.mean(features * scale_d, axis=0, dtype=np.float64)
 
 
 def _single(*arrays: np.ndarray, several: bool = False) -> dict[str, np.ndarray]:
