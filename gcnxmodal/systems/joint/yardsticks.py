@@ -106,7 +106,7 @@ def _scaled(features: Any, scale_d: np.ndarray) -> tuple[Any, np.ndarray]:
     """Features times their scale, and what they are centred by: sparse ones by nothing."""
     if sp.issparse(features):
         return sp.csr_array(features @ sp.diags_array(scale_d)), np.zeros(features.shape[1])
-    return features * scale_d, np.mean(features * scale_d, axis=0, dtype=np.float64)
+    return features * scale_d, np.asarray(np.mean(features * scale_d, axis=0, dtype=np.float64))
 
 
 def _single(*arrays: np.ndarray, several: bool = False) -> dict[str, np.ndarray]:
