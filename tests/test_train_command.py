@@ -419,6 +419,8 @@ def test_the_curves_for_tensorboard_are_those_of_the_metrics(finished):
 
 def stop_by(number: int) -> Callable[..., None]:
     def stop(*_: object, **__: object) -> None:
+        if signal.getsignal(number) is signal.SIG_IGN:  # as in a job that a shell started in the background
+            signal.signal(number, signal.default_int_handler)
         os.kill(os.getpid(), number)
         time.sleep(10)  # the signal comes before that is over
 
