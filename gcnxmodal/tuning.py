@@ -27,7 +27,7 @@ from gcnxmodal.retriever import Retriever
 from gcnxmodal.sweeps import trained_members
 from gcnxmodal.systems import build
 from gcnxmodal.systems.joint import JointModel
-from gcnxmodal.systems.joint.joint import fit_yardsticks
+from gcnxmodal.systems.joint.joint import fit_yardsticks, steps_of
 from gcnxmodal.systems.joint.model import sharpened
 from gcnxmodal.systems.joint.yardsticks import GIVES, SIDES, Linear
 
@@ -63,7 +63,7 @@ def choose(preset: Any, experiment: Any, corpus: Corpus) -> dict[str, Any]:
     """
     given, usual = flat(experiment_dict(experiment)), flat(experiment_dict(preset))
     free = {name for name, value in given.items() if value == usual[name]}
-    steps = max(1, round(len(corpus.splits["train"]) / experiment.train.batch))
+    steps = steps_of(len(corpus.splits["train"]), experiment.train)
     sized = {"epochs": int(np.clip(round(STEPS / steps), *EPOCHS))} if "epochs" in free else {}
     held = _held_out(corpus)
     rows = held.splits["test"]
@@ -90,7 +90,7 @@ def choose(preset: Any, experiment: Any, corpus: Corpus) -> dict[str, Any]:
     report = {
         "as it was": _scores(_mixed(found[0], fixed, usual_mix), held),
         "tuned": _scores(joint, held),
-        **{name: _scores(parts, held) for name, parts in _alone(found[best], fixed).items()},
+        **{name: _scores(parts, held) for name, parts in _alone(fixed).items()},
     }
     if corpus.labelled:
         mix["model.class_share"] = _class_share(joint, held)
@@ -133,7 +133,7 @@ def _trained(
     experiment: Any, settings: Sequence[Mapping[str, float]], corpus: Corpus
 ) -> tuple[Inputs, list[_Parts]]:
     """The inputs, and what a member of each setting makes of the held-out items."""
-    steps = max(1, round(len(corpus.splits["train"]) / experiment.train.batch))
+    steps = steps_of(len(corpus.splits["train"]), experiment.train)
     epochs = max(1, min(experiment.epochs, round(SEARCH_STEPS / steps)))
     experiments = [changed(experiment, {**setting, "epochs": epochs}) for setting in settings]
     system = build(experiments[0], corpus)
@@ -175,16 +175,13 @@ def _mixed(parts: _Parts, fixed: Mapping[str, np.ndarray], mix: Mapping[str, flo
     return _Parts(pair, classes)
 
 
-def _alone(parts: _Parts, fixed: Mapping[str, np.ndarray]) -> dict[str, _Parts]:
-    """SM and CCA by themselves, where they are there."""
-    as_it_is = {"model.cca": 0.0, "model.text_temperature": 1.0, "model.image_temperature": 1.0}
+def _alone(fixed: Mapping[str, np.ndarray]) -> dict[str, _Parts]:
+    """SM and CCA by themselves, where both sides are there."""
     found = {}
-    if "images_by_sm" in fixed:
-        sm = _mixed(parts, fixed, {**as_it_is, "model.sm_texts": 1.0, "model.sm_images": 1.0})
-        found["sm"] = _Parts(sm.classes, sm.classes)
-    if "images_by_cca" in fixed:
-        cca = [fixed["texts_by_cca"], fixed["images_by_cca"]]
-        found["cca"] = _Parts(cca, cca)
+    for name in ("sm", "cca"):
+        if f"images_by_{name}" in fixed:
+            both = [fixed[f"{side}_by_{name}"] for side in SIDES]
+            found[name] = _Parts(both, both)
     return found
 
 

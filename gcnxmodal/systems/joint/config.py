@@ -18,7 +18,7 @@ from gcnxmodal.config import (
     WholeNumber,
 )
 
-Share = Annotated[float, Ge(0), Le(1)]
+Portion = Annotated[float, Ge(0), Le(1)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +48,12 @@ class JointModel:
     """T of the exponent 1 / T of texts' class posteriors: below 1 sharper, above 1 flatter; not trained."""
     image_temperature: Rate = 1.0
     """The same of images, whose posteriors are too sure on few training items."""
-    sm_texts: Share = 0.0
+    sm_texts: Portion = 0.0
     """a: the share of SM's classifier of texts in their class posterior, which is then no longer only that
     of the text tower. 0: no such classifier is fitted."""
-    sm_images: Share = 0.0
+    sm_images: Portion = 0.0
     """The same of images, of features only."""
-    cca: Share = 0.0
+    cca: Portion = 0.0
     """b: the share of CCA's cosine in the score of a pair, beside the towers'. 0: CCA is not fitted."""
     precision: Precision = "float32"
     """Of the products of the dense layers, see GIN's."""

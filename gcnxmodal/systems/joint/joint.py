@@ -120,7 +120,7 @@ class JointSystem(System):
             constants=nnx.State(constants | fit_yardsticks(inputs, experiment.model)),
             groups_n=groups,
         )
-        steps = max(1, round(len(groups) / experiment.train.batch))
+        steps = steps_of(len(groups), experiment.train)
         return cls(inputs, experiment, steps, sharding.replicate(data, mesh), mesh)
 
     @property
@@ -179,6 +179,11 @@ class JointSystem(System):
             optax.adamw(rate, weight_decay=train.weight_decay, mask=matrices),
         )
         return averaged(optimizer, train.average) if train.average else optimizer
+
+
+def steps_of(items: int, train: JointTrain) -> int:
+    """Steps of an epoch: as many batches of one size as come closest to what is asked for."""
+    return max(1, round(items / train.batch))
 
 
 def fit_yardsticks(inputs: Inputs, model: JointModel) -> dict[str, dict[str, Constant]]:

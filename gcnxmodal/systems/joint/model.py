@@ -28,7 +28,7 @@ class Joint(Model):
         i = sqrt(d) image(I) / ||image(I)||             the image encoder, at root mean square 1
         j_m = relu(H_m i + h_m)                         a hidden layer of the image tower, of member m
         u_m = W_m t + b_m,   v_m = W'_m j_m + b'_m      in R^D
-        p_m(c | T) = softmax_c(V_m u_m + U t + b_m),   p_m(c | I) = softmax_c(V_m v_m + U_m j_m + b'_m)
+        p_m(c | T) = softmax_c(V_m u_m + U t + g_m),   p_m(c | I) = softmax_c(V_m v_m + U_m j_m + g'_m)
         p(c | T) ~ ((1 - a) mean_m p_m(c | T) + a p_SM(c | T))^(1 / temperature),   p(c | I) alike
 
     Both towers share the class vectors V_m, and may read them directly too (U t, U_m j_m). p_SM is SM's
