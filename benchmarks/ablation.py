@@ -25,6 +25,7 @@ from benchmarks.joint import measured, paired
 from gcnxmodal.config import changed
 from gcnxmodal.corpus import Corpus
 from gcnxmodal.data.load import load_corpus
+from gcnxmodal.retrieval.metrics import exact_pair_ranks
 from gcnxmodal.retriever import Retriever
 from gcnxmodal.sweeps import trained_members
 from gcnxmodal.systems import PRESETS, build
@@ -111,13 +112,12 @@ def _measured(system: Any, params: Any) -> dict[str, Any]:
     texts, images = pair.texts[test], pair.images[test]
     by_pair = measured(texts, images, corpus)
     scores = texts @ images.T
-    own = np.diagonal(scores)
-    before = [(scores > own[:, None]).sum(axis=1), (scores > own).sum(axis=0)]
+    ranks = [exact_pair_ranks(of, np.arange(len(test))) for of in (scores, scores.T)]
     return {
         "map": float(np.mean(by_class["map"])),
         "ap": by_class["ap"],
         **{name: float(np.mean(by_pair[name])) for name in ("recall@1", "recall@10")},
-        "among_ten": np.mean([rank < 10 for rank in before], axis=0),
+        "among_ten": np.mean([rank <= 10 for rank in ranks], axis=0),
     }
 
 
