@@ -42,6 +42,7 @@ TRAINED: dict[str, dict[str, Any]] = {
     "dimension 64": {"model.dimension": 64},
     "no words left out of a text": {"train.text_dropout": 0.0},
     "word graph (gcn) before the text tower": {"model.text": "gcn"},
+    "word graph of GloVe vectors": {"model.text": "gcn", "text.vectors": "glove"},
 }
 """Rows that are trained, by what they change."""
 

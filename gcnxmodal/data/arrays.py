@@ -147,6 +147,9 @@ def _rows_by_key(
         raise InputError(
             f"{path}: array '{array}' lacks {missing[0]} ({len(missing)} of {len(asked)} are missing); {fix}"
         )
+    wanted = set(asked)
+    if others := [key for key in row_of if key not in wanted]:
+        print(f"{path}: {len(others):,} of {len(row_of):,} rows are of no item, as {others[0]}; left out")
     return feature_rows(path, np.array([row_of[key] for key in asked], int), len(row_of), fix)
 
 

@@ -759,11 +759,12 @@ def test_text_features_stand_beside_texts_or_in_their_place(root, options):
         load(root, **options)
 
 
-def test_features_with_file_names_are_found_by_them(root, options):
+def test_features_with_file_names_are_found_by_them(root, options, capsys):
     write(root, CAPTIONED)
     names = np.array([f"{number}.png" for number in (4, 2, 0, 1, 3, 9)])
     np.savez(root / "features.npz", images=np.arange(6)[:, None], file_names=names)
     assert load(root, **options).images[::2, 0].tolist() == [2, 3, 1, 4, 0]
+    assert "features.npz: 1 of 6 rows are of no item, as 9.png; left out" in capsys.readouterr().out
     np.savez(root / "features.npz", images=np.ones((6, 1)), file_names=names, texts=np.ones((10, 2)))
     with pytest.raises(InputError, match="has arrays 'texts' and 'file_names', but a text has no name"):
         load(root, **options)
