@@ -16,6 +16,7 @@ whichever it is: HDF5 has axes in reverse. What labels and tags mean the files d
 label01 and tag0001.
 """
 
+import math
 import typing
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,14 @@ from gcnxmodal.data.arrays import (
     read_mat,
     read_mat_pictures,
 )
-from gcnxmodal.data.files import fingerprint, from_root, is_inside, require_file, require_folder
+from gcnxmodal.data.files import (
+    check_promise,
+    fingerprint,
+    from_root,
+    is_inside,
+    require_file,
+    require_folder,
+)
 from gcnxmodal.data.loader import ImageSource, Items, Shared, load_items, pictures_of
 from gcnxmodal.data.picture_features import resolution_for
 from gcnxmodal.data.split import describe_split, retrieval_split
@@ -174,7 +182,7 @@ def _feature_file(root: Path, image_feature: str, places: dict[str, Place]) -> P
 
 def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"], sp.csr_array]:
     """Labels, and counts of tags as CSR; a row an item."""
-    labels, tags = (_matrix(places[name]) for name in ("LAll", "YAll"))
+    labels, tags = _matrix(places["LAll"], dense=1), _matrix(places["YAll"])
     common = set(labels.shape) & set(tags.shape)
     labels_at, tags_at = (f"{places[name][0]}: variable '{name}'" for name in ("LAll", "YAll"))
     if not common:
@@ -197,12 +205,17 @@ def _labels_and_tags(places: dict[str, Place]) -> tuple[Bool[np.ndarray, "n C"],
             f"{tags_at} has the value {counts.data[~whole][0]}; expected whole numbers to 255, "
             "the counts of a tag: vectors of a sentence cannot be read as words"
         )
-    return flags.toarray().astype(bool), counts
+    return flags.astype(bool).toarray(), counts
 
 
-def _matrix(place: Place) -> Any:
+def _matrix(place: Place, dense: int = 0) -> Any:
+    """A matrix of numbers; a sparse one only if it would not take far more memory than the file has: that of
+    its sides or, if it is to be made dense, of `dense` bytes a value."""
     path, name = place
     array = read_mat(path, name)
+    if sp.issparse(array):
+        values = math.prod(array.shape) * dense
+        check_promise(path, max(values, 8 * sum(array.shape)), f"sparse variable '{name}'")
     if getattr(array, "ndim", 0) != 2 or array.dtype.kind not in "fiub" or min(array.shape) == 0:
         raise InputError(f"{path}: variable '{name}' is {_described(array)}; expected numbers, a row an item")
     return array
@@ -215,9 +228,9 @@ def _text(tags: sp.csr_array, row: int, names: list[str]) -> str:
 
 
 def _read_features(place: Place, n: int) -> Float[np.ndarray, "n d"]:
-    matrix = _matrix(place)
+    matrix = _matrix(place, dense=4)
     if sp.issparse(matrix):
-        matrix = matrix.toarray()
+        matrix = matrix.astype(np.float32).toarray()
     if matrix.shape[0] != n and matrix.shape[1] == n:
         matrix = matrix.T
     return feature_matrix(matrix, *place, n)

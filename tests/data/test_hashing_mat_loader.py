@@ -211,6 +211,16 @@ def test_a_sparse_matrix_of_hdf5_is_read_also_if_it_is_empty_and_refused_if_it_i
         read_mat(path, "YAll")
 
 
+@pytest.mark.parametrize("name", ["LAll", "YAll", "XAll"])
+@pytest.mark.parametrize("write", [write_old, write_hdf5])
+def test_a_sparse_matrix_of_more_rows_than_memory_has_is_refused(load, tmp_path, name, write):
+    values = {"LAll": LABELS.astype(float), "YAll": TAGS.astype(float), "XAll": FEATURES}
+    values[name] = sp.csc_array(([1.0], ([5], [0])), shape=(2**30, N))
+    write(tmp_path / "huge" / "all.mat", **values)
+    with pytest.raises(InputError, match=rf"all\.mat: (sparse )?variable '{name}' would take [\d,]+ bytes"):
+        load(tmp_path / "huge")
+
+
 def test_second_load_is_read_from_the_cache(load, monkeypatch):
     before = load()
     monkeypatch.setattr("gcnxmodal.data.loader.assemble", None)
