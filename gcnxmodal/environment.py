@@ -1,6 +1,7 @@
 """Where a number comes from: device, code, versions and date, without which it means nothing."""
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -43,13 +44,17 @@ def environment() -> dict[str, Any]:
 def commit(folder: Path) -> str:
     """Commit of the checkout `folder`, '+' if a tracked file was changed; the version where there is none.
 
+    The results of benchmarks do not count: those that one call writes do not change what the next measures.
+
     A package installed into some other project's repository is not that project's commit: `folder` itself
     must be the checkout.
     """
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    git: Any = functools.partial(subprocess.run, capture_output=True, text=True, cwd=folder)
     if (folder / ".git").exists():
         try:
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+            name = git(["git", "rev-parse", "--short=12", "HEAD"], check=True).stdout.strip()
+            same = git(["git", "diff", "--quiet", "HEAD", "--", ".", ":!benchmarks/results"])
+            return name if same.returncode == 0 else f"{name}+"
         except (OSError, subprocess.CalledProcessError):  # no git, or no commit yet
             pass
     return f"v{__version__}"

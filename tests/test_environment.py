@@ -61,6 +61,16 @@ def test_commit_is_that_of_the_checkout_and_says_whether_it_was_changed(checkout
     assert commit(checkout) == expected + "+"
 
 
+def test_results_of_benchmarks_do_not_change_the_commit(checkout: Path):
+    results = checkout / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    (results / "speed.json").write_text("1")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-q", "-m", "results")
+    (results / "speed.json").write_text("2")
+    assert commit(checkout) == git(checkout, "rev-parse", "--short=12", "HEAD")
+
+
 def test_a_tag_does_not_take_the_place_of_the_commit(checkout: Path):
     git(checkout, "tag", "-a", "v9", "-m", "nine")
     assert commit(checkout) == git(checkout, "rev-parse", "--short=12", "HEAD")
