@@ -206,10 +206,9 @@ def _best_mix(
         mixes = [{**best, **dict(zip(MIXES, values, strict=True))} for values in grid]
         by_class = [_scores(_mixed(parts, fixed, mix), corpus, pair=False)["MAP"] for mix in mixes]
         best = mixes[_best(by_class, len(corpus.splits["test"]))]
-    shares = [{**best, "model.cca": value} for value in options("model.cca", CCA_SHARES)]
-    return max(
-        shares, key=lambda mix: _scores(_mixed(parts, fixed, mix), corpus, classes=False)[PAIR_MEASURE]
-    )
+    mixes = [{**best, "model.cca": value} for value in options("model.cca", CCA_SHARES)]
+    by_pair = [_scores(_mixed(parts, fixed, mix), corpus, classes=False)[PAIR_MEASURE] for mix in mixes]
+    return mixes[_best(by_pair, len(corpus.splits["test"]))]
 
 
 def _class_share(parts: _Parts, corpus: Corpus) -> float:
