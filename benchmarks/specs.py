@@ -1,4 +1,4 @@
-"""Shapes that tests and benchmarks share: the five data sets of GIN's Table 1, layers and steps on them."""
+"""Shapes that tests and benchmarks share: data sets of GIN's Table 1 and emoji, layers and steps on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gcnxmodal.systems.gin import GIN
 
 @dataclasses.dataclass(frozen=True)
 class DatasetShape:
-    """A data set of GIN Table 1: N words, d image features, D dimensions of the common space."""
+    """A data set, as GIN Table 1 has it: N words, d image features, D dimensions of the common space."""
 
     words: int
     image_size: int
@@ -28,6 +28,7 @@ DATASETS = {
     "pascal": DatasetShape(598, 512, 256),
     "tvgraz": DatasetShape(8_172, 4_096, 1_024),
     "ch-wiki": DatasetShape(9_613, 4_096, 1_024),
+    "emoji": DatasetShape(2_000, 1_280, 256),
 }
 
 ORDERS = 3

@@ -25,7 +25,16 @@ from gcnxmodal.nn.layers import Constant
 from gcnxmodal.systems.gin import loss
 from gcnxmodal.training.sampling import Plan
 from gcnxmodal.training.sharding import named_leaves
-from gcnxmodal.training.state import Data, Step, init_state, make_adam, make_block, make_step, start_epoch
+from gcnxmodal.training.state import (
+    Data,
+    SparseRows,
+    Step,
+    init_state,
+    make_adam,
+    make_block,
+    make_step,
+    start_epoch,
+)
 
 # GIN Section 3.2, and the metrics of its loss.
 LEARNING_RATE, MARGIN, BALANCE, L2 = 1e-3, 0.6, 0.35, 0.005
@@ -107,7 +116,7 @@ StepPeer = Callable[[int], Any]
 def make_data(problem: StepProblem) -> Data:
     """The training items and batches on the device."""
     return Data(
-        texts_nT=jnp.asarray(problem.words.counts.toarray()),
+        texts_nT=jax.tree.map(jnp.asarray, SparseRows.of(problem.words.counts)),
         images_nd=jnp.asarray(problem.images_nd),
         labels_nC=jnp.asarray(problem.labels_nC),
         constants=problem.constants,

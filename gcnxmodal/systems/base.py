@@ -31,7 +31,7 @@ from gcnxmodal.errors import InputError
 from gcnxmodal.inputs import Inputs, TextInput
 from gcnxmodal.training import sharding
 from gcnxmodal.training.sampling import Plan
-from gcnxmodal.training.state import Best, Data, Step, TrainState
+from gcnxmodal.training.state import Best, Data, SparseRows, Step, TrainState
 
 # What each random stream is for; a key is a function of (seed, purpose, epoch or step).
 INIT, PAIRS, ORDER, DROPOUT = range(4)
@@ -251,7 +251,7 @@ class System(abc.ABC):
         return nnx.State({})
 
     def without_training_data(self) -> Any:
-        """The system when its training is over: the items on the device, dense, take most of the memory."""
+        """The system when its training is over, without the items on the device."""
         data = self.data
         kept = Data(*(None for _ in range(3)), constants=data.constants)  # pyright: ignore[reportArgumentType]
         return dataclasses.replace(self, data=kept)
@@ -399,10 +399,12 @@ def experiment_from(kind: str, values: Mapping[str, Any]) -> Experiment:
     return adapter(system.experiment_type).validate_python(values)
 
 
-def training_arrays(inputs: Inputs) -> tuple[Any, Any, Any]:
-    """Texts, images and labels of the training items, dense, as `Data` takes them."""
+def training_arrays(inputs: Inputs, mesh: Mesh) -> tuple[Any, Any, Any]:
+    """Texts, images and labels of the training items, as `Data` takes them."""
     rows = inputs.corpus.splits["train"]
-    return inputs.dense_texts(rows), inputs.images[rows], inputs.corpus.labels[rows]
+    texts = inputs.texts[rows]
+    texts = texts if isinstance(texts, np.ndarray) else SparseRows.of(texts, mesh)
+    return texts, inputs.images[rows], inputs.corpus.labels[rows]
 
 
 def with_values(train: Any, values: Mapping[str, Any] | None) -> Any:

@@ -719,7 +719,7 @@ class GCHSystem(System):
     @classmethod
     def build(cls, experiment: GCHExperiment, corpus: Corpus, mesh: Mesh) -> "GCHSystem":
         inputs = read_inputs(corpus, experiment.data, experiment.text)
-        on_host = training_arrays(inputs)
+        on_host = training_arrays(inputs, mesh)
         items = len(on_host[-1])
         batch = cls.fitting(experiment.train, items, mesh).batch
         data = sharding.replicate(Data(*on_host, constants=nnx.State({})), mesh)

@@ -557,7 +557,7 @@ class GINSystem(System):
     @classmethod
     def build(cls, experiment: Any, corpus: Corpus, mesh: Mesh) -> "GINSystem":
         inputs = word_inputs(corpus, experiment.data, experiment.text, cls.text_input(experiment))
-        on_host = training_arrays(inputs)
+        on_host = training_arrays(inputs, mesh)
         items = len(on_host[-1])
         train = cls.fitting(experiment.train, items, mesh)
         if train.pairing == "grid":

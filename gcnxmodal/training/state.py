@@ -9,12 +9,69 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy.sparse as sp
 from flax import nnx
 from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from gcnxmodal.training.sampling import Plan
-from gcnxmodal.training.sharding import over_rows
+from gcnxmodal.training.sharding import DATA, over_rows
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SparseRows:
+    """A sparse matrix [n, N] on the device, 8 bytes an entry; `matrix[rows_B]` is some of its rows, dense.
+
+    The entries of a batch are written into zeros [N, B], each row of B a column: vertex-major, as the graph
+    filter reads it, so that no dense row is gathered and nothing is transposed. Every row takes the time of
+    the longest. Rows of no entry are zero; no row has a column twice.
+
+    Attributes:
+        starts: row i has the entries starts[i] to starts[i + 1].
+        columns, values: of each entry.
+        width: N.
+        longest: entries of the longest row.
+        mesh: of several devices, which share the rows of a batch and each hold the whole matrix.
+    """
+
+    starts: Int[Array, " n+1"]
+    columns: Int[Array, " entries"]
+    values: Float[Array, " entries"]
+    width: int = dataclasses.field(metadata={"static": True})
+    longest: int = dataclasses.field(metadata={"static": True})
+    mesh: Mesh | None = dataclasses.field(default=None, metadata={"static": True})
+
+    @classmethod
+    def of(cls, matrix: sp.csr_array, mesh: Mesh | None = None) -> "SparseRows":
+        """A matrix of the host, each entry once, as arrays of the host."""
+        starts, columns = (part.astype(np.int32, copy=False) for part in (matrix.indptr, matrix.indices))
+        values, (_, width) = matrix.data.astype(np.float32, copy=False), matrix.shape
+        on_host: Any = starts, columns, values
+        return cls(*on_host, width, int(np.diff(starts).max(initial=0)), mesh)
+
+    def __getitem__(self, rows_B: Int[Array, " B"]) -> Float[Array, "B N"]:
+        if self.mesh is None or self.mesh.size == 1:
+            return self._dense(rows_B)
+        alone = dataclasses.replace(self, mesh=None)
+        # By hand: left to itself, XLA also splits the entries over `model` and sends them.
+        read = jax.shard_map(
+            SparseRows._dense,
+            mesh=self.mesh,
+            in_specs=(jax.tree.map(lambda _: P(), alone), P(DATA)),
+            out_specs=P(DATA),
+        )
+        return read(alone, rows_B)
+
+    def _dense(self, rows_B: Int[Array, " B"]) -> Float[Array, "B N"]:
+        starts_B, ends_B = self.starts[rows_B], self.starts[rows_B + 1]
+        entries_LB = starts_B + jnp.arange(self.longest)[:, None]
+        # Entries past the end of a row go to a word that is not there, which is passed over.
+        columns_LB = jnp.where(entries_LB < ends_B, self.columns.at[entries_LB].get(mode="clip"), self.width)
+        values_LB = self.values.at[entries_LB].get(mode="clip")
+        zeros_NB = jnp.zeros((self.width, len(rows_B)), values_LB.dtype)
+        return zeros_NB.at[columns_LB, jnp.arange(len(rows_B))].set(values_LB, mode="drop").T
 
 
 @jax.tree_util.register_dataclass
@@ -22,11 +79,13 @@ from gcnxmodal.training.sharding import over_rows
 class Data:
     """What a step reads: the training items, resident on the device for the whole run, and the epoch's plan.
 
-    Of several devices each holds all of it, 4 n (N + d) bytes (Eng-Wiki: 123 MB): the rows of a batch are
-    drawn from all items, and each device gathers its part of them without a word to the others.
+    Of several devices each holds all of it, 4 d bytes an image and 8 a distinct word of a text (Eng-Wiki: 3
+    MB): the rows of a batch are drawn from all items, and each device gathers its part of them without a word
+    to the others.
 
     Attributes:
-        texts_nT: what the text encoder reads of the training items: weighted word counts, or word numbers.
+        texts_nT: what the text encoder reads of the training items: weighted word counts, dense features, or
+            word numbers.
         images_nd: their image features, or pixels.
         labels_nC: their classes; of a corpus without labels, C = 0.
         constants: the arrays of the model that are not trained (the word graph, word vectors).
@@ -36,7 +95,7 @@ class Data:
             labels; an item without others is alone in its own.
     """
 
-    texts_nT: Float[Array, "n N"] | Int[Array, "n L"]
+    texts_nT: SparseRows | Float[Array, "n e"] | Int[Array, "n L"]
     images_nd: Float[Array, "n d"] | UInt8[Array, "n R R 3"]
     labels_nC: Bool[Array, "n C"]
     constants: Any

@@ -102,7 +102,7 @@ class JointSystem(System):
     def build(cls, experiment: JointExperiment, corpus: Corpus, mesh: Mesh) -> "JointSystem":
         read = read_inputs if experiment.model.text in ("linear", "features") else word_inputs
         inputs = read(corpus, experiment.data, experiment.text, cls.text_input(experiment))
-        on_host = training_arrays(inputs)
+        on_host = training_arrays(inputs, mesh)
         groups: Any = corpus.group_ids[corpus.splits["train"]]
         if len(np.unique(groups)) < 2:
             raise InputError(

@@ -379,7 +379,7 @@ class Embedded(NamedTuple):
 
 
 def _embed(
-    encode: Any, rows_nd: Array, items_B: Array, samples: BatchSamples, of_other: BatchSamples
+    encode: Any, rows_nd: Any, items_B: Array, samples: BatchSamples, of_other: BatchSamples
 ) -> Embedded:
     """Encode all items of a modality in a batch at once: its own, then those drawn."""
     kinds = (of_other.other, samples.same, samples.features)
@@ -636,11 +636,14 @@ class SSPESystem(System):
     @classmethod
     def build(cls, experiment: SSPEExperiment, corpus: Corpus, mesh: Mesh) -> "SSPESystem":
         inputs = read_inputs(corpus, experiment.data, experiment.text)
-        texts, images, labels = training_arrays(inputs)
+        texts, images, labels = training_arrays(inputs, mesh)
         items = len(labels)
         train = cls.fitting(experiment.train, items, mesh)
-        text_mean, image_mean = (x.mean(axis=0, dtype=np.float64).astype(np.float32) for x in (texts, images))
-        on_features = _graph_of(images, image_mean, train), _graph_of(texts, text_mean, train)
+        counts = inputs.dense_texts(corpus.splits["train"])  # while the graph is made
+        text_mean, image_mean = (
+            x.mean(axis=0, dtype=np.float64).astype(np.float32) for x in (counts, images)
+        )
+        on_features = _graph_of(images, image_mean, train), _graph_of(counts, text_mean, train)
         graphs = Graphs(label_groups(labels), *on_features)
         constants = _constants(text_mean, image_mean)
         data = Data(texts, images, labels, constants=constants, extra=graphs)
