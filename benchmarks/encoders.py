@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks.harness import MATMULS, interleave, set_matmul, table, write_result
 from gcnxmodal.config import Experiment
@@ -46,7 +47,7 @@ def make_train(chosen: Experiment, steps: int) -> tuple[Callable[[], Any], dict[
         state = block(state, data, key, jnp.int32(steps))
         return state.totals["loss"]
 
-    return train, {"parameters": system.parameters, "text entries": system.data.texts_nT.shape[1]}
+    return train, {"parameters": system.parameters, "text entries": int(np.shape(system.inputs.texts)[1])}
 
 
 def main() -> None:

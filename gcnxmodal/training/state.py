@@ -46,10 +46,11 @@ class SparseRows:
     @classmethod
     def of(cls, matrix: sp.csr_array, mesh: Mesh | None = None) -> "SparseRows":
         """A matrix of the host, each entry once, as arrays of the host."""
-        starts, columns = (part.astype(np.int32, copy=False) for part in (matrix.indptr, matrix.indices))
-        values, (_, width) = matrix.data.astype(np.float32, copy=False), matrix.shape
-        on_host: Any = starts, columns, values
-        return cls(*on_host, width, int(np.diff(starts).max(initial=0)), mesh)
+        csr: Any = matrix
+        starts, columns = (part.astype(np.int32, copy=False) for part in (csr.indptr, csr.indices))
+        longest = int(np.diff(starts).max(initial=0))
+        values = csr.data.astype(np.float32, copy=False)
+        return cls(starts, columns, values, csr.shape[1], longest, mesh)
 
     def __getitem__(self, rows_B: Int[Array, " B"]) -> Float[Array, "B N"]:
         if self.mesh is None or self.mesh.size == 1:
