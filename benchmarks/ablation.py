@@ -14,13 +14,12 @@ Writes benchmarks/results/ablation-CORPUS.json after every row, and goes on with
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import RESULTS, write_result
+from benchmarks.harness import kept_result, write_result
 from benchmarks.joint import measured, paired
 from gcnxmodal.config import changed
 from gcnxmodal.corpus import Corpus
@@ -64,7 +63,8 @@ def main() -> None:
     preset = changed(preset, {name: value for name, value in values.items() if value is not None})
     corpus = load_corpus(preset.data, preset.text)
     name = f"ablation-{arguments.corpus}"
-    rows = _kept(name, arguments.seeds, arguments.epochs)
+    settings = {"seeds": arguments.seeds, "epochs": arguments.epochs}
+    rows = kept_result(name, **settings).get("rows", {})
     print(f"{len(corpus.splits['train'])} training items, {arguments.seeds} seeds", flush=True)
     shares = {share: getattr(preset.model, share.split(".")[1]) for share in MIXED}
     wanted = {**TRAINED, "SM and CCA in the score": shares}
@@ -75,17 +75,9 @@ def main() -> None:
             for of in ("ap", "among_ten"):
                 difference = np.subtract(rows[row][of], first[of])
                 rows[row][f"{of} minus first"] = paired(difference) if row != "both terms" else None
-            write_result(name, {"seeds": arguments.seeds, "epochs": arguments.epochs, "rows": rows})
+            write_result(name, {**settings, "rows": rows})
         print(row, {key: rows[row][key] for key in ("map", "recall@1", "recall@10")}, flush=True)
         print("   ", rows[row]["ap minus first"], rows[row]["among_ten minus first"], flush=True)
-
-
-def _kept(name: str, seeds: int, epochs: int | None) -> dict[str, Any]:
-    """Rows of an earlier call that was stopped."""
-    path = RESULTS / f"{name}.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    same = before.get("seeds") == seeds and before.get("epochs") == epochs
-    return before.get("rows", {}) if same else {}
 
 
 def _row(preset: Any, changes: dict[str, Any], corpus: Corpus, seeds: int) -> dict[str, Any]:

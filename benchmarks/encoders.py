@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from benchmarks.harness import MATMULS, interleave, set_matmul, table, write_result
 from gcnxmodal.config import Experiment
@@ -47,7 +46,8 @@ def make_train(chosen: Experiment, steps: int) -> tuple[Callable[[], Any], dict[
         state = block(state, data, key, jnp.int32(steps))
         return state.totals["loss"]
 
-    return train, {"parameters": system.parameters, "text entries": int(np.shape(system.inputs.texts)[1])}
+    texts: Any = system.inputs.texts
+    return train, {"parameters": system.parameters, "text entries": texts.shape[1]}
 
 
 def main() -> None:

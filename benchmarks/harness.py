@@ -124,6 +124,13 @@ def write_result(name: str, result: Mapping[str, Any]) -> Path:
     return path
 
 
+def kept_result(name: str, **settings: Any) -> dict[str, Any]:
+    """What an earlier call with the same settings has written, to go on with; empty if there is none."""
+    path = result_path(name)
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return before if all(before.get(key) == value for key, value in settings.items()) else {}
+
+
 def result_path(name: str) -> Path:
     """benchmarks/results/NAME.json; NAME-gpu.json or NAME-tpu.json on an accelerator."""
     platform = environment()["platform"]

@@ -145,10 +145,10 @@ def our_block(graphdef: nnx.GraphDef) -> Callable:
     return make_block(our_step(graphdef))
 
 
-def ours(problem: StepProblem) -> StepPeer:
-    """`training.state`: a block of steps as one compiled loop."""
+def ours(problem: StepProblem, data: Data | None = None) -> StepPeer:
+    """`training.state`: a block of steps as one compiled loop, on `make_data` or on other arrays."""
     block = our_block(problem.graphdef)
-    data, key = make_data(problem), jax.random.key(0)
+    data, key = make_data(problem) if data is None else data, jax.random.key(0)
     # A copy: the first step donates its weights.
     state = init_state(jax.tree.map(jnp.copy, problem.params), optimizer(), METRICS)
 

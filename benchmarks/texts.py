@@ -10,7 +10,7 @@ Milliseconds are medians of interleaved rounds; both give the same numbers. Writ
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,8 +21,7 @@ import scipy.sparse as sp
 from benchmarks.graphs import synthetic_words
 from benchmarks.harness import interleave, repeated, table, write_result
 from benchmarks.specs import DATASETS, StepCase
-from benchmarks.step_peers import METRICS, make_data, make_problem, optimizer, our_block
-from gcnxmodal.training.state import init_state
+from benchmarks.step_peers import make_data, make_problem, ours
 
 CASES = {  # of each: texts, median words of a text, their log-normal deviation
     StepCase("eng-wiki", 1, 200): (2_173, 158, 0.41),
@@ -49,25 +48,15 @@ def measure(case: StepCase, texts: tuple[int, float, float], rounds: int, steps:
     data = make_data(problem)
     assert data.plan is not None
     dense = dataclasses.replace(data, texts_nT=jnp.asarray(counts.toarray()))
-    rows_B, key = data.plan.texts[0], jax.random.key(0)
+    rows_B = data.plan.texts[0]
     signal = jax.jit(lambda matrix, rows_B: matrix[rows_B].T[:, None, :])
-
-    def train(data: Any) -> Callable[[], Any]:
-        block = our_block(problem.graphdef)
-        state = init_state(jax.tree.map(jnp.copy, problem.params), optimizer(), METRICS)
-
-        def run() -> Any:
-            nonlocal state
-            state = block(state, data, key, jnp.int32(steps))
-            return state.totals["loss"]
-
-        return run
 
     both = {"dense": dense, "sparse": data}
     np.testing.assert_array_equal(*(signal(of.texts_nT, rows_B) for of in both.values()))
     of_batch = {name: repeated(lambda of=of: signal(of.texts_nT, rows_B), steps) for name, of in both.items()}
     batch = interleave(of_batch, rounds)
-    step = interleave({name: train(of) for name, of in both.items()}, rounds)
+    of_step = {name: partial(ours(problem, of), steps) for name, of in both.items()}
+    step = interleave(of_step, rounds)
     sizes = {name: sum(x.nbytes for x in jax.tree.leaves(of.texts_nT)) / 1e6 for name, of in both.items()}
     return {
         "": case.name,

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import RESULTS, write_result
+from benchmarks.harness import kept_result, write_result
 from benchmarks.joint import measured
 from gcnxmodal import tuning
 from gcnxmodal.baselines import CCA, SemanticMatching
@@ -57,13 +57,13 @@ def main() -> None:
     wanted = preset if arguments.epochs is None else changed(preset, {"epochs": arguments.epochs})
     whole = load_corpus(preset.data, preset.text)
     name = f"tuned-{arguments.name}-{arguments.items or 'all'}{'-no-labels' * arguments.no_labels}"
-    path = RESULTS / f"{name}.json"
-    draws = json.loads(path.read_text(encoding="utf-8"))["draws"] if path.exists() else []
+    settings = {"epochs": arguments.epochs}
+    draws = kept_result(name, **settings).get("draws", [])
     for draw in range(len(draws), arguments.draws):
         corpus = _drawn(whole, arguments.items, draw, labels=not arguments.no_labels)
         draws.append(_measured_draw(preset, wanted, corpus, draw))
         print(f"draw {draw}:", json.dumps(draws[-1]), flush=True)
-        write_result(name, {"draws": draws, "summary": _summary(draws)})
+        write_result(name, {**settings, "draws": draws, "summary": _summary(draws)})
     for system, values in _summary(draws).items():
         print(f"{system:<12}", values)
 
